@@ -1,0 +1,98 @@
+"""Typed configuration, read strictly: a YAML file plus command-line overrides into a dataclass.
+
+An unknown key, a wrong type or a bad value is a ``ValueError`` of one line; an unknown key
+names the nearest one. The resolved configuration is written beside every output.
+"""
+
+import dataclasses
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+T = TypeVar("T")
+
+
+def read_config(cls: type[T], path: str | Path | None = None, overrides: list[str] | None = None) -> T:
+    """An instance of the dataclass ``cls`` from YAML at ``path`` and ``key=value`` overrides.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key (nearest name given), a wrong type, or a value that ``cls`` rejects.
+    OSError
+        If the file cannot be read.
+    """
+    origin = str(path) if path is not None else "the command line"
+    values = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides or []:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ValueError(f"an override must read key=value, got {override!r}")
+        _assign(values, key.strip().split("."), yaml.safe_load(text))
+    _reject_unknown(cls, values, prefix="", origin=origin)
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    parser.add_class_arguments(cls, "config")
+    try:
+        parsed = parser.parse_object({"config": values} if values else {})
+        return parser.instantiate_classes(parsed)["config"]  # type: ignore[no-any-return]
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ValueError(f"{origin}: {_one_line(error)}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain dict of a configuration dataclass, fit for YAML, JSON and checkpoints."""
+    plain: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(dataclasses.asdict(config))))
+    return plain
+
+
+def write_config(config: Any, path: str | Path) -> None:
+    """The resolved configuration as YAML, beside the output that it made."""
+    Path(path).write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a YAML file, got: {_one_line(error)}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold keys and values, got a {type(values).__name__}")
+    return values
+
+
+def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{'.'.join(keys)} must name a nested key, but {key!r} is a value")
+    values[keys[-1]] = value
+
+
+def _reject_unknown(cls: Any, values: dict[str, Any], *, prefix: str, origin: str) -> None:
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in fields:
+            near = get_close_matches(str(key), fields, n=1, cutoff=0.4)
+            hint = f"did you mean {prefix + near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
+            raise ValueError(f"{origin}: unknown key {prefix + str(key)!r}; {hint}")
+        if dataclasses.is_dataclass(fields[key]) and isinstance(value, dict):
+            _reject_unknown(fields[key], value, prefix=f"{prefix}{key}.", origin=origin)
+
+
+def _one_line(error: Exception) -> str:
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return re.sub(r"^Parser key \"?config\.?\"?:? ?", "", text)[:500]

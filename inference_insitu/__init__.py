@@ -1,0 +1,1 @@
+"""Inference beside a running MPI simulation: coupling, the simulation side, results and reports."""

@@ -1,0 +1,1 @@
+"""Losses, metrics, Lightning modules and evaluation of defect networks."""
