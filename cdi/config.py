@@ -33,6 +33,17 @@ def read_config(cls: type[T], path: str | Path | None = None, overrides: list[st
         if not equals:
             raise ValueError(f"an override must read key=value, got {override!r}")
         _assign(values, key.strip().split("."), yaml.safe_load(text))
+    return read_object(cls, values, origin=origin)
+
+
+def read_object(cls: type[T], values: dict[str, Any], *, origin: str) -> T:
+    """An instance of the dataclass ``cls`` from plain ``values``; ``origin`` names them in errors.
+
+    Raises
+    ------
+    ValueError
+        As ``read_config``.
+    """
     _reject_unknown(cls, values, prefix="", origin=origin)
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     parser.add_class_arguments(cls, "config")

@@ -52,7 +52,7 @@ class Recipe:
     reflections: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (2, 0, 0), (2, 2, 0), (1, 1, 0), (2, 1, 1))
     crystal_shapes: tuple[str, ...] = CRYSTAL_SHAPES
     diameter_A: Range = (60.0, 3000.0)
-    oversampling: Range = (2.2, 3.6)
+    oversampling: Range = (2.2, 4.4)
     shear_deg: float = 10.0
     class_fractions: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
     max_lines: int = 3

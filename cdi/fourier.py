@@ -1,0 +1,34 @@
+"""The centred discrete Fourier transform in the sign of F(Q) = Σ exp(+iQ·r).
+
+Index ``N // 2`` is the origin in both spaces. Every ``fftshift`` of the program stands here.
+"""
+
+import torch
+from torch import Tensor
+
+SPATIAL = (-3, -2, -1)
+
+
+def amplitude_from_object(density: Tensor) -> Tensor:
+    """``F(m) = Σ_n density(n) exp(+2πi m·n/N)`` over the last three axes."""
+    shifted = torch.fft.ifftshift(density, dim=SPATIAL)
+    return torch.fft.fftshift(torch.fft.ifftn(shifted, dim=SPATIAL, norm="forward"), dim=SPATIAL)
+
+
+def object_from_amplitude(amplitude: Tensor) -> Tensor:
+    """The inverse: ``density(n) = 1/N³ Σ_m F(m) exp(−2πi m·n/N)``."""
+    shifted = torch.fft.ifftshift(amplitude, dim=SPATIAL)
+    return torch.fft.fftshift(torch.fft.fftn(shifted, dim=SPATIAL, norm="forward"), dim=SPATIAL)
+
+
+def centre_crop(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The central ``shape`` of the last three axes, origin kept at ``N // 2``."""
+    slices = tuple(slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(volume.shape[-3:], shape, strict=True))
+    return volume[(..., *slices)]
+
+
+def centre_pad(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """``volume`` within zeros of ``shape``, origin kept at ``N // 2``: adjoint of ``centre_crop``."""
+    padded = volume.new_zeros((*volume.shape[:-3], *shape))
+    centre_crop(padded, (volume.shape[-3], volume.shape[-2], volume.shape[-1])).copy_(volume)
+    return padded
