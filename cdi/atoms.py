@@ -41,7 +41,8 @@ class Atoms:
         bad = ~np.isfinite(positions).all(1)
         if bad.any():
             raise ValueError(
-                f"positions must be finite, got {int(bad.sum())} atoms with NaN or infinity (first: index {int(bad.argmax())})"
+                f"positions must be finite, got {int(bad.sum())} atoms with NaN or infinity"
+                f" (first: index {int(bad.argmax())})"
             )
         if species.shape != (len(positions),):
             raise ValueError(f"species must have shape ({len(positions)},), got {species.shape}")

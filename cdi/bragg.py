@@ -67,7 +67,9 @@ def bragg_object(
     for crystal, grid, reflection in zip(crystals, grids, reflections, strict=True):
         _check_oversampling(crystal, grid)
         half = tuple(supersampling * n // 2 for n in grid.shape)
-        points = torch.as_tensor(voxel_points(grid, (half[0], half[1], half[2]), supersampling=supersampling), device=device)
+        points = torch.as_tensor(
+            voxel_points(grid, (half[0], half[1], half[2]), supersampling=supersampling), device=device
+        )
         width = float(abs(np.linalg.det(grid.voxel))) ** (1 / 3) / supersampling
         supports.append((0.5 - crystal.shape.signed_distance(points) / width).clamp(0, 1))
         G = crystal.reflection_vector(reflection)
@@ -92,7 +94,9 @@ def bragg_amplitude(crystals: Sequence[Crystal], grids: Sequence[QGrid], reflect
 
 def _check_oversampling(crystal: Crystal, grid: QGrid) -> None:
     """Extent along the dual axes must stay below half the grid, after rotation of the shape."""
-    voxels = crystal.shape.extent(np.linalg.inv(grid.voxel).T)
+    voxels = crystal.shape.extent(np.asarray(np.linalg.inv(grid.voxel).T, np.float64))
     ratio = np.asarray(grid.shape) / voxels
     if ratio.min() < 2:
-        raise ValueError(f"oversampling must be at least 2 along every axis after rotation, got {ratio.round(2).tolist()}")
+        raise ValueError(
+            f"oversampling must be at least 2 along every axis after rotation, got {ratio.round(2).tolist()}"
+        )

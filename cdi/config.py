@@ -49,9 +49,10 @@ def read_object(cls: type[T], values: dict[str, Any], *, origin: str) -> T:
     parser.add_class_arguments(cls, "config")
     try:
         parsed = parser.parse_object({"config": values} if values else {})
-        return parser.instantiate_classes(parsed)["config"]  # type: ignore[no-any-return]
+        instance: T = parser.instantiate(parsed)["config"]
     except (ArgumentError, TypeError, ValueError) as error:
         raise ValueError(f"{origin}: {_one_line(error)}") from error
+    return instance
 
 
 def to_dict(config: Any) -> dict[str, Any]:

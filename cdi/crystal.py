@@ -49,7 +49,11 @@ class Crystal:
 
     def __post_init__(self) -> None:
         rotation = np.asarray(self.orientation, np.float64)
-        if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-8) or np.linalg.det(rotation) < 0:
+        if (
+            rotation.shape != (3, 3)
+            or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-8)
+            or np.linalg.det(rotation) < 0
+        ):
             raise ValueError(f"orientation must be a (3, 3) rotation matrix, got {rotation.tolist()}")
         object.__setattr__(self, "orientation", rotation)
 

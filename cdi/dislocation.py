@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 CORE_RADIUS = 0.25
 """Radius, in units of |b|, within which the logarithm and the quadrupole terms are softened."""
+ON_PLANE = 1e-6
+"""Distance in Å from the slip plane below which a point lies on it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Dislocation:
     @property
     def character_deg(self) -> float:
         """Angle between line and Burgers vector in degrees: 0 screw, 90 edge."""
-        cosine = abs(self.burgers @ self.direction) / np.linalg.norm(self.burgers)
+        cosine = float(abs(self.burgers @ self.direction) / np.linalg.norm(self.burgers))
         return float(np.degrees(np.arccos(min(1.0, cosine))))
 
     def displacement(self, points: Tensor) -> Tensor:
@@ -80,7 +82,11 @@ class Dislocation:
             x, y, edge=edge, screw=screw, poisson_ratio=self.poisson_ratio,
             core=CORE_RADIUS * float(np.linalg.norm(self.burgers)),
         )  # fmt: skip
-        return u_x[..., None] * tensor(forward) + u_y[..., None] * tensor(self.normal) + u_z[..., None] * tensor(self.direction)
+        return (
+            u_x[..., None] * tensor(forward)
+            + u_y[..., None] * tensor(self.normal)
+            + u_z[..., None] * tensor(self.direction)
+        )
 
 
 def straight_line_field(
@@ -91,7 +97,8 @@ def straight_line_field(
     ``edge`` and ``screw`` are the components of b along x and ξ in Å, ``core`` the softening
     radius in Å: r² becomes r² + core² except in the angle.
     """
-    angle = torch.atan2(y, x)
+    # Sites on the cut belong to its upper side: rounding must not put neighbours of one row on both.
+    angle = torch.atan2(torch.where(y.abs() < ON_PLANE, 0.0, y), x)
     r2 = x * x + y * y + core * core
     stiffness = 1 - poisson_ratio
     u_x = edge / (2 * torch.pi) * (angle + x * y / (2 * stiffness * r2))

@@ -12,19 +12,23 @@ SPATIAL = (-3, -2, -1)
 def amplitude_from_object(density: Tensor) -> Tensor:
     """``F(m) = Σ_n density(n) exp(+2πi m·n/N)`` over the last three axes."""
     shifted = torch.fft.ifftshift(density, dim=SPATIAL)
-    return torch.fft.fftshift(torch.fft.ifftn(shifted, dim=SPATIAL, norm="forward"), dim=SPATIAL)
+    transformed = torch.fft.ifftn(shifted, dim=SPATIAL, norm="forward")
+    centred: Tensor = torch.fft.fftshift(transformed, dim=SPATIAL)
+    return centred
 
 
 def object_from_amplitude(amplitude: Tensor) -> Tensor:
     """The inverse: ``density(n) = 1/N³ Σ_m F(m) exp(−2πi m·n/N)``."""
     shifted = torch.fft.ifftshift(amplitude, dim=SPATIAL)
-    return torch.fft.fftshift(torch.fft.fftn(shifted, dim=SPATIAL, norm="forward"), dim=SPATIAL)
+    transformed = torch.fft.fftn(shifted, dim=SPATIAL, norm="forward")
+    centred: Tensor = torch.fft.fftshift(transformed, dim=SPATIAL)
+    return centred
 
 
 def centre_crop(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The central ``shape`` of the last three axes, origin kept at ``N // 2``."""
-    slices = tuple(slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(volume.shape[-3:], shape, strict=True))
-    return volume[(..., *slices)]
+    x, y, z = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(volume.shape[-3:], shape, strict=True))
+    return volume[..., x, y, z]
 
 
 def centre_pad(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:

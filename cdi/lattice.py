@@ -117,7 +117,9 @@ class Lattice:
         """Lattice sites ``(n, 3)`` in Å, crystal axes, within the box from ``low`` to ``high``."""
         first = np.floor(np.asarray(low) / self.constant).astype(int) - 1
         last = np.ceil(np.asarray(high) / self.constant).astype(int) + 1
-        cells = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(first, last, strict=True)), indexing="ij"), -1)
+        cells = np.stack(
+            np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(first, last, strict=True)), indexing="ij"), -1
+        )
         basis = np.asarray(STRUCTURES[self.structure])
         points = (cells.reshape(-1, 1, 3) + basis).reshape(-1, 3) * self.constant
         inside = ((points >= np.asarray(low)) & (points <= np.asarray(high))).all(1)

@@ -9,7 +9,7 @@ import sys
 import traceback
 from importlib.metadata import entry_points
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from cdi import __version__
 from cdi.command import ENTRY_POINT_GROUP, Command
@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt:
         return _report("interrupted", 130)
+    except ArgumentError as error:
+        return _report(f"{error}; see cdi --help", 2)
     except (ValueError, OSError, MissingDependencyError) as error:
         return _report(str(error), 2)
     except Exception as error:  # the boundary of the program: every other failure is exit code 1
@@ -35,11 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser(commands: dict[str, Command]) -> ArgumentParser:
-    parser = ArgumentParser(prog="cdi", description="Dislocations from Bragg coherent diffraction patterns.")
+    parser = ArgumentParser(
+        prog="cdi", description="Dislocations from Bragg coherent diffraction patterns.", exit_on_error=False
+    )
     parser.add_argument("--version", action="version", version=f"cdi {__version__}")
     subcommands = parser.add_subcommands(required=True, title="commands")
     for name, command in commands.items():
-        child = ArgumentParser(description=command.help)
+        child = ArgumentParser(description=command.help, exit_on_error=False)
         command.add_arguments(child)
         subcommands.add_subcommand(name, child, help=command.help)
     return parser

@@ -66,7 +66,9 @@ class Exposure:
             raise ValueError(f"mask must have the shape of counts {counts.shape}, got {self.mask.shape}")
         measured = counts if self.mask is None else counts[self.mask]
         if not np.isfinite(measured).all():
-            raise ValueError(f"counts must be finite, got {int((~np.isfinite(measured)).sum())} voxels with NaN or infinity")
+            raise ValueError(
+                f"counts must be finite, got {int((~np.isfinite(measured)).sum())} voxels with NaN or infinity"
+            )
         if measured.size and measured.min() < 0:
             raise ValueError(f"counts must not be negative, got a minimum of {measured.min()}")
         if not measured.any():

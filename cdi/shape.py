@@ -77,17 +77,23 @@ class Shape:
         Beyond an edge of a polyhedron it is the distance to the farthest plane, a lower bound.
         """
         if self.radius is not None:
-            return points.norm(dim=-1) - self.radius
-        normals = torch.as_tensor(self.normals, dtype=points.dtype, device=points.device)
-        distances = torch.as_tensor(self.distances, dtype=points.dtype, device=points.device)
+            radius: Tensor = torch.linalg.vector_norm(points, dim=-1)
+            return radius - self.radius
+        normals, distances = (torch.as_tensor(a, dtype=points.dtype, device=points.device) for a in self._planes())
         return (points @ normals.T - distances).amax(-1)
+
+    def _planes(self) -> tuple[Array, Array]:
+        """Normals and distances of a polyhedron."""
+        if self.normals is None or self.distances is None:
+            raise ValueError("a ball has no planes")
+        return self.normals, self.distances
 
     def extent(self, axes: Array) -> Array:
         """Size ``(m,)`` of the shape along each row of ``axes`` (m, 3): max − min of ``axes · r``."""
         if self.radius is not None:
             return np.asarray(2 * self.radius * np.linalg.norm(axes, axis=1))
-        assert self.normals is not None and self.distances is not None
-        return np.asarray(np.ptp(_vertices(self.normals, self.distances) @ axes.T, axis=0))
+        normals, distances = self._planes()
+        return np.asarray(np.ptp(_vertices(normals, distances) @ axes.T, axis=0))
 
     def chord(self, point: Array, direction: Array) -> tuple[float, float] | None:
         """Interval of t for which ``point + t · direction`` lies inside, or None if it misses."""
@@ -95,8 +101,8 @@ class Shape:
             along, square = float(point @ direction), float(point @ point)
             root = along**2 - square + self.radius**2
             return None if root <= 0 else (-along - root**0.5, -along + root**0.5)
-        assert self.normals is not None and self.distances is not None
-        speed, room = self.normals @ direction, self.distances - self.normals @ point
+        normals, distances = self._planes()
+        speed, room = normals @ direction, distances - normals @ point
         if (room[np.abs(speed) < 1e-12] < 0).any():
             return None
         leaving, entering = speed > 1e-12, speed < -1e-12
@@ -109,7 +115,8 @@ def _vertices(normals: Array, distances: Array) -> Array:
         corners = HalfspaceIntersection(np.column_stack([normals, -distances]), np.zeros(3)).intersections
     except Exception as error:
         raise ValueError(f"the planes must enclose a volume around the origin; they do not ({error})") from error
-    if not np.isfinite(corners).all():
+    # Where the dual hull misses the origin, the "corners" are finite but break a plane.
+    if not np.isfinite(corners).all() or (corners @ normals.T > distances + 1e-6 * np.abs(distances).max()).any():
         raise ValueError("the planes must enclose a bounded volume; it is open to one side")
     return np.asarray(corners)
 
@@ -119,5 +126,7 @@ def _centroid(vertices: Array) -> Array:
     hull = ConvexHull(vertices)
     apex = vertices.mean(0)
     triangles = vertices[hull.simplices]
-    volumes = np.abs(np.einsum("ni,ni->n", triangles[:, 0] - apex, np.cross(triangles[:, 1] - apex, triangles[:, 2] - apex)))
+    volumes = np.abs(
+        np.einsum("ni,ni->n", triangles[:, 0] - apex, np.cross(triangles[:, 1] - apex, triangles[:, 2] - apex))
+    )
     return np.asarray((volumes[:, None] * (triangles.sum(1) + apex) / 4).sum(0) / volumes.sum())

@@ -64,10 +64,10 @@ class Recipe:
         for name, least in (("samples", 1), ("samples_per_file", 1), ("max_lines", 1), ("seed", 0), ("first_index", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name, least in (("diameter_A", 10.0), ("oversampling", 2.0), ("strain_rad", 0.0), ("peak_counts", 1.0)):
+        for name, bottom in (("diameter_A", 10.0), ("oversampling", 2.0), ("strain_rad", 0.0), ("peak_counts", 1.0)):
             low, high = getattr(self, name)
-            if not least <= low <= high:
-                raise ValueError(f"{name} must be a range low ≤ high from {least} up, got ({low}, {high})")
+            if not bottom <= low <= high:
+                raise ValueError(f"{name} must be a range low ≤ high from {bottom} up, got ({low}, {high})")
         if min(self.shape) < 16 or max(self.shape) > 256 or any(n % 2 for n in self.shape):
             raise ValueError(f"shape must be even numbers of voxels from 16 to 256, got {self.shape}")
         if not self.elements or not self.reflections or not self.crystal_shapes:
@@ -78,7 +78,9 @@ class Recipe:
             if shape not in CRYSTAL_SHAPES:
                 raise ValueError(f"crystal_shapes must be among {', '.join(CRYSTAL_SHAPES)}, got {shape!r}")
         if len(self.class_fractions) != 4 or min(self.class_fractions) < 0 or sum(self.class_fractions) <= 0:
-            raise ValueError(f"class_fractions must be four numbers ≥ 0 (none, edge, screw, mixed), got {self.class_fractions}")
+            raise ValueError(
+                f"class_fractions must be four numbers ≥ 0 (none, edge, screw, mixed), got {self.class_fractions}"
+            )
         if not 0 <= self.hidden_fraction < 1:
             raise ValueError(f"hidden_fraction must lie in [0, 1), got {self.hidden_fraction}")
         if not 0 <= self.shear_deg <= 30:

@@ -4,14 +4,14 @@ One generator a sample, seeded by (seed, index): the same sample whatever the nu
 workers, their order, or the batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from cdi.bragg import bragg_amplitude, bragg_object
+from cdi.bragg import bragg_amplitude, bragg_object, voxel_points
 from cdi.crystal import Crystal, dislocation_on
 from cdi.detector import photon_counts
 from cdi.dislocation import Dislocation
@@ -22,7 +22,8 @@ from cdi.pattern import Exposure, Reflection
 from cdi.shape import Shape
 from cdi.strain import SmoothStrain
 from data.recipe import Recipe
-from data.sample import Sample, TrueLine, Truth
+from data.sample import Sample, Truth
+from data.truth_lines import true_lines
 
 Array = NDArray[np.float64]
 
@@ -64,8 +65,10 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     peak_counts = _log_uniform(recipe.peak_counts, generator)
     grid = _draw_grid(recipe, shape, G, generator)
     hidden = generator.random() < recipe.hidden_fraction
-    lines = () if defect == "none" else _draw_lines(recipe, defect, lattice, shape, orientation, reflection, hidden, generator)
-    return Draw(Crystal(lattice, shape, orientation, lines, strain), grid, reflection, defect, peak_counts)
+    crystal = Crystal(lattice, shape, orientation, strain=strain)
+    if defect != "none":
+        crystal = replace(crystal, dislocations=_draw_lines(recipe, defect, crystal, reflection, hidden, generator))
+    return Draw(crystal, grid, reflection, defect, peak_counts)
 
 
 def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
@@ -80,7 +83,7 @@ def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
     displacement = (drawn.crystal.displacement(points) * inside[..., None]).movedim(-1, 0)
     truth = Truth(
         defect=drawn.defect,
-        lines=tuple(_true_line(line, drawn) for line in drawn.crystal.dislocations),
+        lines=true_lines(drawn.crystal, drawn.reflection),
         displacement=_full(displacement, drawn.grid),
         support=_full(obj.support[0], drawn.grid),
         phase=_full(obj.phase[0] * inside, drawn.grid),
@@ -90,8 +93,6 @@ def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
 
 
 def _central_points(grid: QGrid) -> Array:
-    from cdi.bragg import voxel_points
-
     return np.asarray(voxel_points(grid, (grid.shape[0] // 2, grid.shape[1] // 2, grid.shape[2] // 2)))
 
 
@@ -117,14 +118,18 @@ def _draw_shape(kind: str, diameter: float, orientation: Array, generator: np.ra
 def _draw_reflection(recipe: Recipe, lattice: Lattice, generator: np.random.Generator) -> Reflection:
     allowed = [reflection for reflection in recipe.reflections if lattice.allows(reflection)]
     if not allowed:
-        raise ValueError(f"reflections must hold one that {lattice.structure} {lattice.element} allows, got {recipe.reflections}")
+        raise ValueError(
+            f"reflections must hold one that {lattice.structure} {lattice.element} allows, got {recipe.reflections}"
+        )
     return allowed[generator.integers(len(allowed))]
 
 
 def _draw_strain(G: Array, diameter: float, rms_rad: float, generator: np.random.Generator) -> SmoothStrain:
     """Five long waves whose phase G·u has the given rms on average over the medium."""
     wavevectors = generator.normal(size=(5, 3))
-    wavevectors *= (generator.uniform(0.25, 1.0, 5) * 2 * np.pi / diameter / np.linalg.norm(wavevectors, axis=1))[:, None]
+    wavevectors *= (generator.uniform(0.25, 1.0, 5) * 2 * np.pi / diameter / np.linalg.norm(wavevectors, axis=1))[
+        :, None
+    ]
     amplitudes = generator.normal(size=(5, 3))
     rms = np.sqrt(((amplitudes @ G) ** 2).sum() / 2)
     return SmoothStrain(amplitudes * (rms_rad / rms), wavevectors, generator.uniform(0, 2 * np.pi, 5))
@@ -141,15 +146,17 @@ def _draw_grid(recipe: Recipe, shape: Shape, G: Array, generator: np.random.Gene
     return QGrid(G + generator.uniform(-1, 1, 3) @ step, step, recipe.shape)
 
 
-def _draw_lines(recipe: Recipe, defect: str, lattice: Lattice, shape: Shape, orientation: Array,
-                reflection: Reflection, hidden: bool, generator: np.random.Generator) -> tuple[Dislocation, ...]:  # fmt: skip
+def _draw_lines(
+    recipe: Recipe, defect: str, crystal: Crystal, reflection: Reflection, hidden: bool, generator: np.random.Generator
+) -> tuple[Dislocation, ...]:
     weights = np.asarray([*LINE_COUNT_WEIGHTS, *[LINE_COUNT_WEIGHTS[-1]] * recipe.max_lines][: recipe.max_lines])
     count = 1 + int(generator.choice(len(weights), p=weights / weights.sum()))
+    lattice = crystal.lattice
     systems = [s for s in lattice.slip_systems() if (abs(np.dot(s.burgers, reflection)) < 1e-9) == hidden]
     if not systems:  # this reflection sees every Burgers vector: nothing can hide
         systems = lattice.slip_systems()
     characters = _draw_characters(defect, count, generator)
-    return tuple(_draw_line(lattice, systems, angle, shape, orientation, generator) for angle in characters)
+    return tuple(_draw_line(crystal, systems, angle, generator) for angle in characters)
 
 
 def _draw_characters(defect: str, count: int, generator: np.random.Generator) -> list[float]:
@@ -164,25 +171,18 @@ def _draw_characters(defect: str, count: int, generator: np.random.Generator) ->
     return [angle if generator.random() < 0.5 else -angle for angle in mixed]
 
 
-def _draw_line(lattice: Lattice, systems: list[SlipSystem], angle: float, shape: Shape,
-               orientation: Array, generator: np.random.Generator) -> Dislocation:  # fmt: skip
+def _draw_line(
+    crystal: Crystal, systems: list[SlipSystem], angle: float, generator: np.random.Generator
+) -> Dislocation:
     """A line through the crystal's inner half; redrawn until its chord is long enough."""
-    reach = float(shape.extent(np.eye(3)).min()) / 2
+    reach = float(crystal.shape.extent(np.eye(3)).min()) / 2
     while True:
         system = systems[generator.integers(len(systems))]
         point = generator.normal(size=3)
         point *= 0.6 * reach * generator.random() ** (1 / 3) / np.linalg.norm(point)
-        line = dislocation_on(lattice, system, character_deg=angle, point=point, orientation=orientation)
-        chord = shape.chord(line.point, line.direction)
+        line = dislocation_on(
+            crystal.lattice, system, character_deg=angle, point=point, orientation=crystal.orientation
+        )
+        chord = crystal.shape.chord(line.point, line.direction)
         if chord is not None and chord[1] - chord[0] > SHORTEST_CHORD * 2 * reach:
             return line
-
-
-def _true_line(line: Dislocation, drawn: Draw) -> TrueLine:
-    chord = drawn.crystal.shape.chord(line.point, line.direction)
-    assert chord is not None
-    points = line.point + np.asarray(chord)[:, None] * line.direction
-    crystal = drawn.crystal
-    lattice_burgers = crystal.orientation.T @ line.burgers / crystal.lattice.constant
-    g_dot_b = float(lattice_burgers @ np.asarray(drawn.reflection))
-    return TrueLine(points, line.burgers, lattice_burgers.round(6), round(g_dot_b, 6))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.grid import QGrid
+
 
 @dataclass(frozen=True)
 class AxisSymmetry:
@@ -32,3 +34,11 @@ class AxisSymmetry:
                 out = np.flip(out, axis)
                 out = np.roll(out, 1, axis) if out.shape[axis] % 2 == 0 else out
         return np.ascontiguousarray(out)
+
+    def apply_grid(self, grid: QGrid) -> QGrid:
+        """The q-grid of the relabelled volume: every voxel keeps its q."""
+        signs = np.where(self.flips, -1.0, 1.0)
+        a, b, c = self.order
+        return QGrid(
+            grid.centre, grid.step[list(self.order)] * signs[:, None], (grid.shape[a], grid.shape[b], grid.shape[c])
+        )

@@ -3,7 +3,8 @@
 The answer lives in real space, the input in reciprocal space: every output voxel depends on
 every input voxel. Convolutions reduce the pattern to 8³ tokens (of 32³ voxels), a transformer
 mixes them globally, convolutions expand them to the central half of the real-space grid, where
-the autocorrelation (real space as well) joins in.
+the autocorrelation (real space as well) joins in. The direction of G and the voxels' metric join
+the tokens: they tell which angle a line makes with G.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from cdi.fourier import centre_crop
 from models.config import NetworkConfig
 from models.prediction import CLASSES
+from models.preprocess import GEOMETRY_FEATURES
 
 INPUT_CHANNELS = 4
 OUTPUT_CHANNELS = 4
@@ -49,11 +51,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, x, y, z)`` to the same shape."""
-        return x + self.body(x)  # type: ignore[no-any-return]
+        change: Tensor = self.body(x)
+        return x + change
 
 
 class DefectNet(nn.Module):
-    """See the module's docstring; ``forward`` takes ``models.preprocess.features``."""
+    """See the module's docstring; ``forward`` takes ``features`` and ``geometry`` of ``models.preprocess``."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -67,6 +70,7 @@ class DefectNet(nn.Module):
         )
         tokens = config.shape[0] * config.shape[1] * config.shape[2] // 64
         self.position = nn.Parameter(0.02 * torch.randn(1, tokens, dim))
+        self.geometry = nn.Sequential(nn.Linear(GEOMETRY_FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
         layer = nn.TransformerEncoderLayer(
             dim, config.heads, 2 * dim, config.dropout, activation="gelu", batch_first=True, norm_first=True
         )
@@ -79,11 +83,12 @@ class DefectNet(nn.Module):
             self.volume_head.bias.copy_(torch.tensor([-4.0, -2.0, 0.0, 0.0]))  # type: ignore[union-attr]
         self.class_head = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, len(CLASSES)))
 
-    def forward(self, x: Tensor) -> NetworkOutput:
-        """Outputs for input features ``(batch, 4, x, y, z)``."""
+    def forward(self, x: Tensor, geometry: Tensor) -> NetworkOutput:
+        """Outputs for input features ``(batch, 4, x, y, z)`` and ``geometry`` ``(batch, 10)``."""
         tokens = self.stem(space_to_depth(x))
         grid = tokens.shape[-3:]
-        mixed = self.mixer(tokens.flatten(2).transpose(1, 2) + self.position)
+        tokens = tokens.flatten(2).transpose(1, 2) + self.position + self.geometry(geometry)[:, None]
+        mixed = self.mixer(tokens)
         logits = self.class_head(torch.cat([mixed.mean(1), mixed.amax(1)], -1))
         volume = self.expand(mixed.transpose(1, 2).unflatten(2, grid))
         autocorrelation = centre_crop(x[:, 2:4], self.config.output_shape)

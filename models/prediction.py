@@ -77,7 +77,11 @@ class Prediction:
             "count": self.count,
             "undetermined": self.undetermined,
             "lines": [
-                {**asdict(line), "points_A": np.round(line.points_A, 2).tolist(), "confidence": round(line.confidence, 4)}
+                {
+                    **asdict(line),
+                    "points_A": np.round(line.points_A, 2).tolist(),
+                    "confidence": round(line.confidence, 4),
+                }
                 for line in self.lines
             ],
             "model": self.model,

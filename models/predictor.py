@@ -13,7 +13,7 @@ from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weig
 from models.lines import trace_lines
 from models.network import DefectNet
 from models.prediction import Prediction
-from models.preprocess import features, fit_to_grid
+from models.preprocess import features, fit_to_grid, geometry
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,16 @@ class Predictor:
         start = time.perf_counter()
         fitted = [fit_to_grid(exposure, self.shape) for exposure in exposures]
         counts = torch.from_numpy(np.stack([exposure.counts for exposure in fitted])).to(self.device)
+        where = torch.from_numpy(np.stack([geometry(exposure.grid) for exposure in fitted])).to(self.device)
         with torch.inference_mode():
-            output = self.network(features(counts))
+            output = self.network(features(counts), where)
             probabilities = (output.class_logits / self.calibration.temperature).softmax(-1).double().cpu().numpy()
             density, support = output.line_logits.sigmoid().cpu().numpy(), output.support_logits.sigmoid().cpu().numpy()
             phase = output.phasor.angle().cpu().numpy()
         if not (np.isfinite(probabilities).all() and np.isfinite(density).all()):
-            raise FloatingPointError(f"model {self.model['name']!r} gave NaN or infinity; its weights or input are broken")
+            raise FloatingPointError(
+                f"model {self.model['name']!r} gave NaN or infinity; its weights or input are broken"
+            )
         predictions = []
         for i, exposure in enumerate(fitted):
             voxel = np.eye(3) if exposure.grid is None else exposure.grid.voxel

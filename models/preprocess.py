@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LEAST_OVERSAMPLING = 2.2
+GEOMETRY_FEATURES = 10
 AUTOCORRELATION_LEVEL = 0.03
 """Where |autocorrelation| is taken to end, relative to its maximum."""
 
@@ -33,10 +34,29 @@ def fit_to_grid(exposure: Exposure, shape: tuple[int, int, int]) -> Exposure:
     grid = exposure.grid
     factors = binning_factors(counts, shape)
     # Cropping first keeps the peak away from the edge of a bin and the whole stack out of memory.
-    counts, grid = _crop(counts, grid, _peak(counts), (shape[0] * factors[0], shape[1] * factors[1], shape[2] * factors[2]))
+    counts, grid = _crop(
+        counts, grid, _peak(counts), (shape[0] * factors[0], shape[1] * factors[1], shape[2] * factors[2])
+    )
     counts, grid = _bin(counts, grid, factors)
     counts, grid = _crop(counts, grid, _centre_of_mass(counts), shape)
     return Exposure(counts, grid)
+
+
+def geometry(grid: QGrid | None) -> NDArray[np.float32]:
+    """How the voxels lie in space ``(10,)``: what tells the character of a line apart.
+
+    The direction of G in units of the real-space voxels (3, unit length), the Gram matrix of the
+    voxel vectors over its trace (6), and 1; all zeros where the geometry is unknown. A screw
+    with g·b ≠ 0 lies at a fixed angle to G, an edge at another: from the pattern alone,
+    without G, neither is told from the other.
+    """
+    if grid is None:
+        return np.zeros(GEOMETRY_FEATURES, np.float32)
+    voxel = grid.voxel
+    direction = grid.centre @ np.linalg.inv(voxel)
+    gram = voxel @ voxel.T
+    upper = (gram / np.trace(gram))[np.triu_indices(3)]
+    return np.concatenate([direction / np.linalg.norm(direction), upper, [1.0]]).astype(np.float32)
 
 
 def binning_factors(counts: NDArray[np.float32], shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -69,7 +89,9 @@ def _peak(counts: NDArray[np.float32]) -> Array:
     """Index of the brightest voxel after a 3-voxel box sum, which a single hot pixel does not win."""
     from scipy.ndimage import uniform_filter
 
-    return np.asarray(np.unravel_index(int(uniform_filter(counts, 3, mode="constant").argmax()), counts.shape), np.float64)
+    return np.asarray(
+        np.unravel_index(int(uniform_filter(counts, 3, mode="constant").argmax()), counts.shape), np.float64
+    )
 
 
 def _centre_of_mass(counts: NDArray[np.float32]) -> Array:

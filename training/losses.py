@@ -34,7 +34,9 @@ def losses(output: NetworkOutput, truth: Targets, weights: LossWeights) -> Losse
     scale = torch.tensor([weights.line, weights.support, weights.phase], device=direct.device)
     twin_is_closer = (mirrored @ scale) < (direct @ scale)
     terms = torch.where(twin_is_closer[:, None], mirrored, direct)
-    terms = terms * torch.stack([truth.determined, torch.ones_like(truth.determined), torch.ones_like(truth.determined)], -1)
+    terms = terms * torch.stack(
+        [truth.determined, torch.ones_like(truth.determined), torch.ones_like(truth.determined)], -1
+    )
     defect = F.cross_entropy(output.class_logits, truth.defect, reduction="none") * truth.determined
     total = weights.defect * defect.mean() + (terms @ scale).mean()
     return Losses(defect, terms[:, 0], terms[:, 1], terms[:, 2], total)

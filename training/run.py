@@ -2,7 +2,7 @@
 
 import json
 import platform
-import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer, TQDMPr
 from lightning.pytorch.loggers import CSVLogger
 
 from cdi.config import to_dict, write_config
-from models.checkpoint import Checkpoint, save
+from models.checkpoint import Checkpoint, load, save
+from training.calibration import calibrate
 from training.config import TrainConfig
 from training.module import DefectModule
 
@@ -25,7 +26,6 @@ class SaveWeights(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.started = time.time()
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save ``model.safetensors`` (validation runs at the end of each epoch)."""
@@ -63,7 +63,16 @@ def train(config: TrainConfig, output: Path) -> Path:
     trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    _calibrate(saver.path, config)
     return saver.path
+
+
+def _calibrate(path: Path, config: TrainConfig) -> None:
+    """Fit temperature, abstention and line threshold on the validation crystals, and save again."""
+    checkpoint = load(path)
+    module = DefectModule(config)
+    module.network.load_state_dict(checkpoint.weights)
+    save(replace(checkpoint, calibration=calibrate(module.network, module.val_dataloader())), path)
 
 
 def _claim(output: Path, config: TrainConfig) -> None:

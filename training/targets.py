@@ -1,6 +1,8 @@
 """What the network is asked for, as tensors on its grid, from a sample and its truth."""
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from cdi.fourier import centre_crop
 from data.sample import Sample
 from data.symmetry import AxisSymmetry
 from models.prediction import CLASSES
-from models.preprocess import fit_to_grid
+from models.preprocess import fit_to_grid, geometry
 
 LINE_WIDTH = 0.9
 """Standard deviation, in voxels, of the tube that stands for a line in the target density."""
@@ -25,6 +27,8 @@ class Targets:
     ----------
     counts : (x, y, z)
         Centred photon counts on the whole grid.
+    geometry : (10,)
+        ``models.preprocess.geometry`` of the exposure.
     defect : ()
         Index into ``CLASSES``.
     determined : ()
@@ -38,6 +42,7 @@ class Targets:
     """
 
     counts: Tensor
+    geometry: Tensor
     defect: Tensor
     determined: Tensor
     line: Tensor
@@ -49,7 +54,7 @@ class Targets:
         return Targets(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
-def targets(sample: Sample, symmetry: AxisSymmetry | None = None) -> Targets:
+def targets(sample: Sample, symmetry: AxisSymmetry | None = None, *, hide_geometry: bool = False) -> Targets:
     """Targets of one sample, its axes relabelled by ``symmetry`` where given."""
     exposure, grid = sample.exposure, sample.exposure.grid
     assert grid is not None
@@ -58,17 +63,18 @@ def targets(sample: Sample, symmetry: AxisSymmetry | None = None) -> Targets:
     points = _central_points(centred.grid.voxel, grid.shape)
     # Centring moves the origin of q: the object of the centred pattern carries the opposite ramp.
     phase = _half(sample.truth.phase) + points @ (centred.grid.centre - grid.centre)
-    volumes = [
-        centred.counts,
-        _line_density(sample, points, centred.grid.voxel) * (_half(sample.truth.support) > 0),
-        _half(sample.truth.support),
-        phase,
-    ]
+    support = _half(sample.truth.support)
+    line_density = _line_density(sample, points, centred.grid.voxel) * (support > 0)
+    volumes: list[NDArray[Any]] = [centred.counts, line_density, support, phase]
+    seen = centred.grid
     if symmetry is not None:
         volumes = [symmetry.apply(volume) for volume in volumes]
-    counts, line, support, phase = (torch.as_tensor(v, dtype=torch.float32) for v in volumes)
+        seen = symmetry.apply_grid(seen)
+    where = torch.from_numpy(geometry(None if hide_geometry else seen))
     defect = torch.tensor(CLASSES.index(sample.truth.defect))
-    return Targets(counts, defect, torch.tensor(float(sample.truth.determined)), line, support, phase)
+    determined = torch.tensor(float(sample.truth.determined))
+    seen_counts, *answers = (torch.as_tensor(volume, dtype=torch.float32) for volume in volumes)
+    return Targets(seen_counts, where, defect, determined, *answers)
 
 
 def collate(items: list[Targets]) -> Targets:
@@ -94,8 +100,8 @@ def _line_density(sample: Sample, points: NDArray[np.float64], voxel: NDArray[np
     for line in sample.truth.lines:
         if line.visible:
             corners = line.points_A @ to_voxels
-            for start, end in zip(corners[:-1], corners[1:], strict=True):
-                density = np.maximum(density, np.exp(-segment_distance(index, start, end) ** 2 / (2 * LINE_WIDTH**2)))
+            for start, end in pairwise(corners):
+                density = np.maximum(density, np.exp(-(segment_distance(index, start, end) ** 2) / (2 * LINE_WIDTH**2)))
     return density.astype(np.float32)
 
 

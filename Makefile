@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Both set everything up; both are quick the second time.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT := output
+
+.PHONY: demo test test-slow lint format bench setup clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt scripts/setup.sh
+	bash scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: $(READY)
+	bash scripts/demo.sh $(BIN) $(OUT)/demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/recognition.py
+	$(BIN)/python benchmarks/scattering.py
+
+clean:
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,160 @@
+"""The commands ``simulate`` and ``generate``. Free of torch at the top."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+
+from cdi.command import Command
+
+OF_A_BUILT_CRYSTAL = ("crystal_shape", "diameter_A", "dislocation", "burgers")
+
+
+def _add_simulate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--reflection", nargs=3, type=int, required=True, metavar=("H", "K", "L"))
+    parser.add_argument("--shape", nargs="+", type=int, required=True, metavar="N", help="voxels: N, or N N N")
+    parser.add_argument(
+        "--oversampling", nargs="+", type=float, required=True, metavar="X", help="at least 2: X, or one an axis"
+    )
+    parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="pattern (docs/format.md)")
+    atoms = parser.add_argument_group("atoms of a file")
+    atoms.add_argument("--atoms", type=str, default=None, metavar="FILE", help="extxyz, LAMMPS dump or LAMMPS data")
+    atoms.add_argument(
+        "--element", nargs="+", type=str, default=None, help="elements of the LAMMPS types; of a built crystal"
+    )
+    built = parser.add_argument_group("a crystal built instead (with --element)")
+    built.add_argument("--crystal-shape", type=str, default=None, help="truncated-octahedron (default) or sphere")
+    built.add_argument("--diameter-A", type=float, default=None, help="diameter in Å (default 150)")
+    built.add_argument("--dislocation", type=str, default=None, help="none (default), edge, screw or mixed")
+    built.add_argument(
+        "--burgers", nargs=3, type=float, default=None, metavar="B", help="Burgers vector in lattice constants"
+    )
+    crystal = parser.add_argument_group("lattice and orientation")
+    crystal.add_argument("--lattice-constant", type=float, default=None, help="in Å (default: the element's)")
+    crystal.add_argument("--structure", type=str, default=None, help="fcc or bcc (default: the element's)")
+    crystal.add_argument("--x-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along x")
+    crystal.add_argument("--z-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along z")
+    exposure = parser.add_argument_group("exposure")
+    exposure.add_argument("--energy-keV", type=float, default=9.0, help="photon energy, for dispersion (default 9)")
+    exposure.add_argument("--route", type=str, default="nufft", help="nufft (default) or direct, its float64 check")
+    exposure.add_argument(
+        "--peak-counts", type=float, default=None, help="add Poisson counts with this mean in the brightest voxel"
+    )
+    exposure.add_argument("--seed", type=int, default=None, help="of the counts (default 0)")
+    parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
+    parser.add_argument(
+        "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
+    )
+
+
+def _simulate(arguments: Namespace) -> None:
+    import numpy as np
+
+    from cdi.detector import photon_counts
+    from data.pattern_store import write_pattern
+    from data.simulation import orientation_from_axes, simulate_pattern
+    from data.whole_file import check_output, whole_file
+
+    output = check_output(arguments.output, overwrite=arguments.overwrite)
+    picture = output.with_suffix(".png")
+    if arguments.picture:
+        check_output(picture, overwrite=arguments.overwrite)
+    if arguments.seed is not None and arguments.peak_counts is None:
+        raise ValueError("--seed must come with --peak-counts: nothing else is random")
+    reflection = tuple(arguments.reflection)
+    shape = tuple(arguments.shape * 3 if len(arguments.shape) == 1 else arguments.shape)
+    if len(shape) != 3 or len(arguments.oversampling) not in (1, 3):
+        raise ValueError(
+            f"shape and oversampling must be 1 or 3 numbers, got {arguments.shape} and {arguments.oversampling}"
+        )
+    orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
+    specimen = _specimen(arguments, reflection, orientation)
+    pattern = simulate_pattern(
+        specimen, reflection, shape, arguments.oversampling, energy_keV=arguments.energy_keV, route=arguments.route
+    )
+    counts = None
+    if arguments.peak_counts is not None:
+        generator = np.random.default_rng(arguments.seed or 0)
+        counts = photon_counts(pattern.intensity, peak_counts=arguments.peak_counts, generator=generator)
+    given = {key: value for key, value in arguments.as_dict().items() if value is not None}
+    attributes = {
+        "energy_keV": arguments.energy_keV,
+        "orientation": orientation,
+        "atoms": len(specimen.atoms),
+        "elements": " ".join(specimen.atoms.elements),
+        "command": yaml.safe_dump(given, sort_keys=False),
+    }
+    with whole_file(output, overwrite=arguments.overwrite) as temporary:
+        write_pattern(temporary, pattern, counts=counts, lines=specimen.lines, attributes=attributes)
+        if arguments.picture:
+            with whole_file(picture, overwrite=arguments.overwrite) as temporary_picture:
+                _draw(temporary_picture, specimen, pattern, counts)
+    peak = f"{pattern.intensity.max():.4g} electrons²" if counts is None else f"{counts.max():.0f} photons"
+    print(f"{output}: {len(specimen.atoms)} atoms, {' × '.join(map(str, shape))} voxels, brightest voxel {peak}")
+
+
+def _specimen(arguments: Namespace, reflection: Any, orientation: Any) -> Any:
+    from data.atom_files import read_atoms
+    from data.simulation import BuiltCrystal, lattice_of, specimen_from_atoms, specimen_from_crystal
+
+    built = {name: arguments[name] for name in OF_A_BUILT_CRYSTAL if arguments[name] is not None}
+    if arguments.atoms is not None:
+        if built:
+            names = ", ".join("--" + name.replace("_", "-") for name in built)
+            raise ValueError(f"{names} must be left out with --atoms: the file holds the crystal")
+        atoms = read_atoms(arguments.atoms, arguments.element)
+        lattice = lattice_of(atoms.elements, arguments.lattice_constant, arguments.structure)
+        return specimen_from_atoms(atoms, lattice, orientation, reflection)
+    if arguments.element is None or len(arguments.element) != 1:
+        raise ValueError("give --atoms FILE, or one --element to build a crystal of")
+    lattice = lattice_of(tuple(arguments.element), arguments.lattice_constant, arguments.structure)
+    renamed = {"shape" if name == "crystal_shape" else name: value for name, value in built.items()}
+    if "burgers" in renamed:
+        renamed["burgers"] = tuple(renamed["burgers"])
+    return specimen_from_crystal(BuiltCrystal(**renamed), lattice, orientation, reflection)
+
+
+def _draw(path: Path, specimen: Any, pattern: Any, counts: Any) -> None:
+    from cdi.picture import save_pattern_picture
+
+    hkl = " ".join(map(str, pattern.reflection))
+    save_pattern_picture(
+        path,
+        pattern.intensity if counts is None else counts,
+        grid=pattern.grid,
+        unit="electrons²" if counts is None else "photons",
+        title=f"{' '.join(specimen.atoms.elements)} ({hkl}), {len(specimen.atoms):,} atoms",
+        lines=[line.points_A for line in specimen.lines or ()],
+        outline=None if specimen.lines is None else specimen.atoms.positions,
+    )
+
+
+def _add_generate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipe", type=str, metavar="RECIPE.yaml", help="what to draw (examples/recipes)")
+    parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
+    parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
+    parser.add_argument("--processes", type=int, default=None, help="default: one a core")
+    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+
+
+def _generate(arguments: Namespace) -> None:
+    import os
+
+    from cdi.config import read_config
+    from data.generation import generate as generate_dataset
+    from data.recipe import Recipe
+
+    recipe = read_config(Recipe, arguments.recipe, list(arguments.overrides or []))
+    cores = len(os.sched_getaffinity(0))
+    processes = cores if arguments.processes is None else arguments.processes
+    joined = generate_dataset(recipe, arguments.output, processes=processes, progress=arguments.progress)
+    print(f"{joined}: {recipe.samples} samples of {' × '.join(map(str, recipe.shape))} voxels")
+
+
+simulate = Command(
+    "simulate", "the diffraction pattern of atoms in a file or of a built crystal", _add_simulate_arguments, _simulate
+)
+generate = Command(
+    "generate", "a data set of dislocated crystals with their truth, from a recipe", _add_generate_arguments, _generate
+)

@@ -1,0 +1,186 @@
+"""One pattern of one crystal: atoms of a file, or a crystal built from a few words.
+
+The grid runs along the laboratory's axes around G, which is the reflection's vector in the
+given lattice turned by the orientation: ``G = R (2π/a)(h, k, l)``. Atoms keep the coordinates of
+their file, so the amplitude is ``Σ_j f_j exp(+iQ·r_j)`` of exactly those. Only a built crystal
+needs torch.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cdi.atoms import Atoms
+from cdi.grid import QGrid
+from cdi.lattice import Lattice
+from cdi.materials import MATERIALS
+from cdi.pattern import DiffractionPattern, Reflection
+from cdi.scattering import DEFAULT_ENERGY_KEV, Route, amplitude
+from data.sample import TrueLine
+
+if TYPE_CHECKING:
+    from cdi.crystal import Crystal
+
+Array = NDArray[np.float64]
+
+CHARACTER_DEG = {"screw": 0.0, "mixed": 60.0, "edge": 90.0}
+"""Angle between line and Burgers vector of the dislocations that can be asked for by name."""
+
+BUILT_SHAPES = ("truncated-octahedron", "sphere")
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """What is exposed: atoms, their reflection's vector G (3,) in Å⁻¹, and the lines if known."""
+
+    atoms: Atoms
+    G: Array
+    lines: tuple[TrueLine, ...] | None
+
+
+@dataclass(frozen=True)
+class BuiltCrystal:
+    """A crystal by name: ``diameter_A`` in Å, at most one dislocation through its centre.
+
+    ``burgers`` is in units of the lattice constant; None takes the first slip system that the
+    reflection sees.
+
+    Raises
+    ------
+    ValueError
+        For an unknown shape or dislocation, a diameter that is not positive, or a Burgers vector
+        without a dislocation.
+    """
+
+    shape: str = "truncated-octahedron"
+    diameter_A: float = 150.0
+    dislocation: str = "none"
+    burgers: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape not in BUILT_SHAPES:
+            raise ValueError(f"crystal shape must be one of {', '.join(BUILT_SHAPES)}, got {self.shape!r}")
+        if self.dislocation not in ("none", *CHARACTER_DEG):
+            raise ValueError(f"dislocation must be one of none, {', '.join(CHARACTER_DEG)}, got {self.dislocation!r}")
+        if not (np.isfinite(self.diameter_A) and self.diameter_A > 0):
+            raise ValueError(f"diameter_A must be positive, got {self.diameter_A}")
+        if self.burgers is not None and self.dislocation == "none":
+            raise ValueError("a Burgers vector needs a dislocation: give --dislocation edge, screw or mixed as well")
+
+
+def orientation_from_axes(x_axis: ArrayLike | None, z_axis: ArrayLike | None) -> Array:
+    """Rotation ``(3, 3)``, crystal to laboratory, that puts crystal directions along x and z.
+
+    Both None: crystal axes are laboratory axes.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or zero, or they are not perpendicular.
+    """
+    if x_axis is None and z_axis is None:
+        return np.eye(3)
+    if x_axis is None or z_axis is None:
+        raise ValueError("an orientation must name two axes: give both --x-axis and --z-axis, or neither")
+    x, z = np.asarray(x_axis, np.float64), np.asarray(z_axis, np.float64)
+    if not (np.linalg.norm(x) > 0 and np.linalg.norm(z) > 0):
+        raise ValueError(f"x_axis and z_axis must be directions, got {x.tolist()} and {z.tolist()}")
+    x, z = x / np.linalg.norm(x), z / np.linalg.norm(z)
+    if abs(x @ z) > 1e-6:
+        raise ValueError(f"x_axis and z_axis must be perpendicular, got {np.degrees(np.arccos(x @ z)):.4g} degrees")
+    return np.stack([x, np.cross(z, x), z])
+
+
+def lattice_of(elements: tuple[str, ...], constant: float | None, structure: str | None) -> Lattice:
+    """The lattice that defines G: the first element's table entry, or what overrides it.
+
+    Raises
+    ------
+    ValueError
+        If the element is not in the table and constant or structure is missing.
+    """
+    element = elements[0]
+    if element in MATERIALS:
+        lattice = Lattice.of_element(element)
+        return replace(
+            lattice,
+            structure=lattice.structure if structure is None else structure,
+            constant=lattice.constant if constant is None else constant,
+        )
+    if constant is None or structure is None:
+        raise ValueError(
+            f"lattice constant and structure must be given for {element} (the table has {', '.join(MATERIALS)}): "
+            "add --lattice-constant and --structure"
+        )
+    return Lattice(structure, constant, element, poisson_ratio=0.3)
+
+
+def specimen_from_atoms(atoms: Atoms, lattice: Lattice, orientation: Array, reflection: Reflection) -> Specimen:
+    """Atoms of a file, whose lattice and orientation are the user's to say; nobody knows the lines."""
+    return Specimen(atoms, orientation @ lattice.reflection_vector(reflection), None)
+
+
+def specimen_from_crystal(
+    built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection
+) -> Specimen:
+    """Atoms and truth of a built crystal."""
+    from data.truth_lines import true_lines
+
+    G = orientation @ lattice.reflection_vector(reflection)
+    crystal = _crystal(built, lattice, orientation, reflection)
+    return Specimen(crystal.atoms(), G, true_lines(crystal, reflection))
+
+
+def simulate_pattern(
+    specimen: Specimen,
+    reflection: Reflection,
+    shape: tuple[int, int, int],
+    oversampling: ArrayLike,
+    *,
+    energy_keV: float = DEFAULT_ENERGY_KEV,
+    route: Route = "nufft",
+) -> DiffractionPattern:
+    """Pattern of ``specimen`` on an orthogonal grid of ``shape`` around G.
+
+    Raises
+    ------
+    ValueError
+        If an oversampling lies below 2, or the atoms have no extent along an axis.
+    """
+    grid = QGrid.orthogonal(specimen.G, specimen.atoms.extent, oversampling, shape)
+    return DiffractionPattern(amplitude(specimen.atoms, grid, energy_keV=energy_keV, route=route), grid, reflection)
+
+
+def _crystal(built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection) -> "Crystal":
+    from cdi.crystal import Crystal, dislocation_on
+    from cdi.shape import Shape
+
+    shape = (
+        Shape.sphere(built.diameter_A)
+        if built.shape == "sphere"
+        else Shape.truncated_octahedron(built.diameter_A, orientation, ratio=2 / 3**0.5)
+    )
+    if built.dislocation == "none":
+        return Crystal(lattice, shape, orientation)
+    systems = lattice.slip_systems()
+    if built.burgers is None:
+        chosen = [s for s in systems if abs(np.dot(s.burgers, reflection)) > 1e-9]
+    else:
+        chosen = [s for s in systems if np.allclose(s.burgers, built.burgers)]
+    if not chosen:
+        known = sorted({str(tuple(abs(b) for b in s.burgers)) for s in systems})
+        raise ValueError(
+            f"burgers must be a perfect Burgers vector of {lattice.structure} "
+            f"(the kinds {', '.join(known)} with any signs), got {built.burgers}"
+        )
+    line = dislocation_on(
+        lattice,
+        chosen[0],
+        character_deg=CHARACTER_DEG[built.dislocation],
+        # Off the lattice sites: no atom sits on the line, where the field is singular.
+        point=orientation @ np.array([0.13, 0.07, 0.11]) * lattice.constant,
+        orientation=orientation,
+    )
+    return Crystal(lattice, shape, orientation, (line,))
