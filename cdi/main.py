@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _report("interrupted", 130)
     except ArgumentError as error:
-        return _report(f"{error}; see cdi --help", 2)
+        return _report(f"{error}; {_usage_hint(str(error))}", 2)
     except (ValueError, OSError, MissingDependencyError) as error:
         return _report(str(error), 2)
     except Exception as error:  # the boundary of the program: every other failure is exit code 1
@@ -47,6 +47,12 @@ def _parser(commands: dict[str, Command]) -> ArgumentParser:
         command.add_arguments(child)
         subcommands.add_subcommand(name, child, help=command.help)
     return parser
+
+
+def _usage_hint(message: str) -> str:
+    """argparse takes a command's key=value words only where they stand together, before its options."""
+    late = message.startswith("unrecognized arguments:") and not message.split(":", 1)[1].strip().startswith("-")
+    return "put key=value overrides before the options" if late and "=" in message else "see cdi --help"
 
 
 def _report(message: str, code: int) -> int:

@@ -61,6 +61,6 @@ def check_element(symbol: str) -> None:
     from ase.data import chemical_symbols
 
     if symbol not in chemical_symbols[1:]:
-        near = get_close_matches(symbol, chemical_symbols[1:], n=1, cutoff=0.3)
+        near = get_close_matches(symbol.capitalize(), chemical_symbols[1:], n=1, cutoff=0.3)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"element must be a chemical symbol, got {symbol!r}{hint}")

@@ -112,7 +112,8 @@ class Shape:
 
 def _vertices(normals: Array, distances: Array) -> Array:
     try:
-        corners = HalfspaceIntersection(np.column_stack([normals, -distances]), np.zeros(3)).intersections
+        with np.errstate(divide="ignore", invalid="ignore"):
+            corners = HalfspaceIntersection(np.column_stack([normals, -distances]), np.zeros(3)).intersections
     except Exception as error:
         raise ValueError(f"the planes must enclose a volume around the origin; they do not ({error})") from error
     # Where the dual hull misses the origin, the "corners" are finite but break a plane.

@@ -107,12 +107,22 @@ def load(model: str | Path) -> Checkpoint:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} must be of format {FORMAT!r}, got {metadata.get('format')!r}; train it again")
     return Checkpoint(
-        metadata["name"],
-        read_object(NetworkConfig, json.loads(metadata["network"]), origin=str(path)),
+        metadata.get("name", path.stem),
+        read_object(NetworkConfig, _mapping(metadata, "network", path), origin=str(path)),
         weights,
-        read_object(Calibration, json.loads(metadata["calibration"]), origin=str(path)),
-        json.loads(metadata["training"]),
+        read_object(Calibration, _mapping(metadata, "calibration", path), origin=str(path)),
+        _mapping(metadata, "training", path),
     )
+
+
+def _mapping(metadata: dict[str, str], key: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(metadata[key])
+    except (KeyError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} must hold {key!r} as JSON in its header, got: {error!r}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold {key!r} as a JSON object in its header, got a {type(value).__name__}")
+    return value
 
 
 def weights_sha256(model: str | Path) -> str:

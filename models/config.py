@@ -18,7 +18,7 @@ class NetworkConfig:
     Raises
     ------
     ValueError
-        If a side is not a multiple of 8, or the heads do not divide ``token_dim``.
+        If a side, ``width`` or ``token_dim`` is not a multiple of 8, or the heads do not divide ``token_dim``.
     """
 
     shape: tuple[int, int, int] = (32, 32, 32)
@@ -29,10 +29,15 @@ class NetworkConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if any(n < 16 or n % 8 for n in self.shape):
-            raise ValueError(f"shape must be multiples of 8 from 16 up, got {self.shape}")
-        if min(self.width, self.layers, self.heads) < 1 or self.token_dim % self.heads:
-            raise ValueError(f"token_dim must be a multiple of heads, got {self.token_dim} and {self.heads}")
+        if any(n < 16 or n > 256 or n % 8 for n in self.shape):
+            raise ValueError(f"shape must be multiples of 8 from 16 to 256, got {self.shape}")
+        if min(self.width, self.token_dim) < 8 or self.width % 8 or self.token_dim % 8:
+            raise ValueError(f"width and token_dim must be multiples of 8 from 8 up, got {self.width} and {self.token_dim}")
+        if min(self.layers, self.heads) < 1 or self.token_dim % self.heads:
+            raise ValueError(
+                f"layers and heads must be at least 1 and heads divide token_dim, "
+                f"got {self.layers}, {self.heads} and {self.token_dim}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
 

@@ -60,8 +60,10 @@ class Prediction:
 
     @property
     def defect_class(self) -> str:
-        """Most probable class."""
-        return CLASSES[int(np.argmax(self.class_probabilities))]
+        """Most probable class on the side that ``defect_probability`` takes: a defect split over classes is one."""
+        if self.defect_probability <= 0.5:
+            return CLASSES[0]
+        return CLASSES[1 + int(np.argmax(self.class_probabilities[1:]))]
 
     @property
     def count(self) -> int:

@@ -22,7 +22,10 @@ Array = NDArray[np.float64]
 LEAST_OVERSAMPLING = 2.2
 GEOMETRY_FEATURES = 10
 AUTOCORRELATION_LEVEL = 0.03
-"""Where |autocorrelation| is taken to end, relative to its maximum."""
+"""Where |autocorrelation| is taken to end, relative to its maximum: above the floor of hot pixels and noise."""
+HIDDEN_TAIL = 1.2
+"""Twice the crystal over the width at that level: the tails of the autocorrelation stay below it
+(exactly 1.16 for a ball, 1 along the edges of a cube, 1.45 between the tips of an octahedron)."""
 
 
 def fit_to_grid(exposure: Exposure, shape: tuple[int, int, int]) -> Exposure:
@@ -74,7 +77,7 @@ def oversampling_estimate(counts: NDArray[np.float32]) -> Array:
     above = autocorrelation > AUTOCORRELATION_LEVEL * autocorrelation.max()
     profile = [above.any(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
     widths = [_central_run(line) for line in profile]
-    return np.array([2 * n / width for n, width in zip(counts.shape, widths, strict=True)])
+    return np.array([2 * n / (HIDDEN_TAIL * width) for n, width in zip(counts.shape, widths, strict=True)])
 
 
 def _central_run(line: NDArray[np.bool_]) -> int:

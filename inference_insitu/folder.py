@@ -1,0 +1,71 @@
+"""The folder of one run: free before it starts, and recognised as ours before it is overwritten."""
+
+import csv
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import TracebackType
+
+from inference_insitu.lammps_simulation import LoadReading
+
+CONFIG = "config.yaml"
+SUMMARY = "summary.json"
+LOAD = "load.csv"
+PICTURE = "insitu.png"
+LOG = "lammps.log"
+_OURS = (CONFIG, SUMMARY, LOAD, PICTURE, LOG, "frames.csv", "dxa.json", "results*.h5", "atoms/step-*")
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise ``ValueError`` unless a run may write to ``folder``."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output must be a folder, got the file {folder}")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise ValueError(
+            f"output must be an empty or new folder, got {folder}, which holds files; --overwrite replaces a run"
+        )
+    if not (folder / CONFIG).is_file():
+        raise ValueError(
+            f"output must be the folder of an earlier run to be overwritten, got {folder} without {CONFIG}"
+        )
+
+
+def prepare(folder: Path) -> None:
+    """Create ``folder``, or remove an earlier run's files from it, and only those."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in _OURS:
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+class LoadCurve:
+    """``load.csv``, written line by line so that a killed run leaves what it had."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", buffering=1)
+        self._writer = csv.writer(self._file)
+        self._writer.writerow([field.name for field in fields(LoadReading)])
+
+    def __enter__(self) -> "LoadCurve":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, reading: LoadReading) -> None:
+        """Append one reading."""
+        self._writer.writerow(
+            [f"{value:.6g}" if isinstance(value, float) else value for value in asdict(reading).values()]
+        )
+
+
+def read_load_curve(path: Path) -> list[LoadReading]:
+    """The readings that ``LoadCurve`` wrote."""
+    with path.open(newline="") as file:
+        return [
+            LoadReading(int(row["step"]), *(float(row[name]) for name in ("time_ps", "gap_A", "strain", "load_nN")))
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,247 @@
+"""Drawn crystals: reproducible, honest about what is hidden, and without a shortcut to the label."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+
+from data.drawn import DrawnSamples, EpochSampler
+from data.recipe import Recipe
+from data.sample import Sample, TrueLine
+from data.sampling import Draw, draw_crystal, draw_sample
+
+RECIPE = Recipe("sampling", 1000, seed=11, shape=(16, 20, 18))
+LARGE = replace(RECIPE, shape=(32, 32, 32), class_fractions=(0, 1, 1, 1), hidden_fraction=0.0, diameter_A=(300, 3000))
+
+
+def drawn(recipe: Recipe, index: int) -> Draw:
+    return draw_crystal(recipe, np.random.default_rng(np.random.SeedSequence([recipe.seed, index])))
+
+
+def test_a_sample_depends_on_recipe_seed_and_index_alone() -> None:
+    """Whatever was drawn before it, and however it is reached."""
+    first = [draw_sample(RECIPE, i) for i in (5, 2, 9)]
+    second = {i: draw_sample(RECIPE, i) for i in (9, 5, 2)}
+    through = DrawnSamples(replace(RECIPE, first_index=4))[1]
+    for sample in (*first, through):
+        same = second[sample.index]
+        np.testing.assert_array_equal(sample.exposure.counts, same.exposure.counts)
+        np.testing.assert_array_equal(sample.truth.phase, same.truth.phase)
+        assert (sample.truth.defect, sample.reflection) == (same.truth.defect, same.reflection)
+    other = draw_sample(replace(RECIPE, seed=12), 5)
+    assert (other.exposure.counts != first[0].exposure.counts).any()
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Draw]:
+    return [drawn(RECIPE, i) for i in range(450)]
+
+
+def test_no_shortcut_carries_the_label(many: list[Draw]) -> None:
+    """Size, photons, oversampling, shape, offset and strain are distributed alike with and without a line (KS)."""
+    rows: dict[bool, list[list[float]]] = {True: [], False: []}
+    for draw in many:
+        extent = draw.crystal.shape.extent(np.eye(3))
+        offset = (draw.grid.centre - draw.crystal.reflection_vector(draw.reflection)) @ np.linalg.inv(draw.grid.step)
+        assert draw.crystal.strain is not None
+        strain = np.abs(draw.crystal.strain.amplitudes @ draw.crystal.reflection_vector(draw.reflection)).sum()
+        ball = float(draw.crystal.shape.radius is not None)
+        order = float(np.square(draw.reflection).sum())
+        numbers = [extent.max(), draw.peak_counts, np.ptp(extent) / extent.max(), offset[0], strain, ball, order]
+        rows[draw.defect == "none"].append([float(n) for n in numbers])
+    without, with_line = np.array(rows[True]), np.array(rows[False])
+    assert min(len(without), len(with_line)) > 120
+    for column in range(without.shape[1]):
+        assert ks_2samp(without[:, column], with_line[:, column]).pvalue > 1e-3, column
+
+
+def test_classes_come_in_the_recipes_fractions(many: list[Draw]) -> None:
+    """Within four standard errors."""
+    names = [draw.defect for draw in many]
+    for name, fraction in zip(("none", "edge", "screw", "mixed"), (0.4, 0.2, 0.2, 0.2), strict=True):
+        assert abs(names.count(name) / len(names) - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / len(names))
+
+
+def test_where_every_burgers_vector_is_seen_nothing_hides() -> None:
+    """bcc 200: g·b = ±1 for all of ½⟨111⟩, so a recipe that asks for hidden lines gets visible ones."""
+    recipe = replace(
+        RECIPE, hidden_fraction=0.999, class_fractions=(0, 1, 1, 1), elements=("W",), reflections=((2, 0, 0),)
+    )
+    for i in range(4):
+        assert all(abs(line.g_dot_b) == 1 for line in draw_sample(recipe, i).truth.lines)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_the_crystal_is_oversampled_after_rotation(index: int) -> None:
+    """Between the recipe's bounds along every axis of the sheared grid, and within its central half."""
+    draw = drawn(RECIPE, index)
+    dual = np.linalg.inv(draw.grid.voxel).T
+    ratio = np.asarray(draw.grid.shape) / draw.crystal.shape.extent(dual)
+    assert (ratio > 2.2 - 1e-6).all()
+    assert (ratio < 4.4 + 1e-6).all()
+    offset = (draw.grid.centre - draw.crystal.reflection_vector(draw.reflection)) @ np.linalg.inv(draw.grid.step)
+    assert (np.abs(offset) <= 1 + 1e-9).all()
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_lines_have_the_character_of_their_class(index: int) -> None:
+    """A pure class gives it to every line; mixed is neither all edge nor all screw; each line crosses the crystal."""
+    draw = drawn(RECIPE, index)
+    characters = [line.character_deg for line in draw.crystal.dislocations]
+    expected = {"none": [], "edge": [90.0] * len(characters), "screw": [0.0] * len(characters)}
+    if draw.defect == "mixed":
+        assert 1 <= len(characters) <= RECIPE.max_lines
+        pure = {round(c) for c in characters} <= {0} or {round(c) for c in characters} <= {90}
+        assert not pure
+    else:
+        assert characters == pytest.approx(expected[draw.defect], abs=1e-5)
+        assert (draw.defect == "none") == (not characters)
+    smallest = draw.crystal.shape.extent(np.eye(3)).min()
+    for line in draw.crystal.dislocations:
+        chord = draw.crystal.shape.chord(line.point, line.direction)
+        assert chord is not None
+        assert chord[1] - chord[0] > 0.45 * smallest
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.999])
+def test_hidden_lines_have_g_dot_b_zero_and_visible_ones_an_integer(hidden: float) -> None:
+    """``determined`` says whether the phase winds around any line; g·b is that of G and b in the laboratory."""
+    recipe = replace(RECIPE, hidden_fraction=hidden, class_fractions=(0, 1, 1, 1), elements=("Au", "Ni"))
+    for i in range(12):
+        sample = draw_sample(recipe, i)
+        draw = drawn(recipe, i)
+        G = draw.crystal.reflection_vector(draw.reflection)
+        for line in sample.truth.lines:
+            assert line.g_dot_b == pytest.approx(float(G @ line.burgers_A) / (2 * np.pi), abs=1e-5)
+            assert abs(line.g_dot_b - round(line.g_dot_b)) < 1e-6
+            assert line.visible == (hidden == 0.0)
+        assert sample.truth.determined == (hidden == 0.0)
+
+
+def test_a_perfect_crystal_is_determined() -> None:
+    sample = draw_sample(replace(RECIPE, class_fractions=(1, 0, 0, 0)), 0)
+    assert sample.truth.determined
+    assert sample.truth.lines == ()
+
+
+def square(half: int) -> NDArray[np.int64]:
+    """Corners of the square loop of side ``2 half`` in index steps, counter-clockwise, first point repeated."""
+    side = np.arange(-half, half)
+    legs = [(side, side * 0 - half), (side * 0 + half, side), (-side, side * 0 + half), (side * 0 - half, -side)]
+    loop = np.concatenate([np.stack(leg, -1) for leg in legs])
+    return np.concatenate([loop, loop[:1]])
+
+
+def winding_along(sample: Sample, line: TrueLine, half: int = 2) -> list[float]:
+    """Sums of wrapped phase differences, in turns, around square loops of voxels about points of ``line``.
+
+    Loops lie across the grid axis closest to the line; only those wholly inside the crystal, around no
+    other line, count. The sense is made right-handed about the line.
+    """
+    grid = sample.exposure.grid
+    assert grid is not None
+    to_voxels, middle = np.linalg.inv(grid.voxel), np.asarray(grid.shape) // 2
+    ends = line.points_A @ to_voxels + middle
+    direction = ends[-1] - ends[0]
+    axis = int(np.abs(direction).argmax())
+    across = [(axis + 1) % 3, (axis + 2) % 3]
+    # Loops turn from across[0] to across[1]: right-handed about +axis, as the voxel basis is right-handed.
+    assert np.linalg.det(grid.voxel) > 0
+    sense = np.sign(direction[axis])
+    others = [other.points_A @ to_voxels + middle for other in sample.truth.lines if other is not line]
+    found = []
+    for level in range(int(np.ceil(ends[:, axis].min())), int(ends[:, axis].max()) + 1):
+        centre = ends[0] + direction * (level - ends[0, axis]) / direction[axis]
+        if any(_near(other, centre, axis, level, across, half) for other in others):
+            continue
+        loop = np.zeros((8 * half + 1, 3), int)
+        loop[:, axis] = level
+        loop[:, across] = np.rint(centre[across]).astype(int) + square(half)
+        if (loop < 0).any() or (loop >= grid.shape).any() or sample.truth.support[tuple(loop.T)].min() <= 0.5:
+            continue
+        steps = np.diff(sample.truth.phase[tuple(loop.T)].astype(np.float64))
+        found.append(sense * float((steps - 2 * np.pi * np.rint(steps / (2 * np.pi))).sum()) / (2 * np.pi))
+    return found
+
+
+def _near(
+    other: NDArray[np.float64], centre: NDArray[np.float64], axis: int, level: int, across: list[int], half: int
+) -> bool:
+    """Whether another line comes within the loop, or so close that one step of it exceeds π."""
+    points = other[0] + np.linspace(0, 1, 101)[:, None] * (other[-1] - other[0])
+    close = np.abs(points[:, across] - centre[across]).max(1) < half + 2
+    return bool((close & (np.abs(points[:, axis] - level) < 2)).any())
+
+
+def test_the_phase_winds_by_g_dot_b_around_every_visible_line() -> None:
+    """Plaquette sums of the stored phase about each stored line give +2π g·b in its stored sense."""
+    checked, signs = 0, set()
+    for i in range(24):
+        sample = draw_sample(LARGE, i)
+        for line in sample.truth.lines:
+            turns = winding_along(sample, line)
+            assert turns == pytest.approx([line.g_dot_b] * len(turns), abs=1e-4), (i, line.g_dot_b)
+            checked += bool(turns)
+            if turns:
+                signs.add(int(np.sign(line.g_dot_b)))
+    assert checked > 10
+    assert signs == {-1, 1}
+
+
+def test_hidden_lines_wind_nothing() -> None:
+    checked = 0
+    for i in range(12):
+        sample = draw_sample(replace(LARGE, hidden_fraction=0.999, elements=("Au", "Ni")), i)
+        for line in sample.truth.lines:
+            turns = winding_along(sample, line)
+            assert turns == pytest.approx([0.0] * len(turns), abs=1e-4)
+            checked += bool(turns)
+    assert checked > 3
+
+
+def test_truth_volumes_agree_with_each_other() -> None:
+    """phase = G·u + ramp inside, everything 0 outside, lines end on the surface."""
+    sample = draw_sample(LARGE, 3)
+    draw = drawn(LARGE, 3)
+    grid, truth = draw.grid, sample.truth
+    G = draw.crystal.reflection_vector(draw.reflection)
+    index = np.stack(np.meshgrid(*(np.arange(n) - n // 2 for n in grid.shape), indexing="ij"), -1)
+    ramp = (index @ grid.voxel) @ (grid.centre - G)
+    inside = truth.support > 0
+    expected = np.tensordot(G, truth.displacement, 1) + ramp
+    np.testing.assert_allclose(truth.phase[inside], expected[inside], atol=1e-3)
+    assert not truth.phase[~inside].any()
+    assert not truth.displacement[:, ~inside].any()
+    ends = np.concatenate([line.points_A for line in truth.lines]) @ np.linalg.inv(grid.voxel)
+    nearest = np.rint(ends).astype(int) + np.asarray(grid.shape) // 2
+    for x, y, z in nearest:
+        around = truth.support[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2]
+        assert around.min() < 0.5 < around.max() + 0.5
+
+
+def test_a_recipe_without_an_allowed_reflection_is_refused() -> None:
+    with pytest.raises(ValueError, match="reflections must hold one that bcc Fe allows"):
+        drawn(replace(RECIPE, elements=("Fe",), reflections=((1, 1, 1),)), 0)
+
+
+def test_an_index_beyond_the_recipe_is_refused() -> None:
+    with pytest.raises(IndexError, match=r"index must lie in \[0, 1000\)"):
+        DrawnSamples(RECIPE)[1000]
+
+
+def test_every_epoch_has_its_own_crystals() -> None:
+    """Until the recipe is used up; then it starts again."""
+    sampler = EpochSampler(10, 4)
+    epochs = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+    with pytest.raises(ValueError, match="per_epoch must lie in"):
+        EpochSampler(10, 11)

@@ -1,0 +1,146 @@
+"""Partial amplitudes of disjoint atoms are that of the whole; the grid follows the peak."""
+
+import json
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from launching import HERE, last_json
+
+from cdi.atoms import Atoms
+from cdi.grid import QGrid
+from cdi.scattering import amplitude
+from inference_insitu.config import PatternConfig
+from inference_insitu.coupling import Coupler, partial_amplitude, peak_shift
+
+A = 3.615
+SHAPE = (12, 14, 10)
+ENERGY_KEV = 8.5
+
+
+def crystal():
+    """An fcc block of 5 × 4 × 6 cells, slightly shaken, ``(480, 3)`` Å."""
+    cells = np.stack(np.meshgrid(*(np.arange(n) for n in (5, 4, 6)), indexing="ij"), -1).reshape(-1, 1, 3)
+    basis = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    sites = (cells + basis).reshape(-1, 3) * A
+    return sites - sites.mean(0) + np.random.default_rng(0).normal(0, 0.05, sites.shape)
+
+
+def peak_grid(shift=(0.0, 0.0, 0.0)):
+    return QGrid.orthogonal(2 * np.pi / A * np.ones(3) + np.asarray(shift), [20.0, 17.0, 24.0], 3.0, SHAPE)
+
+
+def parts(positions, ranks):
+    """Uneven shares of all atoms; the second of three or more ranks has none."""
+    shares = [10, 3] if ranks == 2 else [5, 0, *range(1, ranks - 1)]
+    bounds = np.cumsum([0, *shares]) * len(positions) // sum(shares)
+    return [positions[a:b] for a, b in pairwise(bounds)]
+
+
+class OneProcess:
+    """The group of a simulation on one rank."""
+
+    is_root = True
+
+    def sum_to_root(self, values):
+        return values
+
+    def share(self, values):
+        return values
+
+
+def relative_error(found, expected):
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def coupler(group=None, **options):
+    detector = PatternConfig(shape=SHAPE, energy_keV=ENERGY_KEV, **options)
+    G = 2 * np.pi / A * np.ones(3)
+    return Coupler(group or OneProcess(), element="Cu", reflection_vector=G, extent_A=24.0, detector=detector)
+
+
+def main():
+    """Under mpiexec: the root prints how far the reduced amplitude is from that of the whole."""
+    from inference_insitu import mpi
+
+    world = mpi.world()
+    group = mpi.MpiGroup(world)
+    positions, grid = crystal(), peak_grid()
+    mine = parts(positions, world.size)[world.rank]
+    total = group.sum_to_root(partial_amplitude("Cu", mine, grid, energy_keV=ENERGY_KEV))
+    centres = []
+    following = coupler(group)
+    for _ in range(2):
+        following.intensity(mine * 1.01)
+        centres.append(following.grid.centre.tolist())
+    if total is not None:
+        whole = amplitude(Atoms.of_element("Cu", positions), grid, energy_keV=ENERGY_KEV, route="direct")
+        lone = coupler()
+        for _ in range(2):
+            lone.intensity(positions * 1.01)
+        error = float(np.abs(lone.grid.centre - centres[-1]).max())
+        figures = {"error": relative_error(total, whole), "centre_error": error, "atoms": len(mine)}
+        print(json.dumps(figures), flush=True)
+    mpi.wait_for_all(world, timeout_s=60)
+
+
+def test_partial_amplitudes_add_up_to_that_of_the_whole():
+    positions, grid = crystal(), peak_grid()
+    total = sum(partial_amplitude("Cu", part, grid, energy_keV=ENERGY_KEV) for part in parts(positions, 4))
+    whole = amplitude(Atoms.of_element("Cu", positions), grid, energy_keV=ENERGY_KEV)
+    assert relative_error(total, whole) < 1e-9
+
+
+@pytest.mark.mpi
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_reduce_to_the_amplitude_of_the_whole(mpirun, ranks):
+    """Against the float64 direct sum; a rank without atoms takes part; all follow the same peak."""
+    figures = last_json(mpirun(ranks, HERE / "test_coupling.py"))
+    assert figures["error"] < 1e-8
+    assert figures["centre_error"] < 1e-9
+    assert figures["atoms"] < 480
+
+
+def test_a_rank_without_atoms_contributes_nothing():
+    part = partial_amplitude("Cu", np.zeros((0, 3)), peak_grid(), energy_keV=ENERGY_KEV)
+    assert part.shape == SHAPE
+    assert not part.any()
+
+
+def test_positions_that_are_not_finite_make_the_pattern_so_and_leave_the_grid():
+    """One broken rank must not raise alone: the others would wait for it in the sum."""
+    positions = crystal()
+    positions[7, 1] = np.nan
+    subject = coupler()
+    before = subject.grid.centre
+    found = subject.intensity(positions)
+    assert found is not None
+    assert np.isnan(found[0]).all()
+    assert (subject.grid.centre == before).all()
+
+
+def test_the_grid_follows_a_strained_crystal():
+    """4 % longer lattice spacings: the peak sits at G/1.04, and the next grid within a quarter voxel of it."""
+    subject = coupler()
+    fixed = coupler(follow_peak=False)
+    for _ in range(3):
+        subject.intensity(crystal() * 1.04)
+        fixed.intensity(crystal() * 1.04)
+    offset, fixed_offset = (
+        np.abs(2 * np.pi / A / 1.04 - one.grid.centre) / np.diag(one.grid.step) for one in (subject, fixed)
+    )
+    assert offset.max() < 0.25
+    assert fixed_offset.min() > 0.7
+
+
+def test_the_peak_shift_is_counted_from_the_centre_voxel():
+    intensity = np.zeros((8, 9, 10))
+    intensity[6, 4, 3] = 2.0
+    assert peak_shift(intensity) == pytest.approx([2, 0, -2])
+    assert not peak_shift(np.zeros((8, 9, 10))).any()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

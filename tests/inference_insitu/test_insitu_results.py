@@ -1,0 +1,211 @@
+"""Results survive a kill, the books balance, the comparison counts right, and the picture is drawn."""
+
+import io
+import json
+import shutil
+
+import fakes
+import numpy as np
+import pytest
+
+from cdi.config import write_config
+from inference_insitu import dxa, folder
+from inference_insitu.books import Books, percentiles
+from inference_insitu.comparison import auroc, compare
+from inference_insitu.config import InsituConfig, LoadConfig
+from inference_insitu.lammps_simulation import LoadReading, orientation, rotation
+from inference_insitu.picture import chosen_results
+from inference_insitu.progress import ProgressLine
+from inference_insitu.report import finish_run
+from inference_insitu.results import ResultsFile, read_results
+from inference_insitu.service import Result
+from inference_insitu.simulation import Timing
+
+
+def result(step, probability=0.75, lines=2):
+    frame = fakes.frame(step)
+    exposure = frame.exposure(InsituConfig().pattern)
+    return Result(frame, exposure, fakes.prediction(probability, lines), 0.1, step + 1, 0)
+
+
+def analysis(step, length):
+    line = dxa.TrueLine([[0, 0, 0], [0, 0, length]], (0.5, 0.5, 0.0), length, 90.0)
+    return dxa.Analysis(step, (line,) if length else ())
+
+
+def test_every_result_can_be_read_while_the_run_goes_on_and_after_a_kill(tmp_path):
+    """A copy of the file as it is on disk, never closed, holds all results so far under a partial name."""
+    sink = ResultsFile(tmp_path / "results.h5")
+    for count, step in enumerate((0, 20, 50), start=1):
+        sink(result(step))
+        copy = tmp_path / f"copy{count}"
+        copy.mkdir()
+        shutil.copy(tmp_path / "results.partial.h5", copy / "results.partial.h5")
+        assert [stored.step for stored in read_results(copy)] == [0, 20, 50][:count]
+    assert not (tmp_path / "results.h5").exists()
+    sink.close()
+    assert not (tmp_path / "results.partial.h5").exists()
+    stored = read_results(tmp_path)[1]
+    assert stored.defect_probability == 0.75
+    assert (stored.counts == result(20).exposure.counts).all()
+    assert stored.prediction == fakes.prediction().to_json()
+    assert stored.defect_class == "edge"
+
+
+def test_the_books_refuse_a_second_outcome_and_an_unknown_one():
+    books = Books()
+    books.publish()
+    books.settle(0, "failed")
+    assert books.open == 0
+    with pytest.raises(ValueError, match="the frame of step 0 must have one outcome, got 'failed' and 'inferred'"):
+        books.settle(0, "inferred")
+    with pytest.raises(ValueError, match=r"outcome must be one of inferred, superseded, .*, got 'lost'"):
+        books.settle(1, "lost")
+
+
+def test_percentiles_have_names():
+    assert percentiles([1.0, 2.0, 3.0], (50, 100)) == {"p50": 2.0, "max": 3.0}
+    assert percentiles([], (50, 100)) == {"p50": None, "max": None}
+
+
+def test_auroc_is_the_probability_of_the_right_order():
+    score, actual = np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True])
+    assert auroc(score, actual) == 0.875
+    assert auroc(score, np.ones(4, bool)) is None
+
+
+def test_agreement_is_counted_over_steps_that_have_both():
+    stored = [read(step, p, n) for step, p, n in ((0, 0.1, 0), (10, 0.7, 2), (20, 0.6, 1), (30, 0.2, 0))]
+    truth = [analysis(0, 0), analysis(10, 4.0), analysis(20, 40.0), analysis(30, 50.0), analysis(40, 60.0)]
+    found = compare(stored, truth, minimum_length_A=10)
+    # Step 10 has too little of a line to count: said wrongly; 20 right, 30 missed.
+    assert found["steps"] == 4
+    assert found["dislocated_steps"] == 2
+    assert (found["first_dislocated_step"], found["first_predicted_step"]) == (20, 10)
+    assert (found["accuracy"], found["f1"], found["auroc"]) == (0.5, 0.5, 0.5)
+    assert found["count_mean_absolute_error"] == 0.5
+
+
+def read(step, probability, lines):
+    from inference_insitu.results import StoredResult
+
+    p = fakes.prediction(probability, lines)
+    return StoredResult(
+        step, probability, p.defect_class, lines, False, p.to_json(), fakes.pattern(step), fakes.grid().step,
+        p.line_density, p.support, p.voxel,
+    )  # fmt: skip
+
+
+def test_the_moments_shown_are_before_at_and_after_the_onset():
+    stored = [read(step, 0.5, 1) for step in (0, 10, 20, 30, 40)]
+    truth = [analysis(step, length) for step, length in ((0, 0), (10, 0), (20, 12.0), (30, 90.0), (40, 30.0))]
+    assert [r.step for r in chosen_results(stored, 20, truth)] == [10, 20, 30]
+    assert [r.step for r in chosen_results(stored, None)] == [0, 20, 40]
+    assert chosen_results([], 20) == []
+
+
+@pytest.mark.parametrize("frames", [0, 1, 5])
+def test_the_report_is_made_of_however_few_results(tmp_path, frames):
+    config = InsituConfig(load=LoadConfig(steps=50))
+    write_config(config, tmp_path / folder.CONFIG)
+    sink = ResultsFile(tmp_path / "results.h5")
+    for step in range(0, 10 * frames, 10):
+        sink(result(step))
+    sink.close()
+    with folder.LoadCurve(tmp_path / folder.LOAD) as curve:
+        for step in range(0, 10 * frames + 1, 10):
+            curve.add(LoadReading(step, 0.004 * step, 60 - step / 10, step / 600, float(step)))
+    timing = Timing(1.0, 0.0, [0, 10], [0.1, 0.2])
+    line, problems = finish_run(tmp_path, config, {"published": frames}, {0: "inferred"}, timing)
+    assert problems == []
+    assert json.loads((tmp_path / folder.SUMMARY).read_text()) == line
+    assert (tmp_path / folder.PICTURE).stat().st_size > 10_000
+    assert (tmp_path / "frames.csv").read_text().splitlines()[1:] == ["0,inferred,0.100000", "10,,0.200000"]
+
+
+def test_a_picture_that_cannot_be_drawn_loses_nothing_but_itself(tmp_path):
+    """The load curve is missing: the summary is there all the same, and the problem is told."""
+    line, problems = finish_run(tmp_path, InsituConfig(), {"published": 3}, {}, Timing())
+    assert line["published"] == 3
+    assert (tmp_path / folder.SUMMARY).is_file()
+    assert len(problems) == 1
+    assert "the picture failed" in problems[0]
+
+
+def test_an_earlier_run_is_replaced_only_when_asked_and_only_its_own_files(tmp_path):
+    folder.check_free(tmp_path / "new", overwrite=False)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"output must be an empty or new folder, got .* --overwrite replaces a run"):
+        folder.check_free(tmp_path, overwrite=False)
+    with pytest.raises(ValueError, match=r"output must be .* to be overwritten, got .* without config\.yaml"):
+        folder.check_free(tmp_path, overwrite=True)
+    for name in (folder.CONFIG, "results.h5", "dxa.json"):
+        (tmp_path / name).write_text("old")
+    folder.check_free(tmp_path, overwrite=True)
+    folder.prepare(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(ValueError, match="output must be a folder, got the file"):
+        folder.check_free(tmp_path / "notes.txt", overwrite=True)
+
+
+def test_progress_is_whole_lines_unless_it_is_a_terminal():
+    pipe, terminal = io.StringIO(), io.StringIO()
+    for stream, is_terminal in ((pipe, False), (terminal, True)):
+        line = ProgressLine(100, terminal=is_terminal, stream=stream)
+        line(result(10))
+        line(result(20))
+        line.close()
+    assert pipe.getvalue().count("\n") == 2
+    assert "\r" not in pipe.getvalue()
+    assert terminal.getvalue().count("\n") == 1
+    assert "P(defect) 0.75  edge × 2" in pipe.getvalue()
+
+
+@pytest.mark.parametrize("axis", [(1, 1, 1), (0, 0, 1), (1, 1, 0), (1, 1, 2), (1, 2, 3)])
+def test_the_laboratory_frame_is_a_rotation_with_the_axis_along_z(axis):
+    R = rotation(axis)
+    assert np.allclose(R @ R.T, np.eye(3))
+    assert np.linalg.det(R) == pytest.approx(1)
+    assert R @ np.array(axis) == pytest.approx([0, 0, np.linalg.norm(axis)])
+    assert orientation((1, 1, 1)) == ((1, -1, 0), (1, 1, -2), (1, 1, 1))
+
+
+class TestDislocationAnalysis:
+    @pytest.fixture(autouse=True)
+    def needs_ovito(self):
+        pytest.importorskip("ovito")
+
+    def crystal(self, half_cells=9, a=3.615):
+        """Sites ``(n, 3)`` Å of an fcc cylinder along [112] (x: [1-10], y: [111])."""
+        n = np.arange(-2 * half_cells, 2 * half_cells)
+        cells = np.stack(np.meshgrid(n, n, n, indexing="ij"), -1).reshape(-1, 1, 3)
+        sites = (cells + np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])).reshape(-1, 3) * a
+        rows = np.array([[1, -1, 0], [1, 1, 1], [-1, -1, 2]], float)
+        sites = sites @ (rows / np.linalg.norm(rows, axis=1)[:, None]).T
+        return sites[(np.hypot(sites[:, 0], sites[:, 1]) < 30) & (np.abs(sites[:, 2]) < 25)]
+
+    def test_a_perfect_crystal_has_no_line(self):
+        found = dxa.analyse(self.crystal(), "fcc", step=4)
+        assert (found.step, found.count, found.length_A, found.defect_class) == (4, 0, 0, "none")
+
+    def test_an_edge_dislocation_is_found_with_its_burgers_vector_and_position(self, tmp_path):
+        """The edge of Hirth & Lothe eqs. 3-45 and 3-46, through x = 4 Å, y = 1 Å, written by three ranks."""
+        a, nu, x0, y0 = 3.615, 0.324, 4.0, 1.0
+        sites = self.crystal(a=a)
+        x, y = sites[:, 0] - x0, sites[:, 1] - y0
+        r2 = x**2 + y**2
+        shifted = sites.copy()
+        b = a / np.sqrt(2) / (2 * np.pi)
+        shifted[:, 0] += b * (np.arctan2(y, x) + x * y / (2 * (1 - nu) * r2))
+        shifted[:, 1] -= b * ((1 - 2 * nu) / (4 * (1 - nu)) * np.log(r2) + (x**2 - y**2) / (4 * (1 - nu) * r2))
+        for rank, part in enumerate(np.array_split(shifted, 3)):
+            dxa.write_atoms(tmp_path, 30, rank, part)
+        (found,) = dxa.analyse_run(tmp_path, "fcc", element="Cu", keep_atoms=True)
+        longest = max(found.lines, key=lambda line: line.length_A)
+        assert sorted(np.abs(longest.burgers)) == pytest.approx([0, 0.5, 0.5], abs=1e-3)
+        assert longest.character_deg > 75
+        points = np.asarray(longest.points_A) + shifted.mean(0)
+        assert points[:, :2].mean(0) == pytest.approx([x0, y0], abs=3)
+        assert 30 < longest.length_A < 60
+        assert dxa.read_analyses(tmp_path) == [found]
+        assert sorted(path.name for path in (tmp_path / "atoms").iterdir()) == ["step-000000030.extxyz"]

@@ -1,0 +1,28 @@
+"""A network small enough to build in milliseconds, with and without a file around it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import Checkpoint, save
+from models.config import NetworkConfig
+from models.network import DefectNet
+
+
+@pytest.fixture
+def config() -> NetworkConfig:
+    return NetworkConfig(shape=(16, 24, 16), width=8, token_dim=16, layers=1, heads=2)
+
+
+@pytest.fixture
+def checkpoint(config: NetworkConfig) -> Checkpoint:
+    torch.manual_seed(3)
+    return Checkpoint("tiny", config, DefectNet(config).state_dict(), training={"epochs": 0})
+
+
+@pytest.fixture
+def checkpoint_file(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save(checkpoint, path)
+    return path
