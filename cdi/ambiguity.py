@@ -18,4 +18,4 @@ def inverted(volume: Tensor) -> Tensor:
 
 def twin(density: Tensor) -> Tensor:
     """Twin of a complex object ``(..., x, y, z)``: ``conj(density(−n))``."""
-    return inverted(density).conj()
+    return torch.conj_physical(inverted(density))

@@ -57,7 +57,7 @@ class Recipe:
     class_fractions: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
     max_lines: int = 3
     hidden_fraction: float = 0.05
-    strain_rad: Range = (0.0, 1.2)
+    strain_rad: Range = (0.0, 2.0)
     peak_counts: Range = (3e2, 1e6)
 
     def __post_init__(self) -> None:

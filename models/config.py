@@ -32,7 +32,9 @@ class NetworkConfig:
         if any(n < 16 or n > 256 or n % 8 for n in self.shape):
             raise ValueError(f"shape must be multiples of 8 from 16 to 256, got {self.shape}")
         if min(self.width, self.token_dim) < 8 or self.width % 8 or self.token_dim % 8:
-            raise ValueError(f"width and token_dim must be multiples of 8 from 8 up, got {self.width} and {self.token_dim}")
+            raise ValueError(
+                f"width and token_dim must be multiples of 8 from 8 up, got {self.width} and {self.token_dim}"
+            )
         if min(self.layers, self.heads) < 1 or self.token_dim % self.heads:
             raise ValueError(
                 f"layers and heads must be at least 1 and heads divide token_dim, "

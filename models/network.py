@@ -4,7 +4,8 @@ The answer lives in real space, the input in reciprocal space: every output voxe
 every input voxel. Convolutions reduce the pattern to 8³ tokens (of 32³ voxels), a transformer
 mixes them globally, convolutions expand them to the central half of the real-space grid, where
 the autocorrelation (real space as well) joins in. The direction of G and the voxels' metric join
-the tokens: they tell which angle a line makes with G.
+the tokens, and the angle between the predicted lines and G joins the class: it is what tells a
+screw from an edge where g·b ≠ 0.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from cdi.fourier import centre_crop
 from models.config import NetworkConfig
 from models.prediction import CLASSES
+from models.line_shape import LINE_SHAPE_FEATURES, line_shape
 from models.preprocess import GEOMETRY_FEATURES
 
 INPUT_CHANNELS = 4
@@ -82,6 +84,8 @@ class DefectNet(nn.Module):
         with torch.no_grad():  # start from "no line, little crystal": both fill a small part of the volume
             self.volume_head.bias.copy_(torch.tensor([-4.0, -2.0, 0.0, 0.0]))  # type: ignore[union-attr]
         self.class_head = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, len(CLASSES)))
+        seen = GEOMETRY_FEATURES + LINE_SHAPE_FEATURES
+        self.character_head = nn.Sequential(nn.Linear(seen, 48), nn.SiLU(), nn.Linear(48, len(CLASSES)))
 
     def forward(self, x: Tensor, geometry: Tensor) -> NetworkOutput:
         """Outputs for input features ``(batch, 4, x, y, z)`` and ``geometry`` ``(batch, 10)``."""
@@ -89,11 +93,14 @@ class DefectNet(nn.Module):
         grid = tokens.shape[-3:]
         tokens = tokens.flatten(2).transpose(1, 2) + self.position + self.geometry(geometry)[:, None]
         mixed = self.mixer(tokens)
-        logits = self.class_head(torch.cat([mixed.mean(1), mixed.amax(1)], -1))
         volume = self.expand(mixed.transpose(1, 2).unflatten(2, grid))
         autocorrelation = centre_crop(x[:, 2:4], self.config.output_shape)
         volume = self.volume_head(self.decoder(self.merge(torch.cat([volume, autocorrelation], 1))))
         line, support, real, imaginary = volume.float().unbind(1)
+        # The lines are found for their own sake: the class reads their direction and does not bend them.
+        shape = line_shape(line.detach().sigmoid(), geometry)
+        logits = self.class_head(torch.cat([mixed.mean(1), mixed.amax(1)], -1))
+        logits = logits + self.character_head(torch.cat([geometry, shape], -1))
         return NetworkOutput(logits.float(), line, support, torch.complex(real, imaginary))
 
 

@@ -37,9 +37,10 @@ def fit_to_grid(exposure: Exposure, shape: tuple[int, int, int]) -> Exposure:
     grid = exposure.grid
     factors = binning_factors(counts, shape)
     # Cropping first keeps the peak away from the edge of a bin and the whole stack out of memory.
-    counts, grid = _crop(
-        counts, grid, _peak(counts), (shape[0] * factors[0], shape[1] * factors[1], shape[2] * factors[2])
-    )
+    window = (shape[0] * factors[0], shape[1] * factors[1], shape[2] * factors[2])
+    # An axis that fits is left whole: a peak of several lobes has its brightest voxel far from its centre.
+    too_long = np.asarray(counts.shape) > window
+    counts, grid = _crop(counts, grid, np.where(too_long, _peak(counts), np.asarray(counts.shape) // 2), window)
     counts, grid = _bin(counts, grid, factors)
     counts, grid = _crop(counts, grid, _centre_of_mass(counts), shape)
     return Exposure(counts, grid)

@@ -31,6 +31,8 @@ class TrainConfig:
     workers : processes that draw crystals.
     minutes : wall-clock budget; training stops, complete and saved, when it is spent. None: no limit.
     seed : of the weights and of the axis symmetries.
+    initial : checkpoint to start from (path or shipped name); parts of the network that it lacks start
+        as they would without it. None: from scratch.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class TrainConfig:
     workers: int = 1
     minutes: float | None = None
     seed: int = 0
+    initial: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("validation_samples", "epochs", "samples_per_epoch", "batch_size"):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.drawn import DrawnSamples, EpochSampler
 from data.recipe import Recipe
 from data.symmetry import AxisSymmetry
+from models.checkpoint import load
 from models.network import DefectNet
 from models.preprocess import features
 from training.config import TrainConfig
@@ -47,8 +48,11 @@ class DefectModule(lightning.LightningModule):
         super().__init__()
         self.config = config
         torch.manual_seed(config.seed)
+        self.network = DefectNet(config.network)
+        if config.initial is not None:
+            _start_from(self.network, config.initial)
         # On a CPU 3D convolutions run faster with the channels last; the result is the same.
-        self.network = DefectNet(config.network).to(memory_format=torch.channels_last_3d)
+        self.network.to(memory_format=torch.channels_last_3d)
 
     def transfer_batch_to_device(self, batch: Targets, device: torch.device, dataloader_idx: int) -> Targets:
         """Move a ``Targets`` batch."""
@@ -113,6 +117,16 @@ class DefectModule(lightning.LightningModule):
             persistent_workers=config.workers > 0, prefetch_factor=4 if config.workers else None,
             worker_init_fn=_one_thread,
         )  # fmt: skip
+
+
+def _start_from(network: DefectNet, initial: str) -> None:
+    """Load the weights of a checkpoint into the parts of ``network`` that bear their names."""
+    try:
+        result = network.load_state_dict(load(initial).weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"initial must fit the network's sizes: {error}") from error
+    if result.unexpected_keys:
+        raise ValueError(f"initial must fit the network; it also holds {', '.join(result.unexpected_keys)}")
 
 
 def _one_thread(worker: int) -> None:

@@ -57,7 +57,7 @@ def train(config: TrainConfig, output: Path) -> Path:
         callbacks.append(Timer(timedelta(minutes=config.minutes), interval="epoch"))
     trainer = lightning.Trainer(
         max_epochs=config.epochs, accelerator="auto", devices="auto", callbacks=callbacks,
-        logger=CSVLogger(output, name="", version="log"), gradient_clip_val=1.0, enable_model_summary=False,
+        logger=CSVLogger(output, name="log"), gradient_clip_val=1.0, enable_model_summary=False,
         log_every_n_steps=10, num_sanity_val_steps=0, default_root_dir=output,
     )  # fmt: skip
     trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)

@@ -44,6 +44,13 @@ def test_centring_keeps_the_q_of_every_voxel(index: tuple[int, int, int]) -> Non
     assert fitted.counts.sum() == pytest.approx(exposure.counts.sum(), rel=1e-3)
 
 
+def test_centring_a_split_peak_loses_only_what_leaves_the_window() -> None:
+    """The brighter of two far lobes is not the centre: both stay in a window that holds both."""
+    counts = spot((32, 24, 24), (8, 12, 12), 1.2) + np.rint(0.9 * spot((32, 24, 24), (25, 12, 12), 1.2))
+    fitted = fit_to_grid(Exposure(counts), (32, 24, 24))
+    assert fitted.counts.sum() == counts.sum()
+
+
 @pytest.mark.parametrize("shape", [(40, 22, 30), (9, 11, 50), (64, 64, 64)])
 def test_any_size_is_fitted_with_its_q(shape: tuple[int, int, int]) -> None:
     """Cropped, padded and binned: the centre of mass of the peak in q stays within half a binned voxel."""

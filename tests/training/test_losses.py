@@ -47,7 +47,7 @@ def twin_of(targets: Targets) -> Targets:
 def perfect_output(targets: Targets) -> NetworkOutput:
     classes = torch.nn.functional.one_hot(targets.defect, 4) * 200.0
     phasor = torch.polar(torch.ones_like(targets.phase), targets.phase)
-    return NetworkOutput(classes, torch.logit(targets.line, 1e-12), 200 * (2 * targets.support - 1), phasor)
+    return NetworkOutput(classes, torch.logit(targets.line, 1e-7), 200 * (2 * targets.support - 1), phasor)
 
 
 def assert_same(a: Losses, b: Losses) -> None:

@@ -99,19 +99,19 @@ def test_a_run_that_saw_half_its_budget_is_resumed_from_a_plain_file(finished: P
 
 
 def test_the_network_can_learn() -> None:
-    """A few steps on one batch lower its loss to less than 0.8 of the start: gradients reach what they should."""
+    """A few steps on one batch lower its loss to less than 0.9 of the start: gradients reach what they should."""
     module = DefectModule(replace(CONFIG, learning_rate=3e-3))
     module.log_dict = module.log = lambda *arguments, **options: None  # type: ignore[method-assign]
     batch = next(iter(module.train_dataloader()))
     optimizer = torch.optim.AdamW(module.network.parameters(), 3e-3)
     values = []
-    for _ in range(25):
+    for _ in range(12):
         loss = module.training_step(batch, 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         values.append(float(loss.detach()))
-    assert values[-1] < 0.8 * values[0]
+    assert values[-1] < 0.9 * values[0]
     assert all(parameter.grad is not None for parameter in module.network.parameters())
 
 

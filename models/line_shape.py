@@ -1,0 +1,42 @@
+"""How a predicted line density lies with respect to G: what the character of a line shows in.
+
+A screw with g·b ≠ 0 runs along b and so at a small angle to G; an edge runs across b.
+"""
+
+import torch
+from torch import Tensor
+
+LINE_SHAPE_FEATURES = 3
+
+
+def line_shape(density: Tensor, geometry: Tensor) -> Tensor:
+    """cos² of the mean angle to G, spread, and amount of ``density`` ``(batch, 3)``.
+
+    ``density`` ``(batch, x, y, z)`` in [0, 1] on voxels whose metric is in ``geometry`` ``(batch, 10)``
+    (``models.preprocess.geometry``). With M the second moment of density² about its mean in
+    space, the first is Ĝᵀ M Ĝ / tr M and the second tr M. All but the amount are 0 where the
+    geometry is unknown.
+    """
+    axes = [torch.arange(n, device=density.device, dtype=density.dtype) - n // 2 for n in density.shape[-3:]]
+    index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    weight = density.flatten(1).square()
+    total = weight.sum(1, keepdim=True) + 1e-6
+    weight = weight / total
+    mean = weight @ index
+    moment = torch.einsum("bn,ni,nj->bij", weight, index, index) - mean[:, :, None] * mean[:, None]
+    metric = _metric(geometry)
+    direction = geometry[:, :3]
+    lowered = torch.einsum("bij,bj->bi", metric, direction)
+    along = torch.einsum("bi,bij,bj->b", lowered, moment, lowered)
+    length = torch.einsum("bi,bi->b", lowered, direction)
+    spread = torch.einsum("bij,bij->b", metric, moment)
+    return torch.stack([along / (length * spread).clamp_min(1e-6), spread, total[:, 0] / 30], -1)
+
+
+def _metric(geometry: Tensor) -> Tensor:
+    """Gram matrix of the voxel vectors over its trace ``(batch, 3, 3)`` from its upper triangle."""
+    row, column = torch.triu_indices(3, 3)
+    metric = geometry.new_zeros(len(geometry), 3, 3)
+    metric[:, row, column] = geometry[:, 3:9]
+    metric[:, column, row] = geometry[:, 3:9]
+    return metric
