@@ -34,6 +34,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/recognition.py
 	$(BIN)/python benchmarks/scattering.py
+	$(BIN)/python benchmarks/insitu.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

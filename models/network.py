@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from cdi.fourier import centre_crop
 from models.config import NetworkConfig
-from models.prediction import CLASSES
 from models.line_shape import LINE_SHAPE_FEATURES, line_shape
+from models.prediction import CLASSES
 from models.preprocess import GEOMETRY_FEATURES
 
 INPUT_CHANNELS = 4

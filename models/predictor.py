@@ -82,7 +82,7 @@ class Predictor:
                 Prediction(
                     defect_probability=defect,
                     class_probabilities=tuple(float(p) for p in probabilities[i]),
-                    undetermined=max(defect, 1 - defect) < self.calibration.decision_confidence,
+                    undetermined=max(defect, 1 - defect) <= self.calibration.decision_confidence,
                     lines=lines,
                     line_density=density[i],
                     support=support[i],

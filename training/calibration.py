@@ -54,12 +54,12 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def decision_confidence(defect: Array, happened: NDArray[np.bool_]) -> float:
-    """The lowest confidence above which answers reach ``WANTED_ACCURACY``; 0.95 where none does."""
+    """The lowest confidence strictly above which answers reach ``WANTED_ACCURACY``; 0.95 where none does."""
     confidence, hit = np.maximum(defect, 1 - defect), (defect > 0.5) == happened
-    for level in np.arange(0.5, 0.96, 0.01):
-        answered = confidence >= level
+    for level in (round(0.5 + 0.01 * step, 2) for step in range(46)):
+        answered = confidence > level
         if answered.any() and hit[answered].mean() >= WANTED_ACCURACY:
-            return float(round(level, 2))
+            return level
     return 0.95
 
 

@@ -173,12 +173,16 @@ def _volume_scores(crystals: Crystals, seed: int) -> dict[str, Interval]:
         "median line distance (voxels)": bootstrap(
             lambda i: _median_distance([crystals.lines[k] for k in i]), number, seed=seed
         ),
-        "count exact": bootstrap(lambda i: float(exact[i][crystals.determined[i]].mean()), number, seed=seed),
+        "count exact": bootstrap(lambda i: _mean(exact[i][crystals.determined[i]]), number, seed=seed),
         "support Dice": bootstrap(lambda i: float(dice[i].mean()), number, seed=seed),
         "phase error (rad)": bootstrap(lambda i: float(np.nanmean(phase[i])), number, seed=seed),
         "answered": bootstrap(lambda i: float((~crystals.undetermined[i]).mean()), number, seed=seed),
-        "defect accuracy where answered": bootstrap(lambda i: float(hit[i][answered[i]].mean()), number, seed=seed),
+        "defect accuracy where answered": bootstrap(lambda i: _mean(hit[i][answered[i]]), number, seed=seed),
     }
+
+
+def _mean(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _accuracy(defects: NDArray[np.int64], probabilities: Array) -> float:
@@ -186,7 +190,8 @@ def _accuracy(defects: NDArray[np.int64], probabilities: Array) -> float:
 
 
 def _median_distance(lines: Sequence[LineScore]) -> float:
-    return float(np.median(np.concatenate([line.distances for line in lines] or [np.empty(0)])))
+    distances = np.concatenate([line.distances for line in lines] or [np.empty(0)])
+    return float(np.median(distances)) if len(distances) else float("nan")
 
 
 def _auroc(positive: NDArray[np.bool_], score: Array) -> float:

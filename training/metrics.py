@@ -120,7 +120,8 @@ def bootstrap(
     """``statistic(indices)`` over all crystals, and over ``resamples`` draws with replacement."""
     generator = np.random.default_rng(seed)
     draws = [statistic(generator.integers(0, crystals, crystals)) for _ in range(resamples)]
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    known = np.asarray(draws)[~np.isnan(draws)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (float("nan"), float("nan"))
     return Interval(float(statistic(np.arange(crystals))), float(low), float(high))
 
 

@@ -57,7 +57,8 @@ def save_prediction_picture(exposure: Exposure, prediction: Prediction, path: st
     to_voxels = np.linalg.inv(prediction.voxel)
     _draw_lines(axes[1], [line.points_A @ to_voxels for line in prediction.lines], prediction.support.shape)
     image = axes[2].imshow(_plane(prediction.support).T, origin="lower", cmap="Greys", vmin=0, vmax=1)
-    axes[2].set(title="predicted support", xlabel="x (voxels)", ylabel="y (voxels)")
+    axes[2].set_title("predicted support", fontsize=9)
+    axes[2].set(xlabel="x (voxels)", ylabel="y (voxels)")
     figure.colorbar(image, ax=axes[2], shrink=0.8)
     _draw_density(axes[3], prediction)
     figure.suptitle(f"{title}: {_answer(prediction)}")
@@ -79,13 +80,15 @@ def _plane(volume: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _draw_pattern(axes: "Axes", counts: NDArray[np.float32], title: str) -> None:
     axes.imshow(np.log10(1 + _plane(counts)).T, origin="lower", cmap="magma")
-    axes.set(title=title, xlabel="$q_x$ (voxels)", ylabel="$q_y$ (voxels)")
+    axes.set_title(title, fontsize=9)
+    axes.set(xlabel="$q_x$ (voxels)", ylabel="$q_y$ (voxels)")
 
 
 def _draw_phase(axes: "Axes", support: Any, phase: Any, title: str, *, colorbar: bool = False) -> None:
     shown = np.ma.masked_where(_plane(support) < 0.5, np.angle(np.exp(1j * _plane(phase))))
     image = axes.imshow(shown.T, origin="lower", cmap="twilight", vmin=-np.pi, vmax=np.pi)
-    axes.set(title=title, xlabel="x (voxels)", ylabel="y (voxels)", facecolor="0.93")
+    axes.set_title(title, fontsize=9)
+    axes.set(xlabel="x (voxels)", ylabel="y (voxels)", facecolor="0.93")
     if colorbar and axes.figure is not None:
         axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
@@ -99,4 +102,5 @@ def _draw_lines(axes: "Axes", lines: list[Array], shape: tuple[int, ...]) -> Non
 def _draw_density(axes: "Axes", prediction: Prediction) -> None:
     axes.imshow(prediction.line_density.max(2).T, origin="lower", cmap="viridis", vmin=0, vmax=1)
     axes.contour(prediction.support.max(2).T, levels=[0.5], colors="white", linewidths=1)
-    axes.set(title="line density, projected along z", xlabel="x (voxels)", ylabel="y (voxels)")
+    axes.set_title("line density, projected along z", fontsize=9)
+    axes.set(xlabel="x (voxels)", ylabel="y (voxels)")

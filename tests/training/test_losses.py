@@ -93,7 +93,9 @@ def test_the_twin_is_chosen_jointly() -> None:
     direct, mirrored = perfect_output(targets), perfect_output(twin_of(targets))
     mixture = replace(direct, support_logits=mirrored.support_logits, phasor=mirrored.phasor)
     found = losses(mixture, targets, WEIGHTS)
-    assert (found.line[:2] + found.support[:2] + found.phase[:2] > 0.1).all()
+    # The twin wins on two of three terms, and the weighted sum decides: the lines pay for it.
+    assert (found.support[:2] + found.phase[:2] < 1e-3).all()
+    assert (found.line[:2] > 0.1).all()
 
 
 def test_each_crystal_chooses_its_own_twin() -> None:
