@@ -93,10 +93,17 @@ def bragg_amplitude(crystals: Sequence[Crystal], grids: Sequence[QGrid], reflect
 
 
 def _check_oversampling(crystal: Crystal, grid: QGrid) -> None:
-    """Extent along the dual axes must stay below half the grid, after rotation of the shape."""
-    voxels = crystal.shape.extent(np.asarray(np.linalg.inv(grid.voxel).T, np.float64))
-    ratio = np.asarray(grid.shape) / voxels
+    """The rotated shape must be oversampled twice and lie within the central half, up to half a voxel."""
+    low, high = crystal.shape.reach(np.asarray(np.linalg.inv(grid.voxel).T, np.float64))
+    shape = np.asarray(grid.shape)
+    ratio = shape / (high - low)
     if ratio.min() < 2:
         raise ValueError(
             f"oversampling must be at least 2 along every axis after rotation, got {ratio.round(2).tolist()}"
+        )
+    beyond = np.maximum(-low, high) - shape / 4
+    if beyond.max() > 0.5:
+        raise ValueError(
+            f"the crystal must lie within the central half of the grid on both sides of its centroid; "
+            f"it reaches {beyond.max():.1f} voxels beyond: oversample a lopsided shape more"
         )

@@ -90,10 +90,16 @@ class Shape:
 
     def extent(self, axes: Array) -> Array:
         """Size ``(m,)`` of the shape along each row of ``axes`` (m, 3): max − min of ``axes · r``."""
+        low, high = self.reach(axes)
+        return high - low
+
+    def reach(self, axes: Array) -> tuple[Array, Array]:
+        """Least and greatest ``axes · r`` ``(m,)`` within the shape, for each row of ``axes`` (m, 3)."""
         if self.radius is not None:
-            return np.asarray(2 * self.radius * np.linalg.norm(axes, axis=1))
-        normals, distances = self._planes()
-        return np.asarray(np.ptp(_vertices(normals, distances) @ axes.T, axis=0))
+            half = self.radius * np.linalg.norm(axes, axis=1)
+            return -half, half
+        along = _vertices(*self._planes()) @ axes.T
+        return along.min(0), along.max(0)
 
     def chord(self, point: Array, direction: Array) -> tuple[float, float] | None:
         """Interval of t for which ``point + t · direction`` lies inside, or None if it misses."""

@@ -60,9 +60,10 @@ def train(config: TrainConfig, output: Path) -> Path:
         logger=CSVLogger(output, name="log"), gradient_clip_val=1.0, enable_model_summary=False,
         log_every_n_steps=10, num_sanity_val_steps=0, default_root_dir=output,
     )  # fmt: skip
-    trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as stop:  # how the trainer ends after Ctrl-C
+        raise KeyboardInterrupt from stop
     _calibrate(saver.path, config)
     return saver.path
 

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cdi.grid import QGrid
+
+# Volumes here are small and cores are shared: threads would wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def _near(
 def test_the_phase_winds_by_g_dot_b_around_every_visible_line() -> None:
     """Plaquette sums of the stored phase about each stored line give +2π g·b in its stored sense."""
     checked, signs = 0, set()
-    for i in range(24):
+    for i in range(18):
         sample = draw_sample(LARGE, i)
         for line in sample.truth.lines:
             turns = winding_along(sample, line)
@@ -190,7 +190,7 @@ def test_the_phase_winds_by_g_dot_b_around_every_visible_line() -> None:
             checked += bool(turns)
             if turns:
                 signs.add(int(np.sign(line.g_dot_b)))
-    assert checked > 6
+    assert checked > 5
     assert signs == {-1, 1}
 
 

@@ -9,6 +9,9 @@ from models.checkpoint import Checkpoint, save
 from models.config import NetworkConfig
 from models.network import DefectNet
 
+# Volumes here are small and cores are shared: threads would wait for each other.
+torch.set_num_threads(1)
+
 
 @pytest.fixture
 def config() -> NetworkConfig:

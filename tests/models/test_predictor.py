@@ -31,7 +31,8 @@ def predictor(checkpoint: Checkpoint) -> Predictor:
 def with_answer(checkpoint: Checkpoint, logits: list[float], line_bias: float) -> Predictor:
     """The tiny network with its class and line density fixed by the last biases."""
     weights = dict(checkpoint.weights)
-    weights["class_head.2.weight"] = torch.zeros_like(weights["class_head.2.weight"])
+    for name in ("class_head.2.weight", "character_head.2.weight", "character_head.2.bias"):
+        weights[name] = torch.zeros_like(weights[name])
     weights["class_head.2.bias"] = torch.tensor(logits)
     weights["volume_head.weight"] = torch.zeros_like(weights["volume_head.weight"])
     weights["volume_head.bias"] = torch.tensor([line_bias, 0.0, 1.0, 0.0])

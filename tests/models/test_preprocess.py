@@ -127,7 +127,7 @@ def test_oversampling_is_estimated_for_drawn_crystals() -> None:
     Dislocations and tips fade the autocorrelation before it ends, so the estimate is not sharper.
     """
     found = []
-    for i, ratio in enumerate(np.tile([2.2, 4.0, 7.0, 11.0], 6)):
+    for i, ratio in enumerate(np.tile([2.2, 4.0, 7.0, 11.0], 5)):
         recipe = Recipe("estimate", 1, shape=(48, 48, 48), oversampling=(ratio, ratio))
         drawn = draw_crystal(recipe, np.random.default_rng([5, i]))
         F = bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection], supersampling=1)[0]

@@ -1,5 +1,6 @@
 """A training run: it learns, resumes where it was, saves what predicts, and claims its folder."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from models.predictor import Predictor
 from training.config import LossWeights, TrainConfig
 from training.module import DefectModule, DrawnTargets
 from training.run import LAST, train
+
+# Volumes here are small and cores are shared: threads would wait for each other.
+torch.set_num_threads(1)
 
 CONFIG = TrainConfig(
     "tiny",
@@ -76,6 +80,22 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
         torch.testing.assert_close(resumed.weights[key], value, atol=1e-6, rtol=1e-5)
 
 
+def test_an_interrupt_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C leaves no weights that would pass for trained ones, and reaches the command line as what it was."""
+
+    def interrupted(self: DefectModule, batch: object, batch_idx: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(DefectModule, "training_step", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_a_finished_run_started_again_changes_nothing(finished: Path) -> None:
     before = load(finished / "model.safetensors").weights
     train(CONFIG, finished)
@@ -99,20 +119,30 @@ def test_a_run_that_saw_half_its_budget_is_resumed_from_a_plain_file(finished: P
 
 
 def test_the_network_can_learn() -> None:
-    """A few steps on one batch lower its loss to less than 0.9 of the start: gradients reach what they should."""
+    """A few steps on one batch lower its loss to less than 0.95 of the start: gradients reach what they should."""
     module = DefectModule(replace(CONFIG, learning_rate=3e-3))
     module.log_dict = module.log = lambda *arguments, **options: None  # type: ignore[method-assign]
     batch = next(iter(module.train_dataloader()))
     optimizer = torch.optim.AdamW(module.network.parameters(), 3e-3)
     values = []
-    for _ in range(12):
+    for _ in range(8):
         loss = module.training_step(batch, 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         values.append(float(loss.detach()))
-    assert values[-1] < 0.9 * values[0]
+    assert values[-1] < 0.95 * values[0]
     assert all(parameter.grad is not None for parameter in module.network.parameters())
+
+
+def test_a_run_may_start_from_another_runs_weights(finished: Path) -> None:
+    """``initial`` fills the parts it names; weights of another size are refused."""
+    module = DefectModule(replace(CONFIG, initial=str(finished / "model.safetensors"), seed=9))
+    for key, value in load(finished / "model.safetensors").weights.items():
+        assert torch.equal(module.network.state_dict()[key], value)
+    wider = replace(CONFIG.network, width=16)
+    with pytest.raises(ValueError, match="initial must fit the network"):
+        DefectModule(replace(CONFIG, network=wider, initial=str(finished / "model.safetensors")))
 
 
 def test_validation_crystals_lie_behind_every_training_crystal() -> None:
