@@ -141,7 +141,10 @@ def _draw_grid(recipe: Recipe, shape: Shape, G: Array, generator: np.random.Gene
     voxel = np.eye(3) + np.triu(generator.uniform(-tangent, tangent, (3, 3)), 1)
     voxel = voxel @ Rotation.random(rng=generator).as_matrix().T
     voxels_across = np.asarray(recipe.shape) / generator.uniform(*recipe.oversampling, 3)
-    voxel *= (shape.extent(np.linalg.inv(voxel).T) / voxels_across)[:, None]
+    low, high = shape.reach(np.linalg.inv(voxel).T)
+    # A lopsided shape reaches beyond half its extent on one side: it too must fit the central half.
+    scale = np.maximum((high - low) / voxels_across, np.maximum(-low, high) / (np.asarray(recipe.shape) / 4))
+    voxel *= scale[:, None]
     step = 2 * np.pi * np.linalg.inv(voxel).T / np.asarray(recipe.shape)[:, None]
     return QGrid(G + generator.uniform(-1, 1, 3) @ step, step, recipe.shape)
 

@@ -18,7 +18,7 @@ from training.targets import Targets
 
 Array = NDArray[np.float64]
 
-WANTED_ACCURACY = 0.95
+WANTED_ACCURACY = 0.98
 """Accuracy of "defect or none" among answered crystals at which abstention aims."""
 
 
