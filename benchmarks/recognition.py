@@ -1,6 +1,6 @@
 """Does the network beat its baselines on crystals it never saw? One JSON line a method and score.
 
-    python benchmarks/recognition.py [--model default] [--samples 1000]
+    python benchmarks/recognition.py [--model default] [--samples 1000] [--seed N]
 
 Test crystals: the training's distribution under another seed. Both baselines learn from crystals
 of the network's own training recipe. Intervals: 95 % bootstrap over crystals; the rows
@@ -15,17 +15,20 @@ from jsonargparse import auto_cli
 from machine import emit, machine
 
 from models.checkpoint import weights_sha256
-from training.held_out import evaluate_held_out, training_recipe
+from training.held_out import evaluate_held_out, held_out, training_recipe
 
 
-def main(model: str = "default", samples: int = 1000, baseline_samples: int = 4000, workers: int = 2) -> None:
-    seed = training_recipe(model).seed
+def main(
+    model: str = "default", samples: int = 1000, baseline_samples: int = 4000, workers: int = 2, seed: int | None = None
+) -> None:
+    trained = training_recipe(model)
+    test = held_out(trained, samples, seed)
     emit(benchmark="recognition", machine=machine(), model=model, weights_sha256=weights_sha256(model),
-         crystals=samples, test_seed=seed + 1, baseline_crystals=baseline_samples, training_seed=seed)  # fmt: skip
+         crystals=samples, test_seed=test.seed, baseline_crystals=baseline_samples, training_seed=trained.seed)  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         table = evaluate_held_out(
             model, Path(directory) / "report", dataset=None, samples=samples,
-            baseline_samples=baseline_samples, workers=workers,
+            baseline_samples=baseline_samples, workers=workers, seed=test.seed,
         )  # fmt: skip
     for method, scores in table.items():
         for name, interval in scores.items():

@@ -6,15 +6,16 @@ A screw with g·b ≠ 0 runs along b and so at a small angle to G; an edge runs 
 import torch
 from torch import Tensor
 
-LINE_SHAPE_FEATURES = 3
+LINE_SHAPE_FEATURES = 6
 
 
 def line_shape(density: Tensor, geometry: Tensor) -> Tensor:
-    """cos² of the mean angle to G, spread, and amount of ``density`` ``(batch, 3)``.
+    """Angle to G, spread, amount and slenderness of ``density`` ``(batch, 6)``.
 
     ``density`` ``(batch, x, y, z)`` in [0, 1] on voxels whose metric is in ``geometry`` ``(batch, 10)``
     (``models.preprocess.geometry``). With M the second moment of density² about its mean in
-    space, the first is Ĝᵀ M Ĝ / tr M and the second tr M. All but the amount are 0 where the
+    space: Ĝᵀ M Ĝ / tr M, tr M, the amount, cos² of the angle between M's principal axis and G,
+    and the two smaller principal moments over the largest. All but the amount are 0 where the
     geometry is unknown.
     """
     axes = [torch.arange(n, device=density.device, dtype=density.dtype) - n // 2 for n in density.shape[-3:]]
@@ -30,7 +31,20 @@ def line_shape(density: Tensor, geometry: Tensor) -> Tensor:
     along = torch.einsum("bi,bij,bj->b", lowered, moment, lowered)
     length = torch.einsum("bi,bi->b", lowered, direction)
     spread = torch.einsum("bij,bij->b", metric, moment)
-    return torch.stack([along / (length * spread).clamp_min(1e-6), spread, total[:, 0] / 30], -1)
+    angles = torch.stack([along / (length * spread).clamp_min(1e-6), spread, total[:, 0] / 30], -1)
+    return torch.cat([angles, _principal(moment, metric, direction) * geometry[:, 9:]], -1)
+
+
+def _principal(moment: Tensor, metric: Tensor, direction: Tensor) -> Tensor:
+    """cos² of principal axis and ``direction``, and the ratios of the smaller moments ``(batch, 3)``."""
+    identity = torch.eye(3, device=moment.device, dtype=torch.float64)
+    # Rows of the Cholesky factor are the voxel vectors, in a frame of their own.
+    frame = torch.linalg.cholesky_ex(metric.double() + 1e-6 * identity).L
+    # NaN must come out as NaN of the whole answer, which the predictor reports, and not as an error of eigh.
+    values, axes = torch.linalg.eigh(torch.nan_to_num(frame.mT @ moment.double() @ frame) + 1e-9 * identity)
+    towards = (frame.mT @ direction.double()[:, :, None])[:, :, 0]
+    cosine = (axes[:, :, 2] * towards).sum(-1).square() / towards.square().sum(-1).clamp_min(1e-12)
+    return torch.stack([cosine, values[:, 1] / values[:, 2], values[:, 0] / values[:, 2]], -1).to(moment.dtype)
 
 
 def _metric(geometry: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ every input voxel. Convolutions reduce the pattern to 8³ tokens (of 32³ voxels
 mixes them globally, convolutions expand them to the central half of the real-space grid, where
 the autocorrelation (real space as well) joins in. The direction of G and the voxels' metric join
 the tokens, and the angle between the predicted lines and G joins the class: it is what tells a
-screw from an edge where g·b ≠ 0.
+screw from an edge where g·b ≠ 0. So does the angular average of the pattern.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from models.config import NetworkConfig
 from models.line_shape import LINE_SHAPE_FEATURES, line_shape
 from models.prediction import CLASSES
 from models.preprocess import GEOMETRY_FEATURES
+from models.radial import RADIAL_FEATURES, radial_profile
 
 INPUT_CHANNELS = 4
 OUTPUT_CHANNELS = 4
@@ -83,12 +84,18 @@ class DefectNet(nn.Module):
         self.volume_head = nn.Conv3d(width, OUTPUT_CHANNELS, 1)
         with torch.no_grad():  # start from "no line, little crystal": both fill a small part of the volume
             self.volume_head.bias.copy_(torch.tensor([-4.0, -2.0, 0.0, 0.0]))  # type: ignore[union-attr]
-        self.class_head = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, len(CLASSES)))
-        seen = GEOMETRY_FEATURES + LINE_SHAPE_FEATURES
-        self.character_head = nn.Sequential(nn.Linear(seen, 48), nn.SiLU(), nn.Linear(48, len(CLASSES)))
+        seen = 2 * dim + GEOMETRY_FEATURES + LINE_SHAPE_FEATURES + RADIAL_FEATURES
+        self.classifier = nn.Sequential(
+            nn.BatchNorm1d(seen), nn.Linear(seen, 128), nn.SiLU(), nn.Dropout(0.3), nn.Linear(128, len(CLASSES))
+        )
 
     def forward(self, x: Tensor, geometry: Tensor) -> NetworkOutput:
         """Outputs for input features ``(batch, 4, x, y, z)`` and ``geometry`` ``(batch, 10)``."""
+        seen, line, support, phasor = self.trunk(x, geometry)
+        return NetworkOutput(self.classifier(seen).float(), line, support, phasor)
+
+    def trunk(self, x: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the classifier reads ``(batch, features)``, and the volumes of ``NetworkOutput``."""
         tokens = self.stem(space_to_depth(x))
         grid = tokens.shape[-3:]
         tokens = tokens.flatten(2).transpose(1, 2) + self.position + self.geometry(geometry)[:, None]
@@ -99,9 +106,8 @@ class DefectNet(nn.Module):
         line, support, real, imaginary = volume.float().unbind(1)
         # The lines are found for their own sake: the class reads their direction and does not bend them.
         shape = line_shape(line.detach().sigmoid(), geometry)
-        logits = self.class_head(torch.cat([mixed.mean(1), mixed.amax(1)], -1))
-        logits = logits + self.character_head(torch.cat([geometry, shape], -1))
-        return NetworkOutput(logits.float(), line, support, torch.complex(real, imaginary))
+        seen = torch.cat([mixed.mean(1), mixed.amax(1), geometry, shape, radial_profile(x)], -1)
+        return seen, line, support, torch.complex(real, imaginary)
 
 
 def space_to_depth(x: Tensor) -> Tensor:

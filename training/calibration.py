@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 WANTED_ACCURACY = 0.98
 """Accuracy of "defect or none" among answered crystals at which abstention aims."""
+LEAST_CONFIDENCE = 0.7
+"""Whatever the accuracy, an answer less sure than this is "undetermined"."""
 
 
 def calibrate(network: DefectNet, loader: DataLoader[Targets]) -> Calibration:
@@ -56,7 +58,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def decision_confidence(defect: Array, happened: NDArray[np.bool_]) -> float:
     """The lowest confidence strictly above which answers reach ``WANTED_ACCURACY``; 0.95 where none does."""
     confidence, hit = np.maximum(defect, 1 - defect), (defect > 0.5) == happened
-    for level in (round(0.5 + 0.01 * step, 2) for step in range(46)):
+    for level in (round(LEAST_CONFIDENCE + 0.01 * step, 2) for step in range(26)):
         answered = confidence > level
         if answered.any() and hit[answered].mean() >= WANTED_ACCURACY:
             return level

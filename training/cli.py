@@ -50,6 +50,7 @@ def _evaluate(arguments: Namespace) -> None:
         samples=arguments.samples,
         baseline_samples=arguments.baseline_samples,
         workers=arguments.workers,
+        seed=arguments.seed,
     )
     for method, scores in table.items():
         for name, value in scores.items():

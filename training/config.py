@@ -30,6 +30,8 @@ class TrainConfig:
     batch_size, learning_rate, weight_decay, warmup_steps : of AdamW with a cosine schedule.
     workers : processes that draw crystals.
     minutes : wall-clock budget; training stops, complete and saved, when it is spent. None: no limit.
+    classifier_samples : crystals, behind those of the epochs, on which the classifier is fitted anew
+        in the end with the rest of the network frozen; 0 leaves it as it is.
     seed : of the weights and of the axis symmetries.
     initial : checkpoint to start from (path or shipped name); parts of the network that it lacks start
         as they would without it. None: from scratch.
@@ -53,6 +55,7 @@ class TrainConfig:
     warmup_steps: int = 200
     workers: int = 1
     minutes: float | None = None
+    classifier_samples: int = 0
     seed: int = 0
     initial: str | None = None
 
@@ -60,6 +63,8 @@ class TrainConfig:
         for name in ("validation_samples", "epochs", "samples_per_epoch", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if 0 != self.classifier_samples < 64:
+            raise ValueError(f"classifier_samples must be 0 or at least 64, got {self.classifier_samples}")
         if self.workers < 0 or self.warmup_steps < 0:
             raise ValueError(f"workers and warmup_steps must not be negative, got {self.workers}, {self.warmup_steps}")
         if not self.learning_rate > 0 or self.weight_decay < 0:
@@ -68,11 +73,16 @@ class TrainConfig:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if self.recipe.shape != self.network.shape:
             raise ValueError(f"network.shape must equal recipe.shape {self.recipe.shape}, got {self.network.shape}")
-        if self.epochs * self.samples_per_epoch > self.recipe.samples:
+        if self.drawn_in_epochs + self.classifier_samples > self.recipe.samples:
             raise ValueError(
-                f"recipe.samples must cover epochs x samples_per_epoch = {self.epochs * self.samples_per_epoch}, "
-                f"got {self.recipe.samples}"
+                f"recipe.samples must cover epochs x samples_per_epoch + classifier_samples = "
+                f"{self.drawn_in_epochs + self.classifier_samples}, got {self.recipe.samples}"
             )
+
+    @property
+    def drawn_in_epochs(self) -> int:
+        """Crystals that the epochs draw."""
+        return self.epochs * self.samples_per_epoch
 
     @property
     def validation_recipe(self) -> Recipe:

@@ -19,13 +19,29 @@ from training.metrics import Interval
 from training.report import write_report
 
 
-def held_out(recipe: Recipe, samples: int) -> Recipe:
-    """The recipe's distribution under another seed: crystals that no training on it can have seen."""
-    return replace(recipe, name=f"{recipe.name}-held-out", seed=recipe.seed + 1, first_index=0, samples=samples)
+def held_out(recipe: Recipe, samples: int, seed: int | None = None) -> Recipe:
+    """The recipe's distribution under another ``seed`` (default: the next): crystals that training cannot have seen.
+
+    Raises
+    ------
+    ValueError
+        If ``seed`` is the recipe's own.
+    """
+    if seed == recipe.seed:
+        raise ValueError(f"the test seed must differ from the training's, got {seed} for both")
+    chosen = recipe.seed + 1 if seed is None else seed
+    return replace(recipe, name=f"{recipe.name}-held-out", seed=chosen, first_index=0, samples=samples)
 
 
 def evaluate_held_out(
-    model: str, output: Path, *, dataset: str | None, samples: int, baseline_samples: int, workers: int
+    model: str,
+    output: Path,
+    *,
+    dataset: str | None,
+    samples: int,
+    baseline_samples: int,
+    workers: int,
+    seed: int | None = None,
 ) -> dict[str, dict[str, Interval]]:
     """Evaluate on ``dataset``, or on ``samples`` crystals of the training's distribution under another seed.
 
@@ -40,7 +56,8 @@ def evaluate_held_out(
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"--output must be a new or empty directory, got {output}")
     recipe = training_recipe(model)
-    chosen: Dataset[Sample] = StoredSamples(dataset) if dataset else DrawnSamples(held_out(recipe, samples))
+    test = held_out(recipe, samples, seed)
+    chosen: Dataset[Sample] = StoredSamples(dataset) if dataset else DrawnSamples(test)
     baseline = DrawnSamples(replace(recipe, samples=baseline_samples))
     predictor = Predictor.load(model)
     crystals = evaluate(predictor, chosen, baseline, workers=workers)
@@ -49,7 +66,7 @@ def evaluate_held_out(
         "model": predictor.model["name"],
         "weights sha256": predictor.model["weights_sha256"],
         "crystals": len(crystals.defects),
-        "source": dataset or f"{recipe.name}, seed {recipe.seed + 1}",
+        "source": dataset or f"{recipe.name}, seed {test.seed}",
         "baselines trained on": f"{baseline_samples} crystals, seed {recipe.seed}",
         "machine": f"{platform.machine()}, {predictor.device}",
     }

@@ -1,6 +1,7 @@
 """The Lightning module: network, loss, schedule, and the streams of crystals."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -109,6 +110,13 @@ class DefectModule(lightning.LightningModule):
     def val_dataloader(self) -> DataLoader[Targets]:
         """Always the same crystals, behind the last that training can reach."""
         return self._loader(DrawnTargets(self.config.validation_recipe), None)
+
+    def classifier_dataloader(self) -> DataLoader[Targets]:
+        """The crystals behind those of the epochs."""
+        config = self.config
+        first = config.recipe.first_index + config.drawn_in_epochs
+        recipe = replace(config.recipe, first_index=first, samples=config.classifier_samples)
+        return self._loader(DrawnTargets(recipe, config.seed), None)
 
     def _loader(self, dataset: Dataset[Targets], sampler: EpochSampler | None) -> DataLoader[Targets]:
         config = self.config

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from cdi.config import to_dict, write_config
 from models.checkpoint import Checkpoint, load, save
 from training.calibration import calibrate
+from training.classifier import fit_classifier
 from training.config import TrainConfig
 from training.module import DefectModule
 
@@ -64,15 +65,18 @@ def train(config: TrainConfig, output: Path) -> Path:
         trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as stop:  # how the trainer ends after Ctrl-C
         raise KeyboardInterrupt from stop
-    _calibrate(saver.path, config)
+    finish(saver.path, config)
     return saver.path
 
 
-def _calibrate(path: Path, config: TrainConfig) -> None:
-    """Fit temperature, abstention and line threshold on the validation crystals, and save again."""
+def finish(path: Path, config: TrainConfig) -> None:
+    """Fit the classifier anew (where asked) and the calibration on validation crystals, and save again."""
     checkpoint = load(path)
     module = DefectModule(config)
     module.network.load_state_dict(checkpoint.weights)
+    if config.classifier_samples:
+        fit_classifier(module.network, module.classifier_dataloader(), seed=config.seed)
+        checkpoint = replace(checkpoint, weights=module.network.state_dict())
     save(replace(checkpoint, calibration=calibrate(module.network, module.val_dataloader())), path)
 
 

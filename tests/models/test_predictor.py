@@ -31,9 +31,9 @@ def predictor(checkpoint: Checkpoint) -> Predictor:
 def with_answer(checkpoint: Checkpoint, logits: list[float], line_bias: float) -> Predictor:
     """The tiny network with its class and line density fixed by the last biases."""
     weights = dict(checkpoint.weights)
-    for name in ("class_head.2.weight", "character_head.2.weight", "character_head.2.bias"):
+    for name in ("classifier.4.weight",):
         weights[name] = torch.zeros_like(weights[name])
-    weights["class_head.2.bias"] = torch.tensor(logits)
+    weights["classifier.4.bias"] = torch.tensor(logits)
     weights["volume_head.weight"] = torch.zeros_like(weights["volume_head.weight"])
     weights["volume_head.bias"] = torch.tensor([line_bias, 0.0, 1.0, 0.0])
     return Predictor.of(replace(checkpoint, weights=weights), "0" * 64, "cpu")

@@ -15,7 +15,7 @@ from models.checkpoint import Checkpoint, save
 from models.config import NetworkConfig
 from models.network import DefectNet
 from training.baselines import Prior, RadialProfile
-from training.calibration import decision_confidence, fit_temperature
+from training.calibration import LEAST_CONFIDENCE, decision_confidence, fit_temperature
 from training.config import TrainConfig
 from training.evaluation import METHODS, evaluate, summary
 from training.held_out import held_out
@@ -70,11 +70,12 @@ def test_temperature_undoes_a_known_sharpening() -> None:
 
 
 def test_abstention_reaches_the_wanted_accuracy() -> None:
-    """Below the chosen confidence lie the answers that would spoil 95 %."""
+    """Below the chosen confidence lie the answers that would spoil 98 %."""
     probability = np.concatenate([np.full(100, 0.99), np.full(100, 0.6)])
     happened = np.concatenate([np.ones(100, bool), np.arange(100) % 2 == 0])
-    assert 0.6 <= decision_confidence(probability, happened) <= 0.99
-    assert decision_confidence(probability[:100], happened[:100]) == 0.5
+    probability[100:] = 0.8
+    assert 0.8 <= decision_confidence(probability, happened) < 0.99
+    assert decision_confidence(probability[:100], happened[:100]) == LEAST_CONFIDENCE
 
 
 def test_an_evaluation_scores_every_method(checkpoint: Path, tmp_path: Path) -> None:
