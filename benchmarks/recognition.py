@@ -24,7 +24,8 @@ def main(
     trained = training_recipe(model)
     test = held_out(trained, samples, seed)
     emit(benchmark="recognition", machine=machine(), model=model, weights_sha256=weights_sha256(model),
-         crystals=samples, test_seed=test.seed, baseline_crystals=baseline_samples, training_seed=trained.seed)  # fmt: skip
+         crystals=samples, test_seed=test.seed,
+         baseline_crystals=baseline_samples, training_seed=trained.seed)  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         table = evaluate_held_out(
             model, Path(directory) / "report", dataset=None, samples=samples,

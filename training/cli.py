@@ -29,6 +29,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
     parser.add_argument("--dataset", type=str, help="evaluate on a data set of `cdi generate` instead of new crystals")
     parser.add_argument("--samples", type=int, default=500, help="crystals drawn anew, of the training's distribution")
+    parser.add_argument("--seed", type=int, help="of those crystals (default: the training's plus one)")
     parser.add_argument(
         "--baseline-samples", type=int, default=3000, help="training crystals that the baselines learn from"
     )
