@@ -61,6 +61,8 @@ class DefectModule(lightning.LightningModule):
 
     def training_step(self, batch: Targets, batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        # Dropout draws from the global stream: a step's draws must not depend on where the run resumed.
+        torch.manual_seed(self.config.seed + self.global_step)
         return self._step(batch, "train")
 
     def validation_step(self, batch: Targets, batch_idx: int) -> Tensor:

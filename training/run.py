@@ -74,6 +74,7 @@ def finish(path: Path, config: TrainConfig) -> None:
     checkpoint = load(path)
     module = DefectModule(config)
     module.network.load_state_dict(checkpoint.weights)
+    module.network.to("cuda" if torch.cuda.is_available() else "cpu")
     if config.classifier_samples:
         fit_classifier(module.network, module.classifier_dataloader(), seed=config.seed)
         checkpoint = replace(checkpoint, weights=module.network.state_dict())

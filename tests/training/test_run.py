@@ -163,7 +163,7 @@ def test_validation_crystals_lie_behind_every_training_crystal() -> None:
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"minutes": 0.0}, "minutes must be positive"),
         ({"network": NetworkConfig()}, "network.shape must equal recipe.shape"),
-        ({"epochs": 5}, "recipe.samples must cover epochs x samples_per_epoch = 40"),
+        ({"epochs": 5}, "recipe.samples must cover epochs x samples_per_epoch [+] classifier_samples = 40"),
     ],
 )
 def test_malformed_configurations_are_refused(change: dict[str, object], message: str) -> None:
