@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, HalfspaceIntersection
+from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 from torch import Tensor
 
 Array = NDArray[np.float64]
@@ -120,7 +120,7 @@ def _vertices(normals: Array, distances: Array) -> Array:
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             corners = HalfspaceIntersection(np.column_stack([normals, -distances]), np.zeros(3)).intersections
-    except Exception as error:
+    except QhullError as error:
         raise ValueError(f"the planes must enclose a volume around the origin; they do not ({error})") from error
     # Where the dual hull misses the origin, the "corners" are finite but break a plane.
     if not np.isfinite(corners).all() or (corners @ normals.T > distances + 1e-6 * np.abs(distances).max()).any():

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from cdi.bragg import bragg_amplitude, bragg_object, voxel_points
 from cdi.crystal import Crystal, dislocation_on
+from cdi.defect_classes import CLASSES
 from cdi.detector import photon_counts
 from cdi.dislocation import Dislocation
 from cdi.fourier import centre_pad
@@ -27,7 +28,6 @@ from data.truth_lines import true_lines
 
 Array = NDArray[np.float64]
 
-DEFECTS = ("none", "edge", "screw", "mixed")
 LINE_COUNT_WEIGHTS = (0.6, 0.25, 0.15)
 SHORTEST_CHORD = 0.45
 """A line must cross at least this fraction of the crystal's diameter to count as inside it."""
@@ -54,7 +54,7 @@ def draw_sample(recipe: Recipe, index: int) -> Sample:
 def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     """Every random choice but the photons; shape, strain and photons do not depend on the class."""
     fractions = np.asarray(recipe.class_fractions) / sum(recipe.class_fractions)
-    defect = DEFECTS[generator.choice(4, p=fractions)]
+    defect = CLASSES[generator.choice(len(CLASSES), p=fractions)]
     lattice = Lattice.of_element(str(generator.choice(recipe.elements)))
     orientation = Rotation.random(rng=generator).as_matrix()
     diameter = _log_uniform(recipe.diameter_A, generator)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ("none", "edge", "screw", "mixed")
-"""Defect classes: the character shared by all lines of a crystal, ``mixed`` when they differ."""
+from cdi.defect_classes import CLASSES as CLASSES
 
 
 @dataclass(frozen=True)
