@@ -15,21 +15,22 @@ from jsonargparse import auto_cli
 from machine import emit, machine
 from scipy.spatial.transform import Rotation
 
-from cdi.bragg import bragg_amplitude
-from cdi.crystal import Crystal, dislocation_on
+from cdi.crystal import Crystal
+from cdi.defects.straight_dislocation import dislocation_on
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
-from cdi.scattering import amplitude
-from cdi.shape import Shape
+from cdi.lattices.lattice import Lattice
+from cdi.scattering.amplitude import amplitude
+from cdi.scattering.bragg_object import bragg_amplitude
+from cdi.shapes.polyhedron import truncated_octahedron
 
 
 def main(diameter_A: float = 100.0, repeats: int = 3, seed: int = 0) -> None:
     torch.set_num_threads(1)
     rotation = Rotation.random(rng=np.random.default_rng(seed)).as_matrix()
-    lattice = Lattice.of_element("Cu")
+    lattice = Lattice.of_material("Cu")
     system = next(s for s in lattice.slip_systems() if abs(np.dot(s.burgers, (1, 1, 1))) > 0.5)
     line = dislocation_on(lattice, system, character_deg=60, point=np.array([5.0, -3, 4]), orientation=rotation)
-    shape = Shape.truncated_octahedron(diameter_A, rotation)
+    shape = truncated_octahedron(diameter_A, rotation)
     crystal = Crystal(lattice, shape, rotation, (line,))
     atoms = crystal.atoms()
     grid = QGrid.orthogonal(crystal.reflection_vector((1, 1, 1)), shape.extent(np.eye(3)), 2.5, (32, 32, 32))

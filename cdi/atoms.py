@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.materials import check_element
+from cdi.lattices.materials import check_element
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A crystal: lattice, orientation, shape and what displaces its atoms."""
+"""A crystal: lattice, orientation, shape and what makes it differ from a perfect one."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdi.atoms import Atoms
-from cdi.dislocation import Dislocation
-from cdi.lattice import Lattice, SlipSystem
+from cdi.defects.defect import Defect, DislocationLine
+from cdi.lattices.lattice import Lattice
 from cdi.pattern import Reflection
-from cdi.shape import Shape
-from cdi.strain import SmoothStrain
+from cdi.shapes.shape import Shape
 
 Array = NDArray[np.float64]
 
@@ -20,7 +19,7 @@ MAX_ATOMS = 10_000_000
 """Beyond this many atoms a crystal goes through the Bragg object."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crystal:
     """A finite crystal centred on the origin of the laboratory frame.
 
@@ -31,9 +30,8 @@ class Crystal:
         In the laboratory frame.
     orientation : (3, 3)
         Rotation from crystal axes to the laboratory: ``r_lab = orientation @ r_crystal``.
-    dislocations : tuple of Dislocation
+    defects : tuple of Defect
         In the laboratory frame; displacements superpose (linear elasticity).
-    strain : SmoothStrain or None
 
     Raises
     ------
@@ -44,8 +42,7 @@ class Crystal:
     lattice: Lattice
     shape: Shape
     orientation: Array = field(default_factory=lambda: np.eye(3))
-    dislocations: tuple[Dislocation, ...] = ()
-    strain: SmoothStrain | None = None
+    defects: tuple[Defect, ...] = ()
 
     def __post_init__(self) -> None:
         rotation = np.asarray(self.orientation, np.float64)
@@ -56,6 +53,7 @@ class Crystal:
         ):
             raise ValueError(f"orientation must be a (3, 3) rotation matrix, got {rotation.tolist()}")
         object.__setattr__(self, "orientation", rotation)
+        object.__setattr__(self, "defects", tuple(self.defects))
 
     def reflection_vector(self, reflection: Reflection) -> Array:
         """G ``(3,)`` in Å⁻¹ in the laboratory frame."""
@@ -64,47 +62,69 @@ class Crystal:
     def displacement(self, points: Tensor) -> Tensor:
         """Total displacement u ``(..., 3)`` in Å at reference ``points`` ``(..., 3)`` in Å."""
         total = torch.zeros_like(points)
-        for dislocation in self.dislocations:
-            total = total + dislocation.displacement(points)
-        return total if self.strain is None else total + self.strain.displacement(points)
+        for defect in self.defects:
+            total = total + defect.displacement(points)
+        return total
 
-    def atoms(self) -> Atoms:
-        """Lattice sites within the shape, displaced by u, in the laboratory frame.
+    def lines(self) -> tuple[DislocationLine, ...]:
+        """The dislocation lines of all defects within the shape, laboratory frame."""
+        return tuple(line for defect in self.defects for line in defect.lines(self.shape))
+
+    def burgers_fractions(self, line: DislocationLine) -> Array:
+        """Burgers vector ``(3,)`` of ``line`` in fractions of the cell's edges, crystal axes."""
+        return self.lattice.fractions(self.orientation.T @ line.burgers)
+
+    def reference_sites(self) -> tuple[Array, NDArray[np.int64]]:
+        """Perfect lattice sites within the shape ``(n, 3)`` in Å, laboratory frame, and their kind ``(n,)``.
+
+        The kind indexes ``lattice.sites``.
 
         Raises
         ------
         ValueError
             If the shape holds no site or more than ``MAX_ATOMS``.
         """
-        half = self.shape.extent(self.orientation.T) / 2
-        expected = np.prod(2 * half) / self.lattice.constant**3 * 4
-        if expected > 4 * MAX_ATOMS:
-            raise ValueError(f"the crystal must have at most {MAX_ATOMS} atoms, its bounding box holds {expected:.2g}")
-        # An asymmetric polyhedron reaches beyond half its extent on one side of its centroid.
-        box = 2 * half
-        reference = torch.as_tensor(self.lattice.sites(-box, box) @ self.orientation.T)
-        reference = reference[self.shape.signed_distance(reference) <= 0]
-        if len(reference) == 0:
+        # A lopsided shape reaches beyond half its extent on one side of its centroid.
+        low, high = self.shape.reach(self.orientation.T)
+        density = len(self.lattice.sites) / self.lattice.cell_volume
+        if np.prod(high - low) * density > 4 * MAX_ATOMS:
+            raise ValueError(
+                f"the crystal must have at most {MAX_ATOMS} atoms, its bounding box holds "
+                f"{np.prod(high - low) * density:.2g}; use the Bragg object (route 'object')"
+            )
+        points, kind = self.lattice.sites_in_box(low, high)
+        reference = points @ self.orientation.T
+        inside = (self.shape.signed_distance(torch.as_tensor(reference)) <= 0).numpy()
+        if not inside.any():
             raise ValueError("the shape must hold at least one lattice site; enlarge the diameter")
-        return Atoms.of_element(self.lattice.element, (reference + self.displacement(reference)).numpy())
+        if inside.sum() > MAX_ATOMS:
+            raise ValueError(f"the crystal must have at most {MAX_ATOMS} atoms, got {int(inside.sum())}")
+        return reference[inside], kind[inside]
 
+    def atoms(self, generator: np.random.Generator | None = None) -> Atoms:
+        """The sites that hold an atom, displaced by u, in the laboratory frame.
 
-def dislocation_on(
-    lattice: Lattice,
-    system: SlipSystem,
-    *,
-    character_deg: float,
-    point: Array,
-    orientation: Array,
-) -> Dislocation:
-    """A straight line of the given character on a slip system, in the laboratory frame.
+        ``generator`` draws which sites stay empty where a defect leaves only a fraction of them.
 
-    The line lies in the slip plane at ``character_deg`` from b (0 screw, 90 edge), turned about
-    the plane's normal in the positive sense. ``point`` (3,) is in Å, laboratory frame.
-    """
-    burgers = orientation @ np.asarray(system.burgers) * lattice.constant
-    normal = orientation @ np.asarray(system.normal) / np.linalg.norm(system.normal)
-    along = burgers / np.linalg.norm(burgers)
-    angle = np.radians(character_deg)
-    direction = np.cos(angle) * along + np.sin(angle) * np.cross(normal, along)
-    return Dislocation(burgers, direction, normal, point, lattice.poisson_ratio)
+        Raises
+        ------
+        ValueError
+            If no atom remains, the shape holds too many, or sites must be drawn without a generator.
+        """
+        reference, kind = self.reference_sites()
+        points = torch.as_tensor(reference)
+        present = np.ones(len(reference))
+        for defect in self.defects:
+            occupancy = defect.occupancy(points)
+            if occupancy is not None:
+                present = present * occupancy.detach().numpy()
+        kept = present >= 1
+        uncertain = (present > 0) & ~kept
+        if uncertain.any():
+            if generator is None:
+                raise ValueError("atoms need a generator: a defect leaves some sites empty at random")
+            kept[uncertain] = generator.random(int(uncertain.sum())) < present[uncertain]
+        positions = (points + self.displacement(points)).detach().numpy()[kept]
+        elements = tuple(dict.fromkeys(self.lattice.elements))
+        species = np.array([elements.index(symbol) for symbol in self.lattice.elements])[kind[kept]]
+        return Atoms(positions, species, elements)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cdi.atoms import Atoms
-from cdi.materials import check_element
+from cdi.lattices.materials import check_element
 
 FORMATS = "extended or plain xyz, LAMMPS dump (text), LAMMPS data"
 MASS_TOLERANCE = 0.1

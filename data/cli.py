@@ -51,7 +51,7 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
 def _simulate(arguments: Namespace) -> None:
     import numpy as np
 
-    from cdi.detector import photon_counts
+    from cdi.detector.counting import photon_counts
     from data.pattern_store import write_pattern
     from data.simulation import orientation_from_axes, simulate_pattern
     from data.whole_file import check_output, whole_file

@@ -6,7 +6,7 @@ distribution, so that none of them carries the label.
 
 from dataclasses import dataclass
 
-from cdi.materials import material
+from cdi.lattices.materials import material
 
 CRYSTAL_SHAPES = ("sphere", "truncated-octahedron", "polyhedron")
 Range = tuple[float, float]

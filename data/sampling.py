@@ -11,17 +11,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from cdi.bragg import bragg_amplitude, bragg_object, voxel_points
-from cdi.crystal import Crystal, dislocation_on
-from cdi.defect_classes import CLASSES
-from cdi.detector import photon_counts
-from cdi.dislocation import Dislocation
+from cdi.crystal import Crystal
+from cdi.defects.classes import CHARACTERS
+from cdi.defects.smooth_strain import SmoothStrain
+from cdi.defects.straight_dislocation import StraightDislocation, dislocation_on
+from cdi.detector.counting import photon_counts
 from cdi.fourier import centre_pad
 from cdi.grid import QGrid
-from cdi.lattice import Lattice, SlipSystem
+from cdi.lattices.lattice import Lattice
+from cdi.lattices.slip import SlipSystem
 from cdi.pattern import Exposure, Reflection
-from cdi.shape import Shape
-from cdi.strain import SmoothStrain
+from cdi.scattering.bragg_object import bragg_amplitude, bragg_object, voxel_points
+from cdi.shapes.ball import Ball
+from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
+from cdi.shapes.shape import Shape, as_array, as_parameter
 from data.recipe import Recipe
 from data.sample import Sample, Truth
 from data.truth_lines import true_lines
@@ -54,8 +57,8 @@ def draw_sample(recipe: Recipe, index: int) -> Sample:
 def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     """Every random choice but the photons; shape, strain and photons do not depend on the class."""
     fractions = np.asarray(recipe.class_fractions) / sum(recipe.class_fractions)
-    defect = CLASSES[generator.choice(len(CLASSES), p=fractions)]
-    lattice = Lattice.of_element(str(generator.choice(recipe.elements)))
+    defect = CHARACTERS[generator.choice(len(CHARACTERS), p=fractions)]
+    lattice = Lattice.of_material(str(generator.choice(recipe.elements)))
     orientation = Rotation.random(rng=generator).as_matrix()
     diameter = _log_uniform(recipe.diameter_A, generator)
     shape = _draw_shape(str(generator.choice(recipe.crystal_shapes)), diameter, orientation, generator)
@@ -65,9 +68,10 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     peak_counts = _log_uniform(recipe.peak_counts, generator)
     grid = _draw_grid(recipe, shape, G, generator)
     hidden = generator.random() < recipe.hidden_fraction
-    crystal = Crystal(lattice, shape, orientation, strain=strain)
+    crystal = Crystal(lattice, shape, orientation, (strain,))
     if defect != "none":
-        crystal = replace(crystal, dislocations=_draw_lines(recipe, defect, crystal, reflection, hidden, generator))
+        lines = _draw_lines(recipe, defect, crystal, reflection, hidden, generator)
+        crystal = replace(crystal, defects=(*lines, strain))
     return Draw(crystal, grid, reflection, defect, peak_counts)
 
 
@@ -87,7 +91,7 @@ def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
         displacement=_full(displacement, drawn.grid),
         support=_full(obj.support[0], drawn.grid),
         phase=_full(obj.phase[0] * inside, drawn.grid),
-        element=drawn.crystal.lattice.element,
+        element=drawn.crystal.lattice.formula,
     )
     return Sample(index, drawn.reflection, Exposure(counts, drawn.grid), truth)
 
@@ -106,20 +110,20 @@ def _log_uniform(limits: tuple[float, float], generator: np.random.Generator) ->
 
 def _draw_shape(kind: str, diameter: float, orientation: Array, generator: np.random.Generator) -> Shape:
     if kind == "sphere":
-        return Shape.sphere(diameter)
+        return Ball.of_diameter(diameter)
     if kind == "truncated-octahedron":
-        return Shape.truncated_octahedron(diameter * 0.9, orientation, ratio=generator.uniform(0.85, 1.45))
+        return truncated_octahedron(diameter * 0.9, orientation, ratio=generator.uniform(0.85, 1.45))
     # The six faces of a cube keep the volume bounded; the rest cut it at random.
     directions = np.concatenate([np.eye(3), -np.eye(3), generator.normal(size=(int(generator.integers(4, 13)), 3))])
     rotated = directions @ Rotation.random(rng=generator).as_matrix().T
-    return Shape.polyhedron(rotated, diameter / 2 * generator.uniform(0.75, 1.1, len(rotated)))
+    return Polyhedron.centred(rotated, diameter / 2 * generator.uniform(0.75, 1.1, len(rotated)))
 
 
 def _draw_reflection(recipe: Recipe, lattice: Lattice, generator: np.random.Generator) -> Reflection:
     allowed = [reflection for reflection in recipe.reflections if lattice.allows(reflection)]
     if not allowed:
         raise ValueError(
-            f"reflections must hold one that {lattice.structure} {lattice.element} allows, got {recipe.reflections}"
+            f"reflections must hold one that {lattice.structure} {lattice.formula} allows, got {recipe.reflections}"
         )
     return allowed[generator.integers(len(allowed))]
 
@@ -132,7 +136,8 @@ def _draw_strain(G: Array, diameter: float, rms_rad: float, generator: np.random
     ]
     amplitudes = generator.normal(size=(5, 3))
     rms = np.sqrt(((amplitudes @ G) ** 2).sum() / 2)
-    return SmoothStrain(amplitudes * (rms_rad / rms), wavevectors, generator.uniform(0, 2 * np.pi, 5))
+    parameters = (amplitudes * (rms_rad / rms), wavevectors, generator.uniform(0, 2 * np.pi, 5))
+    return SmoothStrain(*(as_parameter(value) for value in parameters))
 
 
 def _draw_grid(recipe: Recipe, shape: Shape, G: Array, generator: np.random.Generator) -> QGrid:
@@ -151,7 +156,7 @@ def _draw_grid(recipe: Recipe, shape: Shape, G: Array, generator: np.random.Gene
 
 def _draw_lines(
     recipe: Recipe, defect: str, crystal: Crystal, reflection: Reflection, hidden: bool, generator: np.random.Generator
-) -> tuple[Dislocation, ...]:
+) -> tuple[StraightDislocation, ...]:
     weights = np.asarray([*LINE_COUNT_WEIGHTS, *[LINE_COUNT_WEIGHTS[-1]] * recipe.max_lines][: recipe.max_lines])
     count = 1 + int(generator.choice(len(weights), p=weights / weights.sum()))
     lattice = crystal.lattice
@@ -176,7 +181,7 @@ def _draw_characters(defect: str, count: int, generator: np.random.Generator) ->
 
 def _draw_line(
     crystal: Crystal, systems: list[SlipSystem], angle: float, generator: np.random.Generator
-) -> Dislocation:
+) -> StraightDislocation:
     """A line through the crystal's inner half; redrawn until its chord is long enough."""
     reach = float(crystal.shape.extent(np.eye(3)).min()) / 2
     while True:
@@ -186,6 +191,6 @@ def _draw_line(
         line = dislocation_on(
             crystal.lattice, system, character_deg=angle, point=point, orientation=crystal.orientation
         )
-        chord = crystal.shape.chord(line.point, line.direction)
+        chord = crystal.shape.chord(point, as_array(line.direction))
         if chord is not None and chord[1] - chord[0] > SHORTEST_CHORD * 2 * reach:
             return line

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdi.atoms import Atoms
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
-from cdi.materials import MATERIALS
+from cdi.lattices.lattice import Lattice
+from cdi.lattices.materials import MATERIALS
 from cdi.pattern import DiffractionPattern, Reflection
-from cdi.scattering import DEFAULT_ENERGY_KEV, Route, amplitude
+from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV, Route, amplitude
 from data.sample import TrueLine
 
 if TYPE_CHECKING:
@@ -94,27 +94,28 @@ def orientation_from_axes(x_axis: ArrayLike | None, z_axis: ArrayLike | None) ->
 
 
 def lattice_of(elements: tuple[str, ...], constant: float | None, structure: str | None) -> Lattice:
-    """The lattice that defines G: the first element's table entry, or what overrides it.
+    """The lattice that defines G: the table's entry of the elements (else of the first), or what overrides it.
+
+    An override of a hexagonal lattice's constant keeps the table's c/a.
 
     Raises
     ------
     ValueError
-        If the element is not in the table and constant or structure is missing.
+        If the table has no such material and constant or structure is missing.
     """
-    element = elements[0]
-    if element in MATERIALS:
-        lattice = Lattice.of_element(element)
-        return replace(
-            lattice,
-            structure=lattice.structure if structure is None else structure,
-            constant=lattice.constant if constant is None else constant,
-        )
-    if constant is None or structure is None:
-        raise ValueError(
-            f"lattice constant and structure must be given for {element} (the table has {', '.join(MATERIALS)}): "
-            "add --lattice-constant and --structure"
-        )
-    return Lattice(structure, constant, element, poisson_ratio=0.3)
+    entry = next((m for m in MATERIALS.values() if set(m.elements) == set(elements)), MATERIALS.get(elements[0]))
+    if entry is None:
+        if constant is None or structure is None:
+            raise ValueError(
+                f"lattice constant and structure must be given for {elements[0]} (the table has "
+                f"{', '.join(MATERIALS)}): add --lattice-constant and --structure"
+            )
+        return Lattice.of_structure(structure, elements[:1], constant)
+    if constant is None and structure is None:
+        return Lattice.of_material(entry.name)
+    a = entry.a if constant is None else constant
+    c = None if entry.c is None else entry.c / entry.a * a
+    return replace(Lattice.of_structure(structure or entry.structure, entry.elements, a, c), stiffness=entry.stiffness)
 
 
 def specimen_from_atoms(atoms: Atoms, lattice: Lattice, orientation: Array, reflection: Reflection) -> Specimen:
@@ -154,13 +155,15 @@ def simulate_pattern(
 
 
 def _crystal(built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection) -> "Crystal":
-    from cdi.crystal import Crystal, dislocation_on
-    from cdi.shape import Shape
+    from cdi.crystal import Crystal
+    from cdi.defects.straight_dislocation import dislocation_on
+    from cdi.shapes.ball import Ball
+    from cdi.shapes.polyhedron import truncated_octahedron
 
     shape = (
-        Shape.sphere(built.diameter_A)
+        Ball.of_diameter(built.diameter_A)
         if built.shape == "sphere"
-        else Shape.truncated_octahedron(built.diameter_A, orientation, ratio=2 / 3**0.5)
+        else truncated_octahedron(built.diameter_A, orientation, ratio=2 / 3**0.5)
     )
     if built.dislocation == "none":
         return Crystal(lattice, shape, orientation)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.geometry import RockingScan
+from cdi.geometry.rocking_scan import RockingScan
 
 PIXEL_UM = {"34idcTIM1": 55.0, "34idcTIM2": 55.0}
 """Pixels of the beamline's Timepix detectors (Medipix2 chips: Llopart et al., NIM A 581, 485, 2007)."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from cdi.lattice import Lattice
-from cdi.materials import material
+from cdi.lattices.lattice import Lattice
+from cdi.lattices.materials import material
 from cdi.pattern import Reflection
 
 
@@ -30,7 +30,7 @@ class CrystalConfig:
 
     Parameters
     ----------
-    element : chemical symbol; brings the lattice (``cdi.materials``).
+    element : chemical symbol; brings the lattice (``cdi.lattices.materials``).
     potential : name among those that come with LAMMPS, or path of an ``eam``, ``eam/alloy`` or ``eam/fs`` file.
     radius_A : radius of the sphere in Å.
     axis : Miller indices of the lattice direction along z, the axis of the load.
@@ -187,7 +187,7 @@ class InsituConfig:
     truth: TruthConfig = field(default_factory=TruthConfig)
 
     def __post_init__(self) -> None:
-        Lattice.of_element(self.crystal.element).reflection_vector(self.pattern.reflection)
+        Lattice.of_material(self.crystal.element).reflection_vector(self.pattern.reflection)
         window = self.coupling.window
         if window is not None:
             _require(

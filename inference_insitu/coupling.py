@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cdi.atoms import Atoms
 from cdi.grid import QGrid
-from cdi.scattering import amplitude
+from cdi.scattering.amplitude import amplitude
 from inference_insitu.config import PatternConfig
 
 Complex = NDArray[np.complex128]

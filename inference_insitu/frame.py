@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.detector import photon_counts
+from cdi.detector.counting import photon_counts
 from cdi.grid import QGrid
 from cdi.pattern import Exposure
 from inference_insitu.config import PatternConfig

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdi.errors import RunError, optional_import
-from cdi.lattice import Lattice
+from cdi.lattices.lattice import Lattice
 from inference_insitu.config import CrystalConfig, LoadConfig
 from inference_insitu.potential import Potential
 
@@ -157,7 +157,7 @@ class LammpsCompression:
 
 
 def _setup(crystal: CrystalConfig, load: LoadConfig, potential: Potential) -> str:
-    lattice = Lattice.of_element(crystal.element)
+    lattice = Lattice.of_material(crystal.element)
     directions = " ".join(
         f"orient {axis} {' '.join(map(str, miller))}"
         for axis, miller in zip("xyz", orientation(crystal.axis), strict=True)

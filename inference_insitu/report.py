@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdi.materials import material
+from cdi.lattices.materials import material
 from inference_insitu import dxa, folder
 from inference_insitu.comparison import compare
 from inference_insitu.config import InsituConfig

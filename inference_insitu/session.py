@@ -251,7 +251,7 @@ def _announce(config: InsituConfig, world: Any, side: Any) -> None:
 
 def _example(detector: PatternConfig) -> Any:
     """An exposure of the configured shape: a small perfect crystal's peak."""
-    from cdi.detector import photon_counts
+    from cdi.detector.counting import photon_counts
     from cdi.grid import QGrid
     from cdi.pattern import Exposure
 

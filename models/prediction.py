@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.defect_classes import CLASSES as CLASSES
+from cdi.defects.classes import CHARACTERS
+
+CLASSES = CHARACTERS
+"""What the network tells apart: straight dislocations by their character."""
 
 
 @dataclass(frozen=True)

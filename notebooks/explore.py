@@ -21,15 +21,16 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from cdi.bragg import bragg_amplitude, bragg_object
-from cdi.crystal import Crystal, dislocation_on
-from cdi.detector import photon_counts
+from cdi.crystal import Crystal
+from cdi.defects.straight_dislocation import dislocation_on
+from cdi.detector.counting import photon_counts
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
+from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure
 from cdi.picture import draw_lines, draw_pattern, draw_phase_slice, draw_support_slice
-from cdi.scattering import amplitude
-from cdi.shape import Shape
+from cdi.scattering.amplitude import amplitude
+from cdi.scattering.bragg_object import bragg_amplitude, bragg_object
+from cdi.shapes.polyhedron import truncated_octahedron
 
 # %% [markdown]
 # ## A crystal
@@ -38,12 +39,12 @@ from cdi.shape import Shape
 # slip system whose Burgers vector the reflection 111 sees (g·b ≠ 0), 60° from b.
 
 # %%
-gold = Lattice.of_element("Au")
+gold = Lattice.of_material("Au")
 reflection = (1, 1, 1)
 orientation = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
 system = next(s for s in gold.slip_systems() if abs(np.dot(s.burgers, reflection)) > 0.5)
 line = dislocation_on(gold, system, character_deg=60, point=np.array([6.0, -9.0, 4.0]), orientation=orientation)
-shape = Shape.truncated_octahedron(120, orientation, ratio=1.2)
+shape = truncated_octahedron(120, orientation, ratio=1.2)
 crystal = Crystal(gold, shape, orientation, (line,))
 atoms = crystal.atoms()
 chord = shape.chord(line.point, line.direction)

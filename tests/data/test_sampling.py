@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
+from cdi.defects.smooth_strain import SmoothStrain
+from cdi.shapes.ball import Ball
 from data.drawn import DrawnSamples, EpochSampler
 from data.recipe import Recipe
 from data.sample import Sample, TrueLine
@@ -47,9 +49,9 @@ def test_no_shortcut_carries_the_label(many: list[Draw]) -> None:
     for draw in many:
         extent = draw.crystal.shape.extent(np.eye(3))
         offset = (draw.grid.centre - draw.crystal.reflection_vector(draw.reflection)) @ np.linalg.inv(draw.grid.step)
-        assert draw.crystal.strain is not None
-        strain = np.abs(draw.crystal.strain.amplitudes @ draw.crystal.reflection_vector(draw.reflection)).sum()
-        ball = float(draw.crystal.shape.radius is not None)
+        (waves,) = (defect for defect in draw.crystal.defects if isinstance(defect, SmoothStrain))
+        strain = np.abs(waves.amplitudes.numpy() @ draw.crystal.reflection_vector(draw.reflection)).sum()
+        ball = float(isinstance(draw.crystal.shape, Ball))
         order = float(np.square(draw.reflection).sum())
         numbers = [extent.max(), draw.peak_counts, np.ptp(extent) / extent.max(), offset[0], strain, ball, order]
         rows[draw.defect == "none"].append([float(n) for n in numbers])
@@ -93,7 +95,7 @@ def test_the_crystal_is_oversampled_after_rotation(index: int) -> None:
 def test_lines_have_the_character_of_their_class(index: int) -> None:
     """A pure class gives it to every line; mixed is neither all edge nor all screw; each line crosses the crystal."""
     draw = drawn(RECIPE, index)
-    characters = [line.character_deg for line in draw.crystal.dislocations]
+    characters = [line.character_deg for line in draw.crystal.lines()]
     expected = {"none": [], "edge": [90.0] * len(characters), "screw": [0.0] * len(characters)}
     if draw.defect == "mixed":
         assert 1 <= len(characters) <= RECIPE.max_lines
@@ -103,10 +105,8 @@ def test_lines_have_the_character_of_their_class(index: int) -> None:
         assert characters == pytest.approx(expected[draw.defect], abs=1e-5)
         assert (draw.defect == "none") == (not characters)
     smallest = draw.crystal.shape.extent(np.eye(3)).min()
-    for line in draw.crystal.dislocations:
-        chord = draw.crystal.shape.chord(line.point, line.direction)
-        assert chord is not None
-        assert chord[1] - chord[0] > 0.45 * smallest
+    for line in draw.crystal.lines():
+        assert line.length > 0.45 * smallest
 
 
 @pytest.mark.parametrize("hidden", [0.0, 0.999])

@@ -9,8 +9,8 @@ from checks_of_data import assert_one_line, run_cdi
 from jsonargparse import ArgumentParser
 
 from cdi.atoms import Atoms
-from cdi.form_factor import form_factor
-from cdi.lattice import Lattice
+from cdi.lattices.lattice import Lattice
+from cdi.scattering.form_factor import form_factor
 from data.atom_files import write_atoms
 from data.cli import simulate
 from data.simulation import BuiltCrystal, lattice_of, orientation_from_axes
@@ -25,7 +25,7 @@ def _simulate(*arguments: object) -> None:
 @pytest.fixture
 def atoms_file(tmp_path: Path) -> Path:
     """A box of copper, longer than wide, its atoms shaken and off the origin."""
-    sites = Lattice.of_element("Cu").sites((0, 0, 0), (12, 16, 21))
+    sites = Lattice.of_material("Cu").sites_in_box((0, 0, 0), (12, 16, 21))[0]
     shaken = sites + np.random.default_rng(0).normal(scale=0.05, size=sites.shape) + [3.0, -40.0, 100.0]
     write_atoms(tmp_path / "cu.xyz", Atoms.of_element("Cu", shaken))
     return tmp_path / "cu.xyz"

@@ -10,7 +10,7 @@ from launching import HERE, last_json
 
 from cdi.atoms import Atoms
 from cdi.grid import QGrid
-from cdi.scattering import amplitude
+from cdi.scattering.amplitude import amplitude
 from inference_insitu.config import PatternConfig
 from inference_insitu.coupling import Coupler, partial_amplitude, peak_shift
 

@@ -6,19 +6,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from cdi.bragg import bragg_amplitude
 from cdi.crystal import Crystal
-from cdi.detector import photon_counts
+from cdi.detector.counting import photon_counts
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
+from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure
-from cdi.shape import Shape
+from cdi.scattering.bragg_object import bragg_amplitude
+from cdi.shapes.ball import Ball
+from cdi.shapes.polyhedron import truncated_octahedron
 from data.recipe import Recipe
 from data.sampling import draw_crystal
 from models.preprocess import _bin, _crop, binning_factors, features, fit_to_grid, geometry, oversampling_estimate
 
 STEP = 0.004 * (np.eye(3) + np.array([[0, 0.3, 0], [0.1, 0, -0.2], [0, 0.15, 0]]))
-GOLD = Lattice.of_element("Au")
+GOLD = Lattice.of_material("Au")
 
 
 def spot(shape: tuple[int, int, int], index: tuple[int, int, int], width: float = 2.0) -> NDArray[np.float32]:
@@ -108,9 +109,9 @@ def test_oversampling_is_estimated_for_perfect_crystals(ratio: float, form: str)
     """Within [0.75, 1.33] of the truth from the photons alone."""
     turn = np.asarray(Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix())
     shape = {
-        "ball": Shape.sphere(500),
-        "cube": Shape.truncated_octahedron(500, np.eye(3), ratio=0.5),
-        "truncated octahedron": Shape.truncated_octahedron(500, turn, ratio=1.2),
+        "ball": Ball.of_diameter(500),
+        "cube": truncated_octahedron(500, np.eye(3), ratio=0.5),
+        "truncated octahedron": truncated_octahedron(500, turn, ratio=1.2),
     }[form]
     G = turn @ GOLD.reflection_vector((1, 1, 1))
     grid = QGrid.orthogonal(G, shape.extent(np.eye(3)), ratio, (64, 64, 64))

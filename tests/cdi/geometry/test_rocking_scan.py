@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from cdi.geometry import RockingScan, wavelength_from_energy
+from cdi.geometry.rocking_scan import RockingScan, wavelength_from_energy
 
 GOLD = RockingScan(9.0, 0.5, 55.0, 32.174, 12.6346, 0.005, (201, 256, 256))
 MEASUREMENT = Path(__file__).parents[3] / "shared" / "real" / "34idc-gold-scan54"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdi.atoms import Atoms
-from cdi.form_factor import form_factor
 from cdi.grid import QGrid
+from cdi.scattering.form_factor import form_factor
 
 Route = Literal["nufft", "direct"]
 

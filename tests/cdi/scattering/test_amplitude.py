@@ -5,15 +5,16 @@ import pytest
 from numpy.typing import NDArray
 
 from cdi.atoms import Atoms
-from cdi.crystal import Crystal, dislocation_on
-from cdi.form_factor import anomalous, form_factor
+from cdi.crystal import Crystal
+from cdi.defects.straight_dislocation import dislocation_on
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
-from cdi.scattering import amplitude
-from cdi.shape import Shape
+from cdi.lattices.lattice import Lattice
+from cdi.scattering.amplitude import amplitude
+from cdi.scattering.form_factor import anomalous, form_factor
+from cdi.shapes.polyhedron import truncated_octahedron
 
 Array = NDArray[np.float64]
-GOLD = Lattice.of_element("Au")
+GOLD = Lattice.of_material("Au")
 
 
 def relative(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
@@ -35,7 +36,7 @@ def test_the_nufft_agrees_with_the_direct_sum(rotation: Array, shape: tuple[int,
         )
         for i, c in ((5, 60.0), (14, 90.0))
     )
-    crystal = Crystal(GOLD, Shape.truncated_octahedron(46, rotation, ratio=1.3), rotation, lines)
+    crystal = Crystal(GOLD, truncated_octahedron(46, rotation, ratio=1.3), rotation, lines)
     shear = np.eye(3) + np.array([[0, 0.2, -0.1], [0.05, 0, 0.15], [-0.12, 0.07, 0]])
     step = np.diag([0.05, 0.06, 0.045]) @ shear
     grid = QGrid(crystal.reflection_vector((1, 1, 1)) + 0.3 * step[0], step, shape)
@@ -96,7 +97,7 @@ def test_friedel_pairs_without_dispersion(sheared_grid: QGrid, monkeypatch: pyte
     opposite = QGrid(-sheared_grid.centre, -sheared_grid.step, sheared_grid.shape)
     with_dispersion = np.abs(amplitude(atoms, sheared_grid)), np.abs(amplitude(atoms, opposite))
     assert relative(*with_dispersion) > 1e-3
-    monkeypatch.setattr("cdi.form_factor.anomalous", lambda element, energy_keV: 0.0)
+    monkeypatch.setattr("cdi.scattering.form_factor.anomalous", lambda element, energy_keV: 0.0)
     assert relative(amplitude(atoms, opposite), amplitude(atoms, sheared_grid).conj()) < 1e-8
 
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from cdi.dislocation import CORE_RADIUS, Dislocation, straight_line_field
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from cdi.crystal import dislocation_on
-from cdi.dislocation import CORE_RADIUS, Dislocation, straight_line_field
-from cdi.lattice import Lattice
+from cdi.defects.straight_dislocation import dislocation_on
+from cdi.lattices.lattice import Lattice
 
 Array = NDArray[np.float64]
-LATTICES = {"fcc": Lattice.of_element("Au"), "bcc": Lattice.of_element("Fe")}
+LATTICES = {"fcc": Lattice.of_material("Au"), "bcc": Lattice.of_material("Fe")}
 CHARACTERS = (0.0, 30.0, 60.0, 90.0, -60.0)
 POINT = np.array([3.1, -1.7, 2.3])
 

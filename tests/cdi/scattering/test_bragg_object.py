@@ -8,19 +8,20 @@ import torch
 from numpy.typing import NDArray
 
 from cdi.ambiguity import inverted, twin
-from cdi.bragg import bragg_amplitude, bragg_object
-from cdi.crystal import Crystal, dislocation_on
-from cdi.dislocation import Dislocation
+from cdi.crystal import Crystal
+from cdi.defects.straight_dislocation import StraightDislocation, dislocation_on
 from cdi.fourier import amplitude_from_object, centre_pad
 from cdi.grid import QGrid
-from cdi.lattice import Lattice
-from cdi.scattering import amplitude
-from cdi.shape import Shape
+from cdi.lattices.lattice import Lattice
+from cdi.scattering.amplitude import amplitude
+from cdi.scattering.bragg_object import bragg_amplitude, bragg_object
+from cdi.shapes.ball import Ball
+from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 from data.recipe import Recipe
 from data.sampling import draw_crystal
 
 Array = NDArray[np.float64]
-GOLD = Lattice.of_element("Au")
+GOLD = Lattice.of_material("Au")
 SHEAR = np.eye(3) + np.array([[0, 0.15, -0.1], [0, 0, 0.12], [0, 0, 0]])
 
 
@@ -41,12 +42,12 @@ def dislocated(rotation: Array, character: float, *, system: int = 3, diameter: 
     line = dislocation_on(
         GOLD, GOLD.slip_systems()[system], character_deg=character, point=np.array([8.0, -5, 11]), orientation=rotation
     )
-    return Crystal(GOLD, Shape.truncated_octahedron(0.9 * diameter, rotation, ratio=1.2), rotation, (line,))
+    return Crystal(GOLD, truncated_octahedron(0.9 * diameter, rotation, ratio=1.2), rotation, (line,))
 
 
 def test_a_ball_scatters_as_a_ball() -> None:
     """3 V (sin x − x cos x)/x³, x = qR: within 1 % of the peak everywhere, V in voxels."""
-    crystal = Crystal(GOLD, Shape.sphere(400))
+    crystal = Crystal(GOLD, Ball.of_diameter(400))
     grid = grid_for(crystal, (1, 1, 1), ratio=2.5)
     found = bragg_amplitude([crystal], [grid], [(1, 1, 1)])[0].numpy()
     x = 200 * np.linalg.norm(np.stack(grid.axes(), -1) - grid.centre, axis=-1).clip(1e-6)
@@ -72,7 +73,7 @@ def test_agreement_for_crystals_as_they_are_drawn(index: int) -> None:
     recipe = Recipe("agreement", 1, shape=(20, 24, 22), diameter_A=(100, 120), class_fractions=(0.1, 0.3, 0.3, 0.3))
     drawn = draw_crystal(recipe, np.random.default_rng([7, index]))
     atoms = amplitude(drawn.crystal.atoms(), drawn.grid)
-    name = f"{drawn.crystal.lattice.element} {drawn.reflection} {drawn.defect}"
+    name = f"{drawn.crystal.lattice.formula} {drawn.reflection} {drawn.defect}"
     value = overlap(bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection])[0].numpy(), atoms)
     print(f"overlap of atoms and Bragg object, {name}: {value:.4f}")
     assert value > 0.99
@@ -115,8 +116,9 @@ def test_the_twin_has_the_same_intensity(rotation: Array) -> None:
 def test_the_twin_dislocation_lies_opposite_with_opposite_burgers_vector(rotation: Array) -> None:
     """(r₀, b, ξ) → (−r₀, −b, ξ) in a centrosymmetric crystal: equal intensity on the same grid."""
     crystal = dislocated(rotation, 60.0)
-    line = crystal.dislocations[0]
-    mirrored = Dislocation(-line.burgers, line.direction, line.normal, -line.point, line.poisson_ratio)
+    line = crystal.defects[0]
+    assert isinstance(line, StraightDislocation)
+    mirrored = StraightDislocation(-line.burgers, line.direction, line.normal, -line.point, line.medium)
     other = Crystal(GOLD, crystal.shape, rotation, (mirrored,))
     wrong = Crystal(GOLD, crystal.shape, rotation, (replace(line, point=-line.point),))
     grid = grid_for(crystal, (2, 0, 0))
@@ -136,7 +138,7 @@ def test_a_batch_equals_one_by_one(rotation: Array) -> None:
 def test_oversampling_below_two_after_rotation_is_refused(rotation: Array) -> None:
     """A cube that fits along its own edges no longer does when it is turned."""
     grid = QGrid.orthogonal([0, 0, 1.0], [50, 50, 50], 2.4, (16, 18, 20))
-    cubes = [Crystal(GOLD, Shape.truncated_octahedron(100, turn, ratio=0.5), turn) for turn in (np.eye(3), rotation)]
+    cubes = [Crystal(GOLD, truncated_octahedron(100, turn, ratio=0.5), turn) for turn in (np.eye(3), rotation)]
     bragg_object(cubes[:1], [grid], [(1, 1, 1)])
     with pytest.raises(ValueError, match="oversampling must be at least 2 along every axis after rotation"):
         bragg_object(cubes[1:], [grid], [(1, 1, 1)])
@@ -147,7 +149,7 @@ def test_a_lopsided_crystal_is_whole_or_refused() -> None:
     normals = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
     axes = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2.0]])
     turn = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    shape = Shape.polyhedron(normals @ turn.T, np.full(4, 60.0))
+    shape = Polyhedron.centred(normals @ turn.T, np.full(4, 60.0))
     crystal = Crystal(GOLD, shape)
     grid = QGrid.orthogonal(crystal.reflection_vector((1, 1, 1)), shape.extent(np.eye(3)), 2.1, (24, 24, 24))
     try:

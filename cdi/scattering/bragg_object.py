@@ -71,7 +71,7 @@ def bragg_object(
             voxel_points(grid, (half[0], half[1], half[2]), supersampling=supersampling), device=device
         )
         width = float(abs(np.linalg.det(grid.voxel))) ** (1 / 3) / supersampling
-        supports.append((0.5 - crystal.shape.signed_distance(points) / width).clamp(0, 1))
+        supports.append(_support(crystal, points, width, crystal.reflection_vector(reflection)))
         G = crystal.reflection_vector(reflection)
         offset = torch.as_tensor(grid.centre - G, device=device)
         phases.append(crystal.displacement(points) @ torch.as_tensor(G, device=device) + points @ offset)
@@ -90,6 +90,15 @@ def bragg_amplitude(crystals: Sequence[Crystal], grids: Sequence[QGrid], reflect
     fine = (supersampling * shape[0], supersampling * shape[1], supersampling * shape[2])
     padded = centre_pad(obj.density.to(torch.complex64), fine)
     return centre_crop(amplitude_from_object(padded), shape) / supersampling**3
+
+
+def _support(crystal: Crystal, points: Tensor, width: float, G: np.ndarray) -> Tensor:
+    """Fraction of each voxel that holds atoms which scatter near ``G``."""
+    support = (0.5 - crystal.shape.signed_distance(points) / width).clamp(0, 1)
+    for defect in crystal.defects:
+        for fraction in (defect.occupancy(points), defect.in_reflection(points, G)):
+            support = support if fraction is None else support * fraction
+    return support
 
 
 def _check_oversampling(crystal: Crystal, grid: QGrid) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from cdi.lattice import Lattice
-from cdi.materials import MATERIALS, check_element, material
+from cdi.lattices.lattice import Lattice
+from cdi.lattices.materials import MATERIALS, check_element, material
 
-GOLD, TUNGSTEN = Lattice.of_element("Au"), Lattice.of_element("W")
+GOLD, TUNGSTEN = Lattice.of_material("Au"), Lattice.of_material("W")
 INDICES = [hkl for hkl in product(range(-3, 4), repeat=3) if any(hkl)]
 
 
@@ -97,7 +97,7 @@ def test_malformed_lattices_are_refused(arguments: tuple[str, float, str, float]
 
 def test_every_material_makes_a_lattice() -> None:
     for element in MATERIALS:
-        assert Lattice.of_element(element).element == element
+        assert Lattice.of_material(element).element == element
         check_element(element)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdi.detector import photon_counts
+from cdi.detector.counting import photon_counts
 
 INTENSITY = np.random.default_rng(0).exponential(5e7, (7, 6, 5))
 

@@ -1,0 +1,1 @@
+"""From the ideal intensity to counted photons, each effect a function of its own."""

@@ -1,0 +1,1 @@
+"""From a crystal to the complex amplitude around its reflections: three routes, one interface."""
