@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdi.defects.classes import character
 from cdi.defects.defect import Array, Defect, DislocationLine
 from cdi.defects.medium import IsotropicMedium, Medium
 from cdi.lattices.lattice import Lattice
@@ -55,6 +56,13 @@ class StraightDislocation(Defect):
             raise ValueError("burgers must not be zero")
         if abs(float(self.direction @ self.normal)) > 1e-6 or abs(float(self.burgers @ self.normal)) > 1e-6 * size:
             raise ValueError(f"direction and burgers must lie in the slip plane {self.normal.tolist()}")
+
+    @property
+    def defect_class(self) -> str:
+        """Edge, screw or mixed, by the angle between line and Burgers vector; see ``Defect``."""
+        burgers = as_array(self.burgers)
+        cosine = abs(burgers @ as_array(self.direction)) / np.linalg.norm(burgers)
+        return character(float(np.degrees(np.arccos(min(cosine, 1.0)))))
 
     @property
     def frame(self) -> Tensor:
