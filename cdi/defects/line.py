@@ -38,6 +38,13 @@ class DislocationLine:
         return float(np.linalg.norm(np.diff(self.points, axis=0), axis=1).sum())
 
     @property
+    def tangents(self) -> Array:
+        """Line sense ξ ``(m, 3)`` of each segment that has a length."""
+        steps = np.diff(self.points, axis=0)
+        lengths = np.linalg.norm(steps, axis=1)
+        return np.asarray(steps[lengths > 0] / lengths[lengths > 0, None])
+
+    @property
     def is_closed(self) -> bool:
         """Whether it ends where it starts."""
         return bool(np.allclose(self.points[0], self.points[-1]))
