@@ -8,7 +8,7 @@ import dataclasses
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -101,8 +101,9 @@ def _reject_unknown(cls: Any, values: dict[str, Any], *, prefix: str, origin: st
             near = get_close_matches(str(key), fields, n=1, cutoff=0.4)
             hint = f"did you mean {prefix + near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
             raise ValueError(f"{origin}: unknown key {prefix + str(key)!r}; {hint}")
-        if dataclasses.is_dataclass(fields[key]) and isinstance(value, dict):
-            _reject_unknown(fields[key], value, prefix=f"{prefix}{key}.", origin=origin)
+        nested = [kind for kind in (fields[key], *get_args(fields[key])) if dataclasses.is_dataclass(kind)]
+        if len(nested) == 1 and isinstance(value, dict):
+            _reject_unknown(nested[0], value, prefix=f"{prefix}{key}.", origin=origin)
 
 
 def _one_line(error: Exception) -> str:
