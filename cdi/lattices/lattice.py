@@ -13,10 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdi.lattices.elasticity import check_stiffness, isotropic_stiffness, voigt_average
 from cdi.lattices.materials import check_element, material
-from cdi.lattices.slip import SLIP_FAMILIES, SlipSystem, slip_systems
+from cdi.lattices.slip import SLIP_FAMILIES, SlipSystem, images, point_group, slip_systems
 from cdi.lattices.structures import STRUCTURES
 
 Array = NDArray[np.float64]
+
+SITE_TOLERANCE = 1e-4
+"""Fraction of an edge within which two sites are one: coordinates in files carry five or so digits."""
+
+EXTINCT = 1e-3
+"""Structure factor per atom up to which a reflection is extinct, for the same reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +132,13 @@ class Lattice:
     def allows(self, reflection: tuple[int, int, int]) -> bool:
         """Whether the structure factor of ``reflection`` is non-zero (selection rule).
 
-        Every element counts with a weight of its own, so that no accidental equality of form
-        factors hides a reflection.
+        It is where the sites of any one element do not cancel each other, so that no accidental
+        equality of the form factors of two elements hides a reflection.
         """
-        weights = {element: 1.0 + 0.37 * i for i, element in enumerate(dict.fromkeys(self.elements))}
         phases = np.exp(2j * np.pi * self.sites @ np.asarray(reflection, np.float64))
-        factor = np.sum([weights[element] for element in self.elements] * phases)
-        return any(reflection) and bool(abs(factor) > 1e-6)
+        symbols = np.asarray(self.elements)
+        factors = [phases[symbols == element].mean() for element in dict.fromkeys(self.elements)]
+        return any(reflection) and bool(np.abs(factors).max() > EXTINCT)
 
     def reflection_vector(self, reflection: tuple[int, int, int]) -> Array:
         """G ``(3,)`` in Å⁻¹ (2π included), along the crystal axes.
@@ -162,20 +168,38 @@ class Lattice:
     @cached_property
     def translations(self) -> Array:
         """Lattice vectors within the cell ``(m, 3)``, in fractions of its edges: (0,0,0) and the centrings."""
+        return self._translations_of(self.sites)
+
+    @cached_property
+    def point_group(self) -> Array:
+        """Integer matrices ``(n, 3, 3)`` W of the crystal class: r = x · cell goes to (x W) · cell.
+
+        Those symmetries of the cell which, with some translation, map every site onto one of its
+        element: 48 in fcc, bcc, diamond and rock salt, 24 in hcp. The cell's edges are taken to be
+        mapped onto sums of edges with factors −1, 0 and 1, which holds for reduced and conventional cells.
+        """
+        kept = [w for w in point_group(self.cell) if len(self._translations_of(self.sites @ w))]
+        return np.asarray(kept)
+
+    def equivalent_planes(self, indices: tuple[int, int, int]) -> list[tuple[float, float, float]]:
+        """Miller indices of every plane that the point group makes of ``indices``: the form {hkl}, sorted."""
+        return images(indices, self.point_group, reciprocal=True)
+
+    def _translations_of(self, image: Array) -> Array:
+        """Shifts ``(m, 3)`` within the cell that put the sites ``image`` (n, 3) onto sites of their element."""
+        symbols = np.asarray(self.elements)
         found = []
-        for shift in self.sites - self.sites[0]:
-            moved = (self.sites + shift)[:, None] - self.sites[None]
-            distance = np.abs(moved - np.round(moved)).max(-1)
-            partner = distance.argmin(1)
-            same = all(self.elements[j] == element for j, element in zip(partner, self.elements, strict=True))
-            if distance.min(1).max() < 1e-6 and same:
-                found.append(shift - np.floor(shift + 1e-9))
+        for shift in self.sites[symbols == symbols[0]] - image[0]:
+            gap = (image + shift)[:, None] - self.sites
+            meets = np.abs(gap - np.round(gap)).max(-1) < SITE_TOLERANCE
+            if (meets & (symbols[:, None] == symbols)).any(1).all():
+                found.append(shift - np.floor(shift + SITE_TOLERANCE))
         return np.asarray(found)
 
     def is_lattice_vector(self, fractions: ArrayLike) -> bool:
         """Whether a shift by ``fractions`` (3,) of the cell's edges maps the lattice onto itself."""
         gap = np.asarray(fractions, np.float64) - self.translations
-        return bool((np.abs(gap - np.round(gap)).max(-1) < 1e-6).any())
+        return bool((np.abs(gap - np.round(gap)).max(-1) < SITE_TOLERANCE).any())
 
     def slip_systems(self, family: str | None = None) -> list[SlipSystem]:
         """Every slip system, of one ``family`` or of all, both senses of b, in a fixed order.

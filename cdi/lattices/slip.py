@@ -78,11 +78,16 @@ def _slip_systems(family: SlipFamily, flat: tuple[float, ...]) -> tuple[SlipSyst
 
 
 def equivalents(vector: Vector | tuple[int, ...], cell: Array, *, reciprocal: bool = False) -> list[Vector]:
-    """All images of ``vector`` under the point group of the lattice ``cell`` (rows), sorted.
+    """All images of ``vector`` under the point group of the lattice ``cell`` (rows), sorted: see ``images``."""
+    return images(vector, point_group(cell), reciprocal=reciprocal)
+
+
+def images(vector: Vector | tuple[int, ...], operations: Array, *, reciprocal: bool = False) -> list[Vector]:
+    """All images of ``vector`` under ``operations`` (n, 3, 3), integer matrices as of ``point_group``, sorted.
 
     Directions are in fractions of the cell; with ``reciprocal`` Miller indices of planes.
     """
-    return sorted({_image(vector, operation, reciprocal=reciprocal) for operation in point_group(cell)})
+    return sorted({_image(vector, operation, reciprocal=reciprocal) for operation in operations})
 
 
 def point_group(cell: Array) -> Array:

@@ -24,7 +24,7 @@ class Ball(Shape):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", as_parameter(self.radius))
-        if self.radius.shape != () or not 0 < float(self.radius) < np.inf:
+        if self.radius.shape != () or not 0 < as_array(self.radius) < np.inf:
             raise ValueError(f"radius must be positive in Å, got {self.radius.tolist()}")
 
     @classmethod
@@ -37,15 +37,26 @@ class Ball(Shape):
         radius: Tensor = torch.linalg.vector_norm(points, dim=-1)
         return radius - self.radius.to(points)
 
+    @property
+    def volume(self) -> float:
+        """See ``Shape``."""
+        return float(4 / 3 * np.pi * as_array(self.radius) ** 3)
+
     def reach(self, axes: Array) -> tuple[Array, Array]:
         """See ``Shape``."""
-        half = float(self.radius) * np.linalg.norm(axes, axis=1)
+        half = as_array(self.radius) * np.linalg.norm(axes, axis=1)
         return -half, half
 
     def chord(self, point: ArrayLike, direction: ArrayLike) -> tuple[float, float] | None:
         """See ``Shape``."""
-        start, along = as_array(point), as_array(direction)
-        speed = float(along @ along)
-        middle = -float(start @ along) / speed
-        square = middle**2 - (float(start @ start) - float(self.radius) ** 2) / speed
-        return None if square <= 0 else (middle - square**0.5, middle + square**0.5)
+        return ball_chord(as_array(point), as_array(direction), float(as_array(self.radius)))
+
+
+def ball_chord(start: Array, along: Array, radius: float) -> tuple[float, float] | None:
+    """Interval of t with |start + t · along| < radius, for vectors of any dimension; None if empty."""
+    speed = float(along @ along)
+    middle = -float(start @ along) / speed
+    # From the nearest point, not from r² − R²: a distant start would cancel all digits of it.
+    nearest = start + middle * along
+    square = (radius**2 - float(nearest @ nearest)) / speed
+    return None if square <= 0 else (middle - square**0.5, middle + square**0.5)

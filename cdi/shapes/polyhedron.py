@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 from torch import Tensor
 
-from cdi.shapes.shape import Array, Shape, as_array, as_parameter
+from cdi.shapes.shape import Array, Shape, as_array, as_parameter, as_rotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +46,46 @@ class Polyhedron(Shape):
         directions = np.asarray(normals, np.float64)
         unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         offsets = np.asarray(distances, np.float64)
-        centroid = _centroid(vertices_of(unit, offsets))
+        centroid = centroid_of(vertices_of(unit, offsets))
         return cls(as_parameter(unit), as_parameter(offsets - unit @ centroid))
+
+    def with_volume(self, volume: float) -> "Polyhedron":
+        """The same polyhedron, scaled to ``volume`` Å³."""
+        return Polyhedron(self.normals, self.distances * (volume / self.volume) ** (1 / 3))
+
+    def without_idle_planes(self) -> "Polyhedron":
+        """The same polyhedron, bounded only by the planes that hold a facet."""
+        areas = self.facet_areas
+        # Rounding leaves slivers where a plane just touches an edge or a corner.
+        facets = areas > 1e-9 * areas.sum()
+        return Polyhedron(self.normals[facets], self.distances[facets])
 
     def signed_distance(self, points: Tensor) -> Tensor:
         """See ``Shape``."""
-        distance: Tensor = (points @ self.normals.to(points).T - self.distances.to(points)).amax(-1)
-        return distance
+        # Planes first: the maximum then runs along memory, four times as fast.
+        along = self.normals.to(points) @ points.reshape(-1, 3).T
+        distance: Tensor = (along - self.distances.to(points)[:, None]).amax(0)
+        return distance.reshape(points.shape[:-1])
 
     @property
     def vertices(self) -> Array:
         """Corners ``(n, 3)`` in Å."""
         return vertices_of(as_array(self.normals), as_array(self.distances))
+
+    @property
+    def volume(self) -> float:
+        """See ``Shape``."""
+        return float(ConvexHull(self.vertices).volume)
+
+    @property
+    def facet_areas(self) -> Array:
+        """Area ``(f,)`` in Å² of the facet on each plane, 0 where the plane is idle."""
+        corners = self.vertices
+        hull = ConvexHull(corners)
+        facet = (hull.equations[:, :3] @ as_array(self.normals).T).argmax(1)
+        edges = np.diff(corners[hull.simplices], axis=1)
+        areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
+        return np.asarray(np.bincount(facet, areas, len(self.normals)))
 
     def reach(self, axes: Array) -> tuple[Array, Array]:
         """See ``Shape``."""
@@ -76,16 +105,19 @@ class Polyhedron(Shape):
         return None if low >= high else (float(low), float(high))
 
 
-def truncated_octahedron(diameter: float, rotation: Array, ratio: float = 1.0) -> Polyhedron:
+def truncated_octahedron(
+    diameter: float | Tensor, rotation: ArrayLike | Tensor, ratio: float | Tensor = 1.0
+) -> Polyhedron:
     """{111} and {100} facets of a cubic crystal whose axes are turned by ``rotation`` (3, 3).
 
     ``diameter`` Å is the distance between opposite {111} facets; ``ratio`` is d(100)/d(111):
     2/√3 = 1.15 gives the regular solid, √3 the octahedron, 1/√3 the cube.
     """
-    octants = np.array([[i, j, k] for i in (1, -1) for j in (1, -1) for k in (1, -1)], np.float64) / np.sqrt(3)
-    cube = np.concatenate([np.eye(3), -np.eye(3)])
-    distances = diameter / 2 * np.concatenate([np.ones(8), np.full(6, ratio)])
-    return Polyhedron.centred(np.concatenate([octants, cube]) @ rotation.T, distances)
+    octants = torch.tensor([[i, j, k] for i in (1, -1) for j in (1, -1) for k in (1, -1)], dtype=torch.float64)
+    faces = torch.cat([torch.eye(3, dtype=torch.float64), -torch.eye(3, dtype=torch.float64)])
+    distances = torch.cat([torch.ones(8, dtype=torch.float64), as_parameter(ratio).expand(6)])
+    normals = torch.cat([octants / 3**0.5, faces]) @ as_rotation(rotation).T
+    return Polyhedron(normals, as_parameter(diameter) / 2 * distances)
 
 
 def vertices_of(normals: Array, distances: Array) -> Array:
@@ -107,8 +139,8 @@ def vertices_of(normals: Array, distances: Array) -> Array:
     return np.asarray(corners)
 
 
-def _centroid(vertices: Array) -> Array:
-    """Centroid of the convex hull, as the volume-weighted mean of tetrahedra from an inner point."""
+def centroid_of(vertices: Array) -> Array:
+    """Centroid ``(3,)`` of the convex hull of ``vertices`` (n, 3), the mean of tetrahedra from an inner point."""
     hull = ConvexHull(vertices)
     apex = vertices.mean(0)
     triangles = vertices[hull.simplices]

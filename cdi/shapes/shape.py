@@ -22,9 +22,14 @@ class Shape(ABC):
     def signed_distance(self, points: Tensor) -> Tensor:
         """Distance ``(...)`` in Å of ``points`` (..., 3) to the boundary, negative inside.
 
-        Outside a polyhedron beyond an edge, and away from an ellipsoid's boundary, it is a bound that
-        has the right sign and, at the boundary, unit slope.
+        Outside a polyhedron or a rod beyond an edge it is a lower bound, and away from an ellipsoid's
+        boundary an estimate: it has the right sign and, at the boundary, unit slope.
         """
+
+    @property
+    @abstractmethod
+    def volume(self) -> float:
+        """Volume in Å³."""
 
     @abstractmethod
     def reach(self, axes: Array) -> tuple[Array, Array]:
@@ -44,6 +49,8 @@ class Shape(ABC):
         parts: list[list[Array]] = []
         open_part = False
         for start, end in pairwise(np.asarray(polyline, np.float64)):
+            if (start == end).all():
+                continue
             inside = self.chord(start, end - start)
             if inside is None or inside[1] <= 0 or inside[0] >= 1:
                 open_part = False
@@ -64,3 +71,18 @@ def as_parameter(value: ArrayLike | Tensor) -> Tensor:
 def as_array(value: ArrayLike | Tensor) -> Array:
     """``value`` as a float64 array, cut from any graph of derivatives."""
     return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)
+
+
+def as_rotation(value: ArrayLike | Tensor) -> Tensor:
+    """``value`` as a float64 rotation matrix (3, 3), in the graph of derivatives.
+
+    Raises
+    ------
+    ValueError
+        If it is not a proper rotation to 10⁻⁶.
+    """
+    rotation = as_parameter(value)
+    matrix = as_array(rotation)
+    if matrix.shape != (3, 3) or not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-6) or np.linalg.det(matrix) < 0:
+        raise ValueError(f"rotation must be a (3, 3) rotation matrix, got {matrix.tolist()}")
+    return rotation
