@@ -102,14 +102,21 @@ class Crystal:
         return reference[inside], kind[inside]
 
     def atoms(self, generator: np.random.Generator | None = None) -> Atoms:
-        """The sites that hold an atom, displaced by u, in the laboratory frame.
+        """The sites that hold an atom, displaced by u, in the laboratory frame; see ``displaced_sites``."""
+        positions, species, elements = self.displaced_sites(generator)
+        return Atoms(positions.detach().numpy(), species, elements)
+
+    def displaced_sites(
+        self, generator: np.random.Generator | None = None
+    ) -> tuple[Tensor, NDArray[np.int64], tuple[str, ...]]:
+        """Positions ``(n, 3)`` in Å of the atoms, in the graph of the defects' tensors; species ``(n,)``; elements.
 
         ``generator`` draws which sites stay empty where a defect leaves only a fraction of them.
 
         Raises
         ------
         ValueError
-            If no atom remains, the shape holds too many, or sites must be drawn without a generator.
+            If no site lies within the shape, it holds too many, or sites must be drawn without a generator.
         """
         reference, kind = self.reference_sites()
         points = torch.as_tensor(reference)
@@ -124,7 +131,7 @@ class Crystal:
             if generator is None:
                 raise ValueError("atoms need a generator: a defect leaves some sites empty at random")
             kept[uncertain] = generator.random(int(uncertain.sum())) < present[uncertain]
-        positions = (points + self.displacement(points)).detach().numpy()[kept]
+        sites = points[torch.as_tensor(kept)]
         elements = tuple(dict.fromkeys(self.lattice.elements))
         species = np.array([elements.index(symbol) for symbol in self.lattice.elements])[kind[kept]]
-        return Atoms(positions, species, elements)
+        return sites + self.displacement(sites), species, elements

@@ -7,6 +7,7 @@ import it in milliseconds.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,16 +85,19 @@ class QGrid:
         lengths = np.broadcast_to(2 * np.pi / (extent_ * ratio), (3,))
         return cls(np.asarray(centre, np.float64), np.diag(lengths), shape)
 
-    @property
+    @cached_property
     def voxel(self) -> Array:
         """Real-space voxel vectors ``(3, 3)`` in Å, row i along axis i."""
         return real_space_step(self.step, self.shape)
 
     def axes(self) -> tuple[Array, Array, Array]:
         """Absolute q components ``(q_x, q_y, q_z)`` in Å⁻¹, each of the grid's ``shape``."""
-        index = np.stack(np.meshgrid(*(np.arange(n) - n // 2 for n in self.shape), indexing="ij"), -1)
-        q = index @ self.step + self.centre
-        return q[..., 0], q[..., 1], q[..., 2]
+        x, y, z = (np.arange(n) - n // 2 for n in self.shape)
+        q_x, q_y, q_z = (
+            (x[:, None, None] * a + c) + y[:, None] * b + z * d
+            for (a, b, d), c in zip(self.step.T, self.centre, strict=True)
+        )
+        return q_x, q_y, q_z
 
     def modulus(self) -> Array:
         """|Q| in Å⁻¹ on every voxel."""

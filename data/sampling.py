@@ -21,7 +21,9 @@ from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.slip import SlipSystem
 from cdi.pattern import Exposure, Reflection
-from cdi.scattering.bragg_object import bragg_amplitude, bragg_object, voxel_points
+from cdi.scattering.bragg_object import bragg_object, voxel_points
+from cdi.scattering.model import ScatteringModel
+from cdi.scattering.object_amplitude import bragg_amplitude
 from cdi.shapes.ball import Ball
 from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 from cdi.shapes.shape import Shape, as_array, as_parameter
@@ -78,7 +80,7 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
 def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
     """Counted exposure and truth of a drawn crystal."""
     arguments = ([drawn.crystal], [drawn.grid], [drawn.reflection])
-    amplitude = bragg_amplitude(*arguments)[0]
+    amplitude = bragg_amplitude(*arguments, model=ScatteringModel(precision="single"))[0]
     intensity = amplitude.abs().square().double().numpy()
     counts = photon_counts(intensity, peak_counts=drawn.peak_counts, generator=generator)
     obj = bragg_object(*arguments)

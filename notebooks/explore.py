@@ -29,7 +29,8 @@ from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure
 from cdi.picture import draw_lines, draw_pattern, draw_phase_slice, draw_support_slice
 from cdi.scattering.amplitude import amplitude
-from cdi.scattering.bragg_object import bragg_amplitude, bragg_object
+from cdi.scattering.bragg_object import bragg_object
+from cdi.scattering.object_amplitude import bragg_amplitude
 from cdi.shapes.polyhedron import truncated_octahedron
 
 # %% [markdown]

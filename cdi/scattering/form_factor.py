@@ -10,6 +10,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.scattering.debye_waller import debye_waller_factor
+from cdi.scattering.model import ScatteringModel
+
 
 @lru_cache(maxsize=128)
 def anomalous(element: str, energy_keV: float) -> complex:
@@ -37,3 +40,10 @@ def form_factor(element: str, q: NDArray[np.float64], *, energy_keV: float) -> N
         raise ValueError(f"q must be at most {24 * np.pi:.1f} Å⁻¹ (the tables' end), got {q.max():.1f}")
     f0 = xraydb.f0(element, (q / (4 * np.pi)).ravel()).reshape(q.shape)
     return np.asarray(f0 + anomalous(element, energy_keV), np.complex128)
+
+
+def atomic_amplitude(element: str, q: NDArray[np.float64], model: ScatteringModel) -> NDArray[np.complex128]:
+    """What one vibrating atom scatters: ``(f0 + f′ + i f″) exp(−B (q/4π)²)`` in electrons, of the shape of ``q``."""
+    B = model.b_factor(element)
+    f = form_factor(element, q, energy_keV=model.energy_keV)
+    return f * debye_waller_factor(q, B) if B else f

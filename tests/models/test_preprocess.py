@@ -11,7 +11,8 @@ from cdi.detector.counting import photon_counts
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure
-from cdi.scattering.bragg_object import bragg_amplitude
+from cdi.scattering.model import ScatteringModel
+from cdi.scattering.object_amplitude import bragg_amplitude
 from cdi.shapes.ball import Ball
 from cdi.shapes.polyhedron import truncated_octahedron
 from data.recipe import Recipe
@@ -20,6 +21,7 @@ from models.preprocess import _bin, _crop, binning_factors, features, fit_to_gri
 
 STEP = 0.004 * (np.eye(3) + np.array([[0, 0.3, 0], [0.1, 0, -0.2], [0, 0.15, 0]]))
 GOLD = Lattice.of_material("Au")
+COARSE = ScatteringModel(supersampling=1)
 
 
 def spot(shape: tuple[int, int, int], index: tuple[int, int, int], width: float = 2.0) -> NDArray[np.float32]:
@@ -115,7 +117,7 @@ def test_oversampling_is_estimated_for_perfect_crystals(ratio: float, form: str)
     }[form]
     G = turn @ GOLD.reflection_vector((1, 1, 1))
     grid = QGrid.orthogonal(G, shape.extent(np.eye(3)), ratio, (64, 64, 64))
-    F = bragg_amplitude([Crystal(GOLD, shape, turn)], [grid], [(1, 1, 1)], supersampling=1)[0]
+    F = bragg_amplitude([Crystal(GOLD, shape, turn)], [grid], [(1, 1, 1)], model=COARSE)[0]
     counts = photon_counts(F.abs().square().double().numpy(), peak_counts=1e4, generator=np.random.default_rng(0))
     found = oversampling_estimate(counts) / ratio
     assert (found > 0.75).all()
@@ -131,7 +133,7 @@ def test_oversampling_is_estimated_for_drawn_crystals() -> None:
     for i, ratio in enumerate(np.tile([2.2, 4.0, 7.0, 11.0], 5)):
         recipe = Recipe("estimate", 1, shape=(48, 48, 48), oversampling=(ratio, ratio))
         drawn = draw_crystal(recipe, np.random.default_rng([5, i]))
-        F = bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection], supersampling=1)[0]
+        F = bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection], model=COARSE)[0]
         intensity = F.abs().square().double().numpy()
         counts = photon_counts(intensity, peak_counts=drawn.peak_counts, generator=np.random.default_rng(i))
         found.append(oversampling_estimate(counts) / ratio)

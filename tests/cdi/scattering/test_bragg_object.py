@@ -14,7 +14,9 @@ from cdi.fourier import amplitude_from_object, centre_pad
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.scattering.amplitude import amplitude
-from cdi.scattering.bragg_object import bragg_amplitude, bragg_object
+from cdi.scattering.bragg_object import bragg_object
+from cdi.scattering.object_amplitude import bragg_amplitude
+from cdi.scattering.structure_factor import structure_factor
 from cdi.shapes.ball import Ball
 from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 from data.recipe import Recipe
@@ -46,14 +48,15 @@ def dislocated(rotation: Array, character: float, *, system: int = 3, diameter: 
 
 
 def test_a_ball_scatters_as_a_ball() -> None:
-    """3 V (sin x − x cos x)/x³, x = qR: within 1 % of the peak everywhere, V in voxels."""
+    """F_cell(|Q|)/V_cell · 3 V (sin x − x cos x)/x³, x = qR: within 1 % of the peak everywhere, in electrons."""
     crystal = Crystal(GOLD, Ball.of_diameter(400))
     grid = grid_for(crystal, (1, 1, 1), ratio=2.5)
     found = bragg_amplitude([crystal], [grid], [(1, 1, 1)])[0].numpy()
     x = 200 * np.linalg.norm(np.stack(grid.axes(), -1) - grid.centre, axis=-1).clip(1e-6)
-    volume = 4 / 3 * np.pi * 200**3 / abs(np.linalg.det(grid.voxel))
-    expected = volume * np.where(x < 1e-2, 1.0, 3 * (np.sin(x) - x * np.cos(x)) / x**3)
-    assert np.abs(found - expected).max() < 0.01 * volume
+    cells = 4 / 3 * np.pi * 200**3 / GOLD.cell_volume
+    expected = cells * np.where(x < 1e-2, 1.0, 3 * (np.sin(x) - x * np.cos(x)) / x**3)
+    expected = expected * structure_factor(GOLD, (1, 1, 1), grid.modulus())
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("character", [0.0, 60.0, 90.0])
