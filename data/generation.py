@@ -12,13 +12,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tqdm import tqdm
@@ -27,6 +28,7 @@ from cdi.config import to_dict, write_config
 from cdi.errors import RunError
 from data.joining import join_shards
 from data.recipe import Recipe
+from data.sample import Sample
 from data.store import open_hdf5
 from data.store_writer import recipe_fingerprint, write_samples
 from data.whole_file import remove_leftovers, whole_file
@@ -67,22 +69,59 @@ def generate(recipe: Recipe, directory: str | Path, *, processes: int = 1, progr
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     directory = Path(directory)
+    with claimed(recipe, directory) as missing:
+        with progress_bar(recipe, missing, shown=progress) as bar:
+            for shard in _written(missing, recipe, min(processes, max(1, len(missing)))):
+                bar.update(shard.count)
+        return join(recipe, directory)
+
+
+@contextmanager
+def claimed(recipe: Recipe, directory: Path) -> Iterator[list[Shard]]:
+    """The shards that are missing, while no other run may write into ``directory``.
+
+    Raises
+    ------
+    ValueError
+        If the directory holds another recipe's data set.
+    OSError
+        If it cannot be written, or another process is generating into it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with _sole_writer(directory):
         _claim(recipe, directory)
         remove_leftovers(directory)
-        shards = shards_of(recipe, directory)
-        missing = [shard for shard in shards if not is_whole(shard, recipe)]
-        done = recipe.samples - sum(shard.count for shard in missing)
         try:
-            with tqdm(total=recipe.samples, initial=done, unit="sample", desc=recipe.name, disable=not progress) as bar:
-                for shard in _written(missing, recipe, min(processes, max(1, len(missing)))):
-                    bar.update(shard.count)
+            yield [shard for shard in shards_of(recipe, directory) if not is_whole(shard, recipe)]
         finally:
-            remove_leftovers(directory)  # of workers that were stopped in the middle of a shard
-        with whole_file(directory / JOINED_FILE) as temporary:
-            join_shards([shard.path for shard in shards], temporary, recipe)
+            remove_leftovers(directory)  # of writers that were stopped in the middle of a shard
+
+
+def join(recipe: Recipe, directory: Path) -> Path:
+    """Write ``dataset.h5`` over all shards; its path."""
+    with whole_file(directory / JOINED_FILE) as temporary:
+        join_shards([shard.path for shard in shards_of(recipe, directory)], temporary, recipe)
     return directory / JOINED_FILE
+
+
+def progress_bar(recipe: Recipe, missing: list[Shard], *, shown: bool) -> Any:
+    """Samples made of all, on stderr."""
+    done = recipe.samples - sum(shard.count for shard in missing)
+    return tqdm(total=recipe.samples, initial=done, unit="sample", desc=recipe.name, disable=not shown)
+
+
+def write_shard(recipe: Recipe, shard: Shard, after_sample: Callable[[], None] | None = None) -> None:
+    """Draw the shard's samples and write them; ``after_sample`` is called after each, and may raise to stop."""
+    from data.sampling import draw_sample
+
+    def samples() -> Iterator[Sample]:
+        for index in range(recipe.first_index + shard.first, recipe.first_index + shard.first + shard.count):
+            yield draw_sample(recipe, index)
+            if after_sample is not None:
+                after_sample()
+
+    with whole_file(shard.path) as temporary:
+        write_samples(temporary, samples(), shard.count, recipe)
 
 
 def is_whole(shard: Shard, recipe: Recipe) -> bool:
@@ -156,7 +195,7 @@ def _written(missing: list[Shard], recipe: Recipe, processes: int) -> Iterator[S
     try:
         with _interrupts_ignored():  # inherited: Ctrl-C is this process's to answer, not the workers'
             running: dict[Future[None], Shard] = {
-                executor.submit(_write_shard, recipe, shard): shard for shard in missing
+                executor.submit(write_shard, recipe, shard): shard for shard in missing
             }
         for future in as_completed(running):
             future.result()
@@ -197,12 +236,3 @@ def _die_with(lifeline: Connection) -> None:
     """End the process when the other end closes: the parent finished, failed, or was killed."""
     lifeline.poll(None)
     os._exit(1)
-
-
-def _write_shard(recipe: Recipe, shard: Shard) -> None:
-    from data.sampling import draw_sample
-
-    first = recipe.first_index + shard.first
-    samples = (draw_sample(recipe, index) for index in range(first, first + shard.count))
-    with whole_file(shard.path) as temporary:
-        write_samples(temporary, samples, shard.count, recipe)

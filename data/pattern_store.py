@@ -19,7 +19,7 @@ from cdi.pattern import DiffractionPattern, Exposure
 from data.layout import LAYOUT
 from data.sample import TrueLine
 from data.store import open_hdf5
-from data.store_writer import FILTERS, describe
+from data.store_writer import FILTERS, describe, line_rows
 
 PATTERN_FORMAT, PATTERN_VERSION = "cdi-pattern", 1
 UNITS = {"intensity": "electrons^2", "amplitude": "electrons", "counts": "photons"}
@@ -105,13 +105,6 @@ def grid_from_q(q: NDArray[np.float64]) -> QGrid:
 
 
 def _write_lines(group: h5py.Group, lines: tuple[TrueLine, ...]) -> None:
-    values: dict[str, Any] = {
-        "point_count": [len(line.points_A) for line in lines],
-        "burgers_A": [line.burgers_A for line in lines],
-        "burgers_lattice": [line.burgers_lattice for line in lines],
-        "g_dot_b": [line.g_dot_b for line in lines],
-        "points_A": [point for line in lines for point in line.points_A],
-    }
-    for name, rows in values.items():
+    for name, rows in line_rows(lines).items():
         array = np.asarray(rows, LAYOUT[name].dtype).reshape(len(rows), *LAYOUT[name].row)
         describe(group.create_dataset(name, data=array), LAYOUT[name])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cdi.grid import QGrid
 from cdi.pattern import Exposure
-from data.layout import FORMAT_NAME, FORMAT_VERSION, LAYOUT, STACKED
+from data.layout import FORMAT_NAME, FORMAT_VERSION, LAYOUT, RAGGED, STACKED, Kind
 from data.sample import Sample, TrueLine, Truth
 
 REMAKE = "make the file again with: cdi generate"
@@ -27,7 +27,7 @@ class SampleFile:
     Raises
     ------
     ValueError
-        If the file is no HDF5, is truncated, is of another format or a newer version, lacks a
+        If the file is no HDF5, is truncated, is of another format or version, lacks a
         dataset, or its shapes disagree: one line with the path and the way out.
     OSError
         If it cannot be read at all.
@@ -42,8 +42,9 @@ class SampleFile:
             self._check_layout()
             self._check_sources()
             with self._reading("the table of lines"):
-                self._line_start = _starts(self._file["line_count"][()])
-                self._point_start = _starts(self._file["point_count"][()])
+                self._start: dict[Kind, NDArray[np.int64]] = {
+                    kind: _starts(self._file[counts][()]) for kind, counts in RAGGED.items()
+                }
                 self.indices: NDArray[np.int64] = self._file["index"][()]
             self._check_rows()
         except BaseException:
@@ -73,33 +74,43 @@ class SampleFile:
         position %= len(self)
         with self._reading(f"sample {position}"):
             values = {name: self._file[name][position] for name in STACKED}
-            lines = self._lines(position)
             measured = values["measured"].astype(bool)
             grid = QGrid(values["q_centre"], values["q_step"], values["counts"].shape)
             exposure = Exposure(values["counts"].astype(np.float32), grid, None if measured.all() else measured)
             for name in ("support", "phase", "displacement"):
                 if not np.isfinite(values[name]).all():
                     raise ValueError(f"{name} must be finite, got NaN or infinity")
-        truth = Truth(
-            defect=values["defect"].decode(),
-            lines=lines,
-            displacement=values["displacement"],
-            support=values["support"],
-            phase=values["phase"],
-            element=values["element"].decode(),
-        )
+            truth = self._truth(position, values)
         h, k, ell = (int(index) for index in values["reflection"])
         return Sample(int(values["index"]), (h, k, ell), exposure, truth)
 
-    def _lines(self, position: int) -> tuple[TrueLine, ...]:
-        return tuple(
-            TrueLine(
-                points_A=self._file["points_A"][self._point_start[row] : self._point_start[row + 1]],
-                burgers_A=self._file["burgers_A"][row],
-                burgers_lattice=self._file["burgers_lattice"][row],
-                g_dot_b=float(self._file["g_dot_b"][row]),
-            )
-            for row in range(self._line_start[position], self._line_start[position + 1])
+    def _truth(self, position: int, values: dict[str, Any]) -> Truth:
+        return Truth(
+            defect=values["defect"].decode(),
+            kinds=tuple(self._file["kind"][row].decode() for row in self._rows("present", position)),
+            lines=tuple(self._line(row) for row in self._rows("line", position)),
+            fault_step=float(values["fault_step"]),
+            displacement=values["displacement"],
+            support=values["support"],
+            phase=values["phase"],
+            formula=values["formula"].decode(),
+            structure=values["structure"].decode(),
+            cell=values["cell"],
+            orientation=values["orientation"],
+        )
+
+    def _rows(self, kind: Kind, owner: int) -> range:
+        return range(self._start[kind][owner], self._start[kind][owner + 1])
+
+    def _line(self, row: int) -> TrueLine:
+        points = self._rows("point", row)
+        return TrueLine(
+            points=self._file["points_A"][points.start : points.stop],
+            burgers=self._file["burgers_A"][row],
+            burgers_lattice=self._file["burgers_lattice"][row],
+            g_dot_b=float(self._file["g_dot_b"][row]),
+            residual=float(self._file["residual"][row]),
+            candidates=int(self._file["candidate_count"][row]),
         )
 
     def _check_layout(self) -> None:
@@ -118,14 +129,13 @@ class SampleFile:
                 )
 
     def _check_rows(self) -> None:
-        lines, points = int(self._line_start[-1]), int(self._point_start[-1])
         for name, column in LAYOUT.items():
-            if column.kind == "line" and len(self._file[name]) != lines:
-                raise ValueError(f"{name} in {self.path} must have {lines} rows, got {len(self._file[name])}; {REMAKE}")
-        if self._file["points_A"].shape != (points, 3):
-            raise ValueError(
-                f"points_A in {self.path} must have {points} rows, got {self._file['points_A'].shape}; {REMAKE}"
-            )
+            if column.kind in RAGGED:
+                wanted = (int(self._start[column.kind][-1]), *column.row)
+                if self._file[name].shape != wanted:
+                    raise ValueError(
+                        f"{name} in {self.path} must have shape {wanted}, got {self._file[name].shape}; {REMAKE}"
+                    )
 
     def _check_sources(self) -> None:
         """Shards must open: HDF5 itself would silently read zeros in place of a missing one."""
@@ -182,10 +192,9 @@ def check_format(attributes: dict[str, Any], path: Path) -> None:
         got = attributes.get("format", "no format attribute")
         raise ValueError(f"{path} must be a data set of cdi generate (format {FORMAT_NAME!r}), got {got!r}")
     version = int(attributes.get("format_version", 0))
-    if not 1 <= version <= FORMAT_VERSION:
-        raise ValueError(
-            f"{path} must have format version 1 to {FORMAT_VERSION}, got {version}; upgrade this program to read it"
-        )
+    if version != FORMAT_VERSION:
+        way_out = "upgrade this program to read it" if version > FORMAT_VERSION else REMAKE
+        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version}; {way_out}")
 
 
 def _looks_like(path: Path) -> str:

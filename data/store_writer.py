@@ -6,7 +6,7 @@ checksum, so a damaged byte is an error and never a number. Free of torch.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cdi import __version__
 from cdi.config import to_dict
 from data.layout import FORMAT_NAME, FORMAT_VERSION, LAYOUT, VOLUMES, Column
 from data.recipe import Recipe
-from data.sample import Sample
+from data.sample import Sample, TrueLine
 
 FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 """Integers shrink most by byte shuffling; gzip 9 costs ten times the time of 4 for a few per cent."""
@@ -73,6 +73,33 @@ def write_samples(path: str | Path, samples: Iterable[Sample], count: int, recip
             _create(file, name, array.shape)[...] = array
 
 
+def encoded(name: str, text: str) -> bytes:
+    """``text`` as the column ``name`` holds it; HDF5 would cut off what is too long.
+
+    Raises
+    ------
+    ValueError
+        If it is longer than the column, or not ASCII.
+    """
+    longest = LAYOUT[name].dtype.itemsize
+    if not text.isascii() or len(text) > longest:
+        raise ValueError(f"{name} must be at most {longest} ASCII letters, got {text!r}")
+    return text.encode()
+
+
+def line_rows(lines: Sequence[TrueLine]) -> dict[str, list[Any]]:
+    """Rows of every column of lines and of their points."""
+    return {
+        "point_count": [len(line.points) for line in lines],
+        "burgers_A": [line.burgers for line in lines],
+        "burgers_lattice": [line.burgers_lattice for line in lines],
+        "g_dot_b": [line.g_dot_b for line in lines],
+        "residual": [line.residual for line in lines],
+        "candidate_count": [line.candidates for line in lines],
+        "points_A": [point for line in lines for point in line.points],
+    }
+
+
 def _create(file: h5py.File, name: str, shape: tuple[int, ...], *, chunks: bool = False) -> h5py.Dataset:
     column = LAYOUT[name]
     options = {"chunks": (1, *shape[1:]), **FILTERS} if chunks else {}
@@ -111,18 +138,24 @@ def _volumes(sample: Sample, shape: tuple[int, int, int]) -> dict[str, NDArray[A
 
 
 def _append_rows(rows: dict[str, list[Any]], sample: Sample) -> None:
-    grid, lines = sample.exposure.grid, sample.truth.lines
+    grid, truth = sample.exposure.grid, sample.truth
     assert grid is not None
-    rows["index"].append(sample.index)
-    rows["reflection"].append(sample.reflection)
-    rows["q_centre"].append(grid.centre)
-    rows["q_step"].append(grid.step)
-    rows["defect"].append(sample.truth.defect.encode())
-    rows["element"].append(sample.truth.element.encode())
-    rows["line_count"].append(len(lines))
-    for line in lines:
-        rows["point_count"].append(len(line.points_A))
-        rows["points_A"].extend(np.asarray(line.points_A))
-        rows["burgers_A"].append(line.burgers_A)
-        rows["burgers_lattice"].append(line.burgers_lattice)
-        rows["g_dot_b"].append(line.g_dot_b)
+    of_the_sample = {
+        "index": sample.index,
+        "reflection": sample.reflection,
+        "q_centre": grid.centre,
+        "q_step": grid.step,
+        "defect": encoded("defect", truth.defect),
+        "fault_step": truth.fault_step,
+        "formula": encoded("formula", truth.formula),
+        "structure": encoded("structure", truth.structure),
+        "cell": truth.cell,
+        "orientation": truth.orientation,
+        "kind_count": len(truth.kinds),
+        "line_count": len(truth.lines),
+    }
+    for name, value in of_the_sample.items():
+        rows[name].append(value)
+    rows["kind"].extend(encoded("kind", kind) for kind in truth.kinds)
+    for name, values in line_rows(truth.lines).items():
+        rows[name].extend(values)

@@ -12,40 +12,20 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-_RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")
+from cdi.launched import available_cores as available_cores
+from cdi.launched import launched_rank as launched_rank
+from cdi.launched import launched_size as launched_size
+from cdi.launched import share_cores as share_cores
+
+from cdi.launched import available_cores as available_cores
+from cdi.launched import launched_rank as launched_rank
+from cdi.launched import launched_size as launched_size
+from cdi.launched import share_cores as share_cores
+
 TERMINAL_VARIABLE = "CDI_INSITU_TERMINAL"
 """Set for the ranks when the launcher's own stderr is a terminal: theirs is always a pipe."""
 
 GRACE_S = 10.0
-
-
-def launched_size() -> int | None:
-    """Number of ranks that a launcher says it started, or None where there is no launcher."""
-    return next((int(os.environ[name]) for name in _SIZE_VARIABLES if os.environ.get(name, "").isdigit()), None)
-
-
-def launched_rank() -> int:
-    """This process's rank as the launcher names it; 0 where there is no launcher."""
-    return next((int(os.environ[name]) for name in _RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
-
-
-def share_cores() -> None:
-    """Make MPICH give up a core while it waits, where this node has more ranks than cores.
-
-    Its ranks spin in every wait, which starves the one they wait for: 2900 atoms on three ranks
-    and two cores took 28 to 47 ms a step, and 8 to 10 ms with these settings (which cost nothing
-    measurable where each rank has a core). To be called before MPI starts; a user's own setting stays.
-    """
-    ranks_here = int(os.environ.get("MPI_LOCALNRANKS") or launched_size() or 1)
-    if ranks_here > available_cores():
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
-        os.environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "8")
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def mpiexec() -> Path:

@@ -97,7 +97,7 @@ def score(sample: Sample, prediction: Prediction) -> tuple[ObjectScore, LineScor
     obj = object_score(prediction.support, prediction.phase, truth.support.numpy(), truth.phase.numpy())
     to_voxels = np.linalg.inv(prediction.voxel)
     predicted = [line.points_A @ to_voxels for line in prediction.lines]
-    true = [line.points_A @ to_voxels for line in sample.truth.lines if line.visible]
+    true = [line.points @ to_voxels for line in sample.truth.lines if line.visible]
     return obj, match_lines(predicted, true, twinned=obj.twinned)
 
 

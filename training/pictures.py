@@ -37,7 +37,7 @@ def draw_comparison(axes: list["Axes"], sample: Sample, prediction: Prediction) 
     )
     _draw_phase(axes[1], support, phase, "true phase and lines")
     _draw_lines(
-        axes[1], [sign * line.points_A @ to_voxels for line in sample.truth.lines if line.visible], support.shape
+        axes[1], [sign * line.points @ to_voxels for line in sample.truth.lines if line.visible], support.shape
     )
     # The global phase is free: show the prediction with the truth's.
     offset = np.angle(np.vdot(prediction.support * np.exp(1j * prediction.phase), support * np.exp(1j * phase)))

@@ -99,7 +99,7 @@ def _line_density(sample: Sample, points: NDArray[np.float64], voxel: NDArray[np
     density = np.zeros(points.shape[:3])
     for line in sample.truth.lines:
         if line.visible:
-            corners = line.points_A @ to_voxels
+            corners = line.points @ to_voxels
             for start, end in pairwise(corners):
                 density = np.maximum(density, np.exp(-(segment_distance(index, start, end) ** 2) / (2 * LINE_WIDTH**2)))
     return density.astype(np.float32)

@@ -27,6 +27,11 @@ class Defect(ABC):
         """Its entry of ``cdi.defects.classes.CLASSES``; ``none`` for what is no dislocation and no fault."""
         return "none"
 
+    @property
+    def fault_shifts(self) -> tuple[Array, ...]:
+        """Shifts R ``(3,)`` in Å, laboratory frame, of the planar faults that it lays through the crystal."""
+        return ()
+
     @abstractmethod
     def displacement(self, points: Tensor) -> Tensor:
         """Displacement u ``(..., 3)`` in Å of sites at ``points`` ``(..., 3)`` in Å, in their dtype and device."""

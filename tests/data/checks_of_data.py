@@ -38,7 +38,10 @@ def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> No
 def assert_same_sample(got: Sample, wanted: Sample) -> None:
     """Every field of two samples is equal, bit by bit."""
     assert (got.index, got.reflection) == (wanted.index, wanted.reflection)
-    assert (got.truth.defect, got.truth.element) == (wanted.truth.defect, wanted.truth.element)
+    for name in ("defect", "kinds", "formula", "structure", "fault_step", "determined"):
+        assert getattr(got.truth, name) == getattr(wanted.truth, name), name
+    np.testing.assert_array_equal(got.truth.cell, wanted.truth.cell)
+    np.testing.assert_array_equal(got.truth.orientation, wanted.truth.orientation)
     assert got.exposure.grid is not None
     assert wanted.exposure.grid is not None
     np.testing.assert_array_equal(got.exposure.grid.centre, wanted.exposure.grid.centre)
@@ -54,10 +57,10 @@ def assert_same_sample(got: Sample, wanted: Sample) -> None:
         assert getattr(got.truth, name).dtype == np.float32
     assert len(got.truth.lines) == len(wanted.truth.lines)
     for line, other in zip(got.truth.lines, wanted.truth.lines, strict=True):
-        np.testing.assert_array_equal(line.points_A, other.points_A)
-        np.testing.assert_array_equal(line.burgers_A, other.burgers_A)
+        np.testing.assert_array_equal(line.points, other.points)
+        np.testing.assert_array_equal(line.burgers, other.burgers)
         np.testing.assert_array_equal(line.burgers_lattice, other.burgers_lattice)
-        assert line.g_dot_b == other.g_dot_b
+        assert (line.g_dot_b, line.residual, line.candidates) == (other.g_dot_b, other.residual, other.candidates)
 
 
 def die(*_: object) -> None:

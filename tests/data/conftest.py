@@ -29,16 +29,23 @@ def make_sample(recipe: Recipe) -> SampleMaker:
         mask = rng.random(shape) < 0.9 if masked else None
         grid = QGrid(rng.normal(size=3), np.eye(3) * 0.01 + rng.normal(size=(3, 3)) * 1e-3, shape)
         true_lines = tuple(
-            TrueLine(rng.normal(size=(3 + number, 3)), rng.normal(size=3), rng.normal(size=3), float(rng.normal()))
+            TrueLine(
+                rng.normal(size=(3 + number, 3)), rng.normal(size=3), rng.normal(size=3), *rng.random(2), number + 2
+            )
             for number in range(lines)
         )
         truth = Truth(
-            defect="mixed" if lines else "none",
+            defect="partial-or-fault" if lines else "none",
+            kinds=("dissociated dislocation", "smooth strain", "vacancy cloud")[: lines + index % 2],
             lines=true_lines,
+            fault_step=float(rng.random()),
             displacement=rng.normal(size=(3, *shape)).astype(np.float32),
             support=rng.random(shape).astype(np.float32),
             phase=rng.normal(size=shape).astype(np.float32),
-            element="W",
+            formula="NaCl",
+            structure="rock-salt",
+            cell=rng.normal(size=(3, 3)),
+            orientation=rng.normal(size=(3, 3)),
         )
         return Sample(index, (2, -1, 1), Exposure(counts, grid, mask), truth)
 

@@ -126,7 +126,7 @@ def test_two_writers_do_not_share_a_directory(tmp_path: Path) -> None:
 
 def test_a_dead_worker_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_start_worker", start_without_torch)
-    monkeypatch.setattr(generation, "_write_shard", die)
+    monkeypatch.setattr(generation, "write_shard", die)
     with pytest.raises(RunError, match=r"a worker process died.*take fewer --processes and start the same command"):
         generate(TINY, tmp_path, progress=False)
 

@@ -118,7 +118,7 @@ def test_hidden_lines_have_g_dot_b_zero_and_visible_ones_an_integer(hidden: floa
         draw = drawn(recipe, i)
         G = draw.crystal.reflection_vector(draw.reflection)
         for line in sample.truth.lines:
-            assert line.g_dot_b == pytest.approx(float(G @ line.burgers_A) / (2 * np.pi), abs=1e-5)
+            assert line.g_dot_b == pytest.approx(float(G @ line.burgers) / (2 * np.pi), abs=1e-5)
             assert abs(line.g_dot_b - round(line.g_dot_b)) < 1e-6
             assert line.visible == (hidden == 0.0)
         assert sample.truth.determined == (hidden == 0.0)
@@ -147,14 +147,14 @@ def winding_along(sample: Sample, line: TrueLine, half: int = 2) -> list[float]:
     grid = sample.exposure.grid
     assert grid is not None
     to_voxels, middle = np.linalg.inv(grid.voxel), np.asarray(grid.shape) // 2
-    ends = line.points_A @ to_voxels + middle
+    ends = line.points @ to_voxels + middle
     direction = ends[-1] - ends[0]
     axis = int(np.abs(direction).argmax())
     across = [(axis + 1) % 3, (axis + 2) % 3]
     # Loops turn from across[0] to across[1]: right-handed about +axis, as the voxel basis is right-handed.
     assert np.linalg.det(grid.voxel) > 0
     sense = np.sign(direction[axis])
-    others = [other.points_A @ to_voxels + middle for other in sample.truth.lines if other is not line]
+    others = [other.points @ to_voxels + middle for other in sample.truth.lines if other is not line]
     found = []
     for level in range(int(np.ceil(ends[:, axis].min())), int(ends[:, axis].max()) + 1):
         centre = ends[0] + direction * (level - ends[0, axis]) / direction[axis]
@@ -218,7 +218,7 @@ def test_truth_volumes_agree_with_each_other() -> None:
     np.testing.assert_allclose(truth.phase[inside], expected[inside], atol=1e-3)
     assert not truth.phase[~inside].any()
     assert not truth.displacement[:, ~inside].any()
-    ends = np.concatenate([line.points_A for line in truth.lines]) @ np.linalg.inv(grid.voxel)
+    ends = np.concatenate([line.points for line in truth.lines]) @ np.linalg.inv(grid.voxel)
     nearest = np.rint(ends).astype(int) + np.asarray(grid.shape) // 2
     for x, y, z in nearest:
         around = truth.support[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2]

@@ -1,6 +1,7 @@
 """What is written is read back, and what is damaged is refused in one line."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -8,12 +9,16 @@ import numpy as np
 import pytest
 from checks_of_data import REPOSITORY, SampleMaker, assert_same_sample
 
+from cdi.defects.classes import CLASSES
+from cdi.defects.defect import Defect
+from cdi.lattices.materials import MATERIALS
+from cdi.lattices.structures import STRUCTURES
 from data.joining import join_shards
 from data.layout import LAYOUT
 from data.recipe import Recipe
 from data.sample import Sample
 from data.store import SampleFile
-from data.store_writer import write_samples
+from data.store_writer import encoded, write_samples
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def test_a_harmed_shard_is_refused_and_not_read_as_zeros(
 def test_units_and_provenance_are_attributes(stored: Path, recipe: Recipe) -> None:
     with h5py.File(stored) as file:
         assert file.attrs["format"] == "cdi-samples"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 2
         assert file.attrs["seed"] == recipe.seed
         assert "first_index: 40" in file.attrs["recipe"]
         assert {name: file[name].attrs["units"] for name in file} == {n: c.units for n, c in LAYOUT.items()}
@@ -100,7 +105,9 @@ def _edit(path: Path, change: str) -> None:
         if change == "format":
             file.attrs["format"] = "pictures"
         elif change == "version":
-            file.attrs["format_version"] = 2
+            file.attrs["format_version"] = 3
+        elif change == "old version":
+            file.attrs["format_version"] = 1
         elif change == "dataset":
             del file["burgers_A"]
         elif change == "dtype":
@@ -111,6 +118,10 @@ def _edit(path: Path, change: str) -> None:
             _replace(file, "g_dot_b", file["g_dot_b"][:-1])
         elif change == "points":
             _replace(file, "points_A", file["points_A"][:-1])
+        elif change == "kinds":
+            _replace(file, "kind", file["kind"][:-1])
+        elif change == "class":
+            file["defect"][0] = b"twinned"
         elif change == "nan":
             file["phase"][0, 3, 3, 3] = np.nan
         elif change == "grid":
@@ -126,12 +137,15 @@ def _replace(file: h5py.File, name: str, values: np.ndarray) -> None:
     ("change", "message"),
     [
         ("format", r"must be a data set of cdi generate \(format 'cdi-samples'\), got 'pictures'"),
-        ("version", "must have format version 1 to 1, got 2; upgrade this program"),
+        ("version", "must have format version 2, got 3; upgrade this program"),
+        ("old version", "must have format version 2, got 1; make the file again with: cdi generate"),
         ("dataset", "must hold the dataset 'burgers_A', it does not; make the file again"),
         ("dtype", "counts in .* must be uint32, got float64"),
         ("shape", r"support in .* must have shape \(5, 16, 18, 20\), got \(5, 16, 18, 19\)"),
-        ("rows", "g_dot_b in .* must have 6 rows, got 5"),
-        ("points", "points_A in .* must have"),
+        ("rows", r"g_dot_b in .* must have shape \(6,\), got \(5,\)"),
+        ("points", r"points_A in .* must have shape \(22, 3\), got \(21, 3\)"),
+        ("kinds", r"kind in .* must have shape \(8,\), got \(7,\)"),
+        ("class", "sample 0 is damaged .defect must be one of none, edge, screw, mixed, partial-or-fault"),
         ("nan", "sample 0 is damaged .phase must be finite"),
         ("grid", "sample 0 is damaged .step must be a finite"),
     ],
@@ -190,10 +204,23 @@ def test_what_does_not_fit_is_not_written(tmp_path: Path, make_sample: SampleMak
     small = replace(sample, truth=replace(sample.truth, support=sample.truth.support[1:]))
     with pytest.raises(ValueError, match=r"support of sample 1 must have shape \(16, 18, 20\)"):
         write_samples(tmp_path / "d.h5", [small], 1, recipe)
+    unknown = replace(sample, truth=replace(sample.truth, formula="Al2O3TiN2"))
+    with pytest.raises(ValueError, match="formula must be at most 8 ASCII letters, got 'Al2O3TiN2'"):
+        write_samples(tmp_path / "g.h5", [unknown], 1, recipe)
     with pytest.raises(ValueError, match="samples must number 2, got 1"):
         write_samples(tmp_path / "e.h5", [sample], 2, recipe)
     with pytest.raises(ValueError, match="samples must number 1, got more"):
         write_samples(tmp_path / "f.h5", [sample, sample], 1, recipe)
+
+
+def test_every_name_of_a_class_or_a_kind_fits_its_column() -> None:
+    """Nothing is cut off: of every defect that the program knows."""
+    for module in (REPOSITORY / "cdi" / "defects").glob("*.py"):
+        import_module(f"cdi.defects.{module.stem}")
+    kinds = [cls.kind for cls in Defect.__subclasses__() if hasattr(cls, "kind")]
+    assert "straight dislocation" in kinds
+    for name, words in {"kind": kinds, "defect": CLASSES, "structure": STRUCTURES, "formula": MATERIALS}.items():
+        assert [encoded(name, word).decode() for word in words] == list(words)
 
 
 def test_the_documentation_lists_the_layout() -> None:

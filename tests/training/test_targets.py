@@ -57,7 +57,7 @@ def test_the_line_density_peaks_on_visible_lines_within_the_crystal() -> None:
         grid = sample.exposure.grid
         assert grid is not None
         target = targets(sample)
-        lines = [line.points_A @ np.linalg.inv(grid.voxel) for line in sample.truth.lines if line.visible]
+        lines = [line.points @ np.linalg.inv(grid.voxel) for line in sample.truth.lines if line.visible]
         voxels = np.stack(np.meshgrid(*(np.arange(n // 2) - n // 4 for n in grid.shape), indexing="ij"), -1)
         inside = target.support.numpy() > 0
         assert not target.line.numpy()[~inside].any()
