@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cdi.crystal import Crystal
-from cdi.defects.classes import CHARACTERS
+from cdi.defects.classes import CHARACTERS, defect_class
 from cdi.defects.smooth_strain import SmoothStrain
 from cdi.defects.straight_dislocation import StraightDislocation, dislocation_on
 from cdi.detector.counting import photon_counts
@@ -29,7 +29,7 @@ from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 from cdi.shapes.shape import Shape, as_array, as_parameter
 from data.recipe import Recipe
 from data.sample import Sample, Truth
-from data.truth_lines import true_lines
+from data.truth_lines import fault_step, kinds_present, true_lines
 
 Array = NDArray[np.float64]
 
@@ -88,12 +88,17 @@ def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
     inside = obj.support[0] > 0
     displacement = (drawn.crystal.displacement(points) * inside[..., None]).movedim(-1, 0)
     truth = Truth(
-        defect=drawn.defect,
+        defect=defect_class(drawn.crystal.defects),
+        kinds=kinds_present(drawn.crystal),
         lines=true_lines(drawn.crystal, drawn.reflection),
+        fault_step=fault_step(drawn.crystal, drawn.reflection),
         displacement=_full(displacement, drawn.grid),
         support=_full(obj.support[0], drawn.grid),
         phase=_full(obj.phase[0] * inside, drawn.grid),
-        element=drawn.crystal.lattice.formula,
+        formula=drawn.crystal.lattice.formula,
+        structure=drawn.crystal.lattice.structure,
+        cell=drawn.crystal.lattice.cell,
+        orientation=drawn.crystal.orientation,
     )
     return Sample(index, drawn.reflection, Exposure(counts, drawn.grid), truth)
 
