@@ -1,12 +1,16 @@
 """The commands ``simulate`` and ``generate``. Free of torch at the top."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+
+if TYPE_CHECKING:
+    from data.recipe import Recipe
 
 OF_A_BUILT_CRYSTAL = ("crystal_shape", "diameter_A", "dislocation", "burgers")
 
@@ -125,7 +129,7 @@ def _draw(path: Path, specimen: Any, pattern: Any, counts: Any) -> None:
         grid=pattern.grid,
         unit="electrons²" if counts is None else "photons",
         title=f"{' '.join(specimen.atoms.elements)} ({hkl}), {len(specimen.atoms):,} atoms",
-        lines=[line.points_A for line in specimen.lines or ()],
+        lines=[line.points for line in specimen.lines or ()],
         outline=None if specimen.lines is None else specimen.atoms.positions,
     )
 
@@ -134,22 +138,52 @@ def _add_generate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("recipe", type=str, metavar="RECIPE.yaml", help="what to draw (examples/recipes)")
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
-    parser.add_argument("--processes", type=int, default=None, help="default: one a core")
+    parser.add_argument("--processes", type=int, default=None, help="default: one a core; under mpiexec the ranks")
     parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
 
 
 def _generate(arguments: Namespace) -> None:
-    import os
-
     from cdi.config import read_config
-    from data.generation import generate as generate_dataset
+    from cdi.launched import available_cores, launched_size
     from data.recipe import Recipe
 
-    recipe = read_config(Recipe, arguments.recipe, list(arguments.overrides or []))
-    cores = len(os.sched_getaffinity(0))
-    processes = cores if arguments.processes is None else arguments.processes
-    joined = generate_dataset(recipe, arguments.output, processes=processes, progress=arguments.progress)
+    def read_recipe() -> Recipe:
+        return read_config(Recipe, arguments.recipe, list(arguments.overrides or []))
+
+    if (launched_size() or 1) > 1:
+        made = _generate_over_ranks(arguments, read_recipe)
+        if made is None:  # a rank that does not speak
+            return
+        joined, recipe = made
+    else:
+        from data.generation import generate as generate_dataset
+
+        recipe = read_recipe()
+        processes = available_cores() if arguments.processes is None else arguments.processes
+        joined = generate_dataset(recipe, arguments.output, processes=processes, progress=arguments.progress)
     print(f"{joined}: {recipe.samples} samples of {' × '.join(map(str, recipe.shape))} voxels")
+
+
+def _generate_over_ranks(arguments: Namespace, read_recipe: Callable[[], "Recipe"]) -> "tuple[Path, Recipe] | None":
+    """Be one of the ranks that a launcher started."""
+    from cdi.errors import MissingDependencyError, optional_import
+    from cdi.launched import launched_rank, share_cores
+
+    share_cores()
+    try:
+        optional_import("mpi4py.MPI", group="mpi", purpose="generation over MPI ranks")
+    except MissingDependencyError:
+        if launched_rank() == 0:
+            raise
+        raise SystemExit(2) from None
+    from data.mpi_generation import generate_over_ranks
+
+    def recipe_of_the_ranks() -> "Recipe":
+        if arguments.processes is not None:
+            raise ValueError("--processes must be left out under an MPI launcher: its ranks are the processes")
+        return read_recipe()
+
+    return generate_over_ranks(recipe_of_the_ranks, Path(arguments.output), progress=arguments.progress)
 
 
 simulate = Command(
