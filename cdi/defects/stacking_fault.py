@@ -66,6 +66,11 @@ class StackingFault(Defect):
         """See ``Defect``."""
         return PARTIAL_OR_FAULT
 
+    @property
+    def fault_shifts(self) -> tuple[Array, ...]:
+        """See ``Defect``."""
+        return (as_array(self.shift),)
+
     def displacement(self, points: Tensor) -> Tensor:
         """See ``Defect``."""
         above = height(points, self.point, self.normal) >= -ON_PLANE

@@ -22,7 +22,7 @@ from cdi.identifiability import (
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.slip import SlipSystem
 from cdi.pattern import Reflection
-from cdi.scattering.bragg_object import bragg_amplitude
+from cdi.scattering.object_amplitude import bragg_amplitude
 from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 
 Array = NDArray[np.float64]

@@ -1,42 +1,23 @@
 """The truth of a drawn crystal says what it holds and what its reflection can tell of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from cdi.crystal import Crystal
-from cdi.defects.defect import Array, Defect
+from cdi.defects.stacking_fault import StackingFault
 from cdi.identifiability import equivalent_burgers
 from cdi.lattices.lattice import Lattice
 from cdi.shapes.ball import Ball
+from cdi.shapes.shape import as_parameter
 from data.recipe import Recipe
 from data.sample import Truth
 from data.sampling import draw_crystal, draw_sample
 from data.truth_lines import fault_step, kinds_present
 
 RECIPE = Recipe("truth", 100, seed=3, shape=(16, 20, 18), class_fractions=(0.25, 0.25, 0.25, 0.25))
-
-
-@dataclass(frozen=True, eq=False)
-class Fault(Defect):
-    """A rigid shift that no atom follows: only its step counts here."""
-
-    shift: Array
-    kind = "fault"
-
-    @property
-    def defect_class(self) -> str:
-        return "partial-or-fault"
-
-    @property
-    def fault_shifts(self) -> tuple[Array, ...]:
-        return (self.shift,)
-
-    def displacement(self, points: Tensor) -> Tensor:
-        return points * 0
 
 
 def test_the_class_that_follows_from_the_defects_is_the_one_that_was_drawn() -> None:
@@ -72,12 +53,14 @@ def test_a_fault_shows_by_the_largest_of_its_steps() -> None:
     """1/6[11-2] steps by 1/3 in 200 and not at all in 111; either way it is no line."""
     rotation = np.asarray(Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix())
     lattice = Lattice.of_material("Au")
-    faults = [Fault(rotation @ lattice.direction(shift)) for shift in ((1 / 6, 1 / 6, -1 / 3), (0.5, -0.5, 0))]
+    origin, normal = as_parameter(np.zeros(3)), as_parameter(rotation @ np.ones(3) / 3**0.5)
+    shifts = [as_parameter(rotation @ lattice.direction(b)) for b in ((1 / 6, 1 / 6, -1 / 3), (0.5, -0.5, 0))]
+    faults = [StackingFault(origin, normal, shift) for shift in shifts]
     crystal = Crystal(lattice, Ball.of_diameter(80), rotation, tuple(faults))
     assert fault_step(crystal, (2, 0, 0)) == pytest.approx(1 / 3, abs=1e-5)
     assert fault_step(crystal, (1, 1, 1)) == 0
     assert fault_step(replace(crystal, defects=()), (2, 0, 0)) == 0
-    assert kinds_present(crystal) == ("fault",)
+    assert kinds_present(crystal) == ("stacking fault",)
 
 
 def test_a_truth_is_determined_where_something_shows_and_names_a_class() -> None:
