@@ -1,6 +1,7 @@
 """Lattices: selection rules, sites, symmetry, and what is refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -36,6 +37,14 @@ def test_selection_rules_hold_on_all_indices_up_to_4(name: str) -> None:
     """The rule in words (Kittel, ch. 2; International Tables A) and the structure factor agree."""
     for hkl in INDICES:
         assert EXAMPLES[name].allows(hkl) == RULES[name](*hkl), hkl
+
+
+@pytest.mark.parametrize("lattice", EXAMPLES.values(), ids=EXAMPLES)
+def test_selection_rules_do_not_depend_on_the_origin(lattice: Lattice) -> None:
+    """All sites shifted by one vector: the phase of F turns, its modulus stays."""
+    shifted = replace(lattice, sites=lattice.sites + np.array([0.137, 0.291, -0.422]))
+    for hkl in INDICES[::3]:
+        assert shifted.allows(hkl) == lattice.allows(hkl), hkl
 
 
 def test_an_accidental_equality_of_form_factors_hides_no_reflection() -> None:
@@ -144,6 +153,14 @@ def test_zinc_blende_has_no_inversion() -> None:
     assert len(lattice.point_group) == 24
     assert not any(np.array_equal(w, -np.eye(3)) for w in lattice.point_group)
     assert len(lattice.equivalent_planes((1, 1, 1))) == 4
+
+
+@pytest.mark.parametrize(("last", "order"), [("O", 16), ("N", 8)])
+def test_elements_decide_the_point_group(last: str, order: int) -> None:
+    """O-Ti-O along a tetragonal axis is 4/mmm; O-Ti-N, on the same sites, has lost its mirror: 4mm."""
+    sites = np.array([[0, 0, 0], [0, 0, 0.3], [0, 0, 0.7]])
+    lattice = Lattice("row", np.diag([4.0, 4, 6.5]), sites, ("Ti", "O", last), STIFFNESS)
+    assert len(lattice.point_group) == order
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cdi.lattices.lattice import Lattice
 from cdi.shapes.ball import Ball
 from cdi.shapes.hull import hull, voronoi_volume
 from cdi.shapes.named import build_shape
-from cdi.shapes.polyhedron import truncated_octahedron
+from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
 
 Array = NDArray[np.float64]
 OFFSET = np.array([310.0, -205.0, 77.0])
@@ -52,6 +52,17 @@ def test_the_volume_is_that_of_the_atoms(material: str, name: str, rotation: Arr
         assert (shape.signed_distance(torch.as_tensor(atoms - centroid)) < 1e-9).all()
 
 
+def test_a_lopsided_crystal_lies_about_its_centroid(rotation: Array) -> None:
+    """A tetrahedron of atoms: its centroid is their mean, and all are inside the shape that lies about it."""
+    normals = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]]) @ rotation.T
+    cut = Polyhedron.centred(normals, [16, 22, 30, 19.0])
+    atoms = Crystal(Lattice.of_material("Au"), cut, rotation).atoms().positions + OFFSET
+    shape, centroid = hull(atoms)
+    np.testing.assert_allclose(centroid, atoms.mean(0), atol=0.5)
+    assert (shape.signed_distance(torch.as_tensor(atoms - centroid)) < 1e-9).all()
+    assert ((shape.normals.numpy() @ cut.normals.numpy().T).max(0) > np.cos(np.radians(1))).all()
+
+
 def test_a_ball_comes_back_as_a_ball(rotation: Array) -> None:
     """To half a spacing everywhere: 40 directions."""
     crystal = Crystal(Lattice.of_material("Au"), Ball.of_diameter(80), rotation)
@@ -74,11 +85,13 @@ def test_atoms_cut_from_the_hull_are_the_same_atoms(rotation: Array) -> None:
 
 
 def test_a_dent_is_filled(rotation: Array) -> None:
-    """Half a ball taken out of a face: the convex shape stays, with more volume than atoms."""
+    """Half a ball taken out of a face: the convex shape stays, about the cube's centre, with more volume than atoms."""
     atoms = positions("Fe", "cube", 80, rotation)
     face = OFFSET + rotation[:, 0] * 32
     dented = atoms[np.linalg.norm(atoms - face, axis=1) > 26]
-    whole, rest = hull(atoms)[0], hull(dented)[0]
+    whole, (rest, centroid) = hull(atoms)[0], hull(dented)
+    assert np.linalg.norm(dented.mean(0) - OFFSET) > 3
+    np.testing.assert_allclose(centroid, OFFSET, atol=0.3)
     assert len(rest.distances) == 6
     assert rest.volume > 1.02 * len(dented) * 2.87**3 / 2
     assert rest.volume == pytest.approx(whole.volume, rel=0.15)
