@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.geometry.diffractometer import diffractometer_named
 from cdi.geometry.rocking_scan import RockingScan
 
 PIXEL_UM = {"34idcTIM1": 55.0, "34idcTIM2": 55.0}
 """Pixels of the beamline's Timepix detectors (Medipix2 chips: Llopart et al., NIM A 581, 485, 2007)."""
 
 MOTORS = {"delta_deg": "Delta", "gamma_deg": "Gamma", "energy_keV": "Energy", "distance_mm": "camdist"}
+INNER_MOTORS = {"chi_deg": "Chi", "phi_deg": "Phi"}
+"""Circles inside theta: they place the sample on its stage, no q of a theta scan depends on them."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,15 @@ class SpecScan:
             raise ValueError(
                 f"theta of scan {self.number} must rise in equal steps, got {steps.min():g} to {steps.max():g} degrees"
             )
+        circles = {name.removesuffix("_deg"): angle for name, angle in self.motors.items() if name.endswith("_deg")}
         return RockingScan(
+            diffractometer=diffractometer_named("34-ID-C"),
+            rocking="theta",
+            step_deg=step,
+            angles_deg={**circles, "theta": float(self.theta_deg[shape[0] // 2])},
             energy_keV=self.motors["energy_keV"],
             distance_m=self.motors["distance_mm"] * 1e-3,
             pixel_um=PIXEL_UM[self.detector],
-            delta_deg=self.motors["delta_deg"],
-            gamma_deg=self.motors["gamma_deg"],
-            theta_step_deg=step,
             shape=shape,
         )
 
@@ -158,7 +163,7 @@ def _motors(header: str, block: str) -> dict[str, float]:
     missing = [motor for motor in MOTORS.values() if motor not in positions]
     if missing:
         raise ValueError(f"no position of motor {', '.join(missing)}")
-    return {name: positions[motor] for name, motor in MOTORS.items()}
+    return {name: positions[motor] for name, motor in {**MOTORS, **INNER_MOTORS}.items() if motor in positions}
 
 
 def _detector(block: str) -> str:

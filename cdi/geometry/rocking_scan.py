@@ -1,31 +1,30 @@
-"""From detector pixels and rocking angle to scattering vectors: the diffractometer of APS 34-ID-C.
+"""From detector pixels and rocking angle to scattering vectors, and back, on any diffractometer.
 
-Laboratory frame, right-handed: z along the beam, y up, x = y × z (outboard). A pixel of the
-detector at ``delta = gamma = 0`` lies at ``p₀ = (column · pixel, −row · pixel, distance)``
-counted from the pixel on the optical axis of the arm: columns run along +x, rows downward. The
-arm turns it to ``p = R_y(δ) R_x(−γ) p₀``, so
+Laboratory frame, right-handed: z along the beam, y up, x = y × z. With the arm at zero a pixel lies
+at ``p₀ = distance ẑ + (row − row₀) pixel r̂ + (column − column₀) pixel ĉ``, counted from the pixel on
+the arm's axis, where the direct beam falls; the arm's circles turn it to p, and
 
-    k_f = k p/|p|,   k_i = (0, 0, k),   k = 2π/λ,   cos 2θ = cos δ cos γ on the axis.
+    k_f = k p/|p|,   k_i = k ẑ,   k = 2π/λ.
 
-The sample turns about the vertical, ``r(θ) = R_y(θ − θ₀) r(θ₀)``, which leaves Q·r unchanged for
+Rocking one circle turns the sample about an axis â that the circles outside it carry. Q·r is
+unchanged if q turns with the sample, so that in laboratory axes, with the crystal as it stands at
+the middle frame, frame n (turned by t = (n − n₀) step) measures
 
-    q(θ, row, column) = R_y(θ₀ − θ) (k_f − k_i),
+    q(n, row, column) = R_â(−t) (k_f − k_i).
 
-the scattering vector in the frame of the crystal as it stands in the laboratory at the middle
-frame θ₀. Hence ``∂q/∂θ = −ŷ × Q``: perpendicular to Q's horizontal part but not to the
-detector plane, and the grid is sheared.
-
-Axes and senses of rotation (δ: y+, γ: x−, θ: y+; pixel directions x+, y−, of the transposed
-frame) are those of the beamline's own software (cohere, AdvancedPhotonSource: aps_34idc,
-``Diffractometer_34idc`` and ``Detector_34idcTIM2``; in the notation of xrayutilities, Kriegner,
-Wintersberger & Stangl, J. Appl. Cryst. 46, 1162, 2013). Free of torch.
+Hence ``∂q/∂t = −â × Q``: not perpendicular to the detector, and the grid is sheared. Circles inside
+the rocking one do not enter. Backward, ``Q = R_â(t) q`` must lie on the Ewald sphere,
+``2 k_i·Q + |q|² = 0``: one equation ``A cos t + B sin t = D`` with two solutions (the rotation
+method: Milch & Minor, J. Appl. Cryst. 7, 502, 1974). Free of torch.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdi.geometry.diffractometer import DIRECTIONS, Diffractometer, turned
 from cdi.grid import QGrid
 
 Array = NDArray[np.float64]
@@ -41,76 +40,198 @@ def wavelength_from_energy(energy_keV: float) -> float:
 
 @dataclass(frozen=True)
 class RockingScan:
-    """A rocking curve: equidistant theta, detector arm at rest.
+    """A rocking curve: one sample circle in equal steps, everything else at rest.
 
     Parameters
     ----------
-    energy_keV, distance_m, pixel_um : photon energy, sample to detector, edge of a square pixel.
-    delta_deg, gamma_deg : the arm's angles, pointing at ``axis_pixel``.
-    theta_step_deg : rotation about the vertical from frame to frame, signed.
+    diffractometer : its circles and the detector's orientation.
+    rocking : name of the circle that turns.
+    step_deg : its rotation from frame to frame, signed.
+    angles_deg : readings of the circles at the middle frame ``N // 2``; one left out stands at its zero.
+    energy_keV, distance_m : photon energy, sample to detector along the arm.
+    pixel_um : edge of a square pixel, or the pitch (from row to row, from column to column).
     shape : (frames, rows, columns)
-    axis_pixel : (row, column) on the arm's axis; None means the middle of the frame.
+    axis_pixel : (row, column) on the arm's axis, fractional, may lie outside; None means the middle of the frame.
 
     Raises
     ------
     ValueError
-        For a value that is not finite, not positive, or a step of zero.
+        For a value that is not finite or not positive, a step of zero, an unknown circle (with the nearest
+        name) or one that moves the arm as well.
     """
 
+    diffractometer: Diffractometer
+    rocking: str
+    step_deg: float
+    angles_deg: Mapping[str, float] = field(hash=False)
     energy_keV: float
     distance_m: float
-    pixel_um: float
-    delta_deg: float
-    gamma_deg: float
-    theta_step_deg: float
+    pixel_um: float | tuple[float, float]
     shape: tuple[int, int, int]
     axis_pixel: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("energy_keV", "distance_m", "pixel_um"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive, got {value}")
-        for name in ("delta_deg", "gamma_deg", "theta_step_deg"):
-            if not np.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
-        if self.theta_step_deg == 0:
-            raise ValueError("theta_step_deg must not be 0: one angle is no rocking curve")
+            value = np.asarray(getattr(self, name), np.float64)
+            if not (np.isfinite(value) & (value > 0)).all():
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if np.shape(self.pixel_um) not in ((), (2,)):
+            raise ValueError(f"pixel_um must be one edge or (row, column) pitches, got {self.pixel_um}")
+        if not np.isfinite(self.step_deg):
+            raise ValueError(f"step_deg must be finite, got {self.step_deg}")
+        if self.step_deg == 0:
+            raise ValueError("step_deg must not be 0: one angle is no rocking curve")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(f"shape must be (frames, rows, columns), all positive, got {self.shape}")
+        if np.shape(self.arm_pixel) != (2,) or not np.isfinite(self.arm_pixel).all():
+            raise ValueError(f"axis_pixel must be two finite numbers (row, column), got {self.axis_pixel}")
+        self.diffractometer.rocking_axis(self.rocking, self.angles_deg)
+        object.__setattr__(self, "angles_deg", self.diffractometer.positions(self.angles_deg))
+
+    @property
+    def wavenumber(self) -> float:
+        """k = 2π/λ in Å⁻¹."""
+        return 2 * np.pi / wavelength_from_energy(self.energy_keV)
+
+    @property
+    def rocking_axis(self) -> Array:
+        """Unit vector ``(3,)`` about which the sample turns, in the laboratory."""
+        return self.diffractometer.rocking_axis(self.rocking, self.angles_deg)
+
+    @property
+    def arm_pixel(self) -> tuple[float, float]:
+        """(row, column) on the arm's axis: ``axis_pixel`` or the middle of the frame."""
+        return self.axis_pixel if self.axis_pixel is not None else ((self.shape[1] - 1) / 2, (self.shape[2] - 1) / 2)
+
+    @property
+    def sample_rotation(self) -> Array:
+        """Rotation ``(3, 3)`` from the frame of the sample to the laboratory at the middle frame.
+
+        A crystal whose orientation is U with all circles at zero stands at ``sample_rotation @ U``
+        when the scan's q is measured.
+        """
+        return self.diffractometer.from_sample(np.eye(3), self.angles_deg).T
+
+    def exit_direction(self, row: ArrayLike, column: ArrayLike) -> Array:
+        """Unit vectors ``(..., 3)`` from the sample to (fractional) pixels."""
+        ray = self._ray(row, column)
+        return np.asarray(ray / np.linalg.norm(ray, axis=-1, keepdims=True))
 
     def q(self, frame: ArrayLike, row: ArrayLike, column: ArrayLike) -> Array:
-        """Exact q ``(..., 3)`` in Å⁻¹ of (fractional) frame, row and column indices."""
-        frames, rows, columns = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (frame, row, column)))
-        axis_row, axis_column = self._axis
-        pixel = self.pixel_um * 1e-6
-        flat = np.stack(
-            [(columns - axis_column) * pixel, (axis_row - rows) * pixel, np.full(rows.shape, self.distance_m)], -1
-        )
-        along = flat @ (_about_y(np.radians(self.delta_deg)) @ _about_x(-np.radians(self.gamma_deg))).T
-        k = 2 * np.pi / wavelength_from_energy(self.energy_keV)
-        transfer = k * (along / np.linalg.norm(along, axis=-1, keepdims=True) - np.array([0.0, 0.0, 1.0]))
-        turned = np.radians(self.theta_step_deg) * (frames - self.shape[0] // 2)
-        return np.asarray(np.einsum("...ij,...j->...i", _about_y(-turned), transfer))
+        """Exact q ``(..., 3)`` in Å⁻¹ of (fractional) frame, row and column indices, broadcast together."""
+        transfer = self.wavenumber * (self.exit_direction(row, column) - self._beam)
+        turn = np.radians(self.step_deg) * (np.asarray(frame, np.float64) - self.shape[0] // 2)
+        return turned(transfer, self.rocking_axis, -turn)
+
+    def indices(self, q: ArrayLike) -> tuple[Array, Array, Array]:
+        """Exact (fractional) frame, row and column ``(...)`` at which q ``(..., 3)`` in Å⁻¹ is measured.
+
+        NaN where no one angle brings q to the Ewald sphere (|q| > 2k among them) or the ray leaves away
+        from the detector's plane. Of the two angles that do, the one nearer to the middle frame. The
+        result may lie outside the frames.
+
+        Raises
+        ------
+        ValueError
+            If q has another shape or is not finite.
+        """
+        turns = self.turns_onto_sphere(q)
+        scattered = turned(q, self.rocking_axis, turns) / self.wavenumber + self._beam
+        row, column = self._pixel_of(scattered)
+        distance = np.where(np.isnan(row), np.inf, np.abs(turns))
+        nearest = np.argmin(distance, axis=0)[None]
+        turn, row, column = (np.take_along_axis(a, nearest, 0)[0] for a in (turns, row, column))
+        turn = np.where(np.isnan(row), np.nan, turn)
+        return turn / np.radians(self.step_deg) + self.shape[0] // 2, row, column
+
+    def turns_onto_sphere(self, q: ArrayLike) -> Array:
+        """Both rotations ``(2, ...)`` in radians, from the middle frame, that bring q ``(..., 3)`` to the Ewald sphere.
+
+        ``A cos t + B sin t = −|q|²/2 − C`` with A = k_i·q − C, B = k_i·(â × q), C = (k_i·â)(â·q); NaN where
+        there is none, or where every turn does (an axis along the beam or along q).
+
+        Raises
+        ------
+        ValueError
+            If q has another shape or is not finite.
+        """
+        q = np.asarray(q, np.float64)
+        if q.shape[-1:] != (3,) or not np.isfinite(q).all():
+            raise ValueError(f"q must be finite with shape (..., 3), got shape {q.shape}")
+        axis, incident = self.rocking_axis, self.wavenumber * self._beam
+        along = (incident @ axis) * (q @ axis)
+        cosine, sine = q @ incident - along, np.cross(axis, q) @ incident
+        with np.errstate(invalid="ignore", divide="ignore"):
+            swing = np.hypot(cosine, sine)
+            swing = np.where(swing > 1e-12 * self.wavenumber * np.linalg.norm(q, axis=-1), swing, np.nan)
+            ratio = (-(q**2).sum(-1) / 2 - along) / swing
+            # Where the rock touches the sphere rounding must not lose a q that was measured.
+            half = np.where(np.abs(ratio) < 1 + 1e-12, np.arccos(np.clip(ratio, -1, 1)), np.nan)
+        turns = np.arctan2(sine, cosine) + np.stack([half, -half])
+        return np.asarray(np.remainder(turns + np.pi, 2 * np.pi) - np.pi)
 
     def grid(self) -> QGrid:
         """The tangent of the exact mapping at the voxel ``N // 2``: rows of ``step`` are its derivatives."""
-        centre = np.array([n // 2 for n in self.shape], np.float64)
-        half = 0.5 * np.eye(3)
-        step = np.stack([self.q(*(centre + h)) - self.q(*(centre - h)) for h in half])
-        return QGrid(self.q(*centre), step, self.shape)
+        frame, row, column = (n // 2 for n in self.shape)
+        centre, ray = self.q(frame, row, column), self._ray(row, column)
+        away = ray / np.linalg.norm(ray)
+        edges = self._in_laboratory(np.stack([self._row_edge, self._column_edge]))
+        across = (edges - (edges @ away)[:, None] * away) * self.wavenumber / np.linalg.norm(ray)
+        rock = -np.cross(self.rocking_axis, centre) * np.radians(self.step_deg)
+        return QGrid(centre, np.stack([rock, *across]), self.shape)
+
+    def binned(self, frames: int = 1, rows: int = 1, columns: int = 1) -> "RockingScan":
+        """The scan after summing blocks of ``frames × rows × columns`` voxels, incomplete ones cut off.
+
+        Its q refer to the crystal at its own middle frame, which lies between frames of this scan.
+
+        Raises
+        ------
+        ValueError
+            If a factor is not a positive integer or exceeds the shape.
+        """
+        factors = (frames, rows, columns)
+        if any(int(f) != f or not 1 <= f <= n for f, n in zip(factors, self.shape, strict=True)):
+            raise ValueError(f"binning must be integers from 1 to {self.shape}, got {factors}")
+        shape = (self.shape[0] // frames, self.shape[1] // rows, self.shape[2] // columns)
+        middle = frames * (shape[0] // 2) + (frames - 1) / 2
+        turned_deg = self.step_deg * (middle - self.shape[0] // 2)
+        row_edge, column_edge = np.broadcast_to(self.pixel_um, 2)
+        return replace(
+            self,
+            step_deg=self.step_deg * frames,
+            angles_deg={**self.angles_deg, self.rocking: self.angles_deg[self.rocking] + turned_deg},
+            pixel_um=(float(row_edge * rows), float(column_edge * columns)),
+            shape=shape,
+            axis_pixel=((self.arm_pixel[0] - (rows - 1) / 2) / rows, (self.arm_pixel[1] - (columns - 1) / 2) / columns),
+        )
 
     @property
-    def _axis(self) -> tuple[float, float]:
-        return self.axis_pixel if self.axis_pixel is not None else ((self.shape[1] - 1) / 2, (self.shape[2] - 1) / 2)
+    def _beam(self) -> Array:
+        return DIRECTIONS[self.diffractometer.beam]
 
+    @property
+    def _row_edge(self) -> Array:
+        """From one row to the next in metres, arm at zero."""
+        return np.asarray(DIRECTIONS[self.diffractometer.rows] * np.broadcast_to(self.pixel_um, 2)[0] * 1e-6)
 
-def _about_y(angle: ArrayLike) -> Array:
-    """Right-handed rotation(s) ``(..., 3, 3)`` about y: z turns toward x."""
-    c, s = np.cos(angle), np.sin(angle)
-    zero, one = np.zeros_like(c), np.ones_like(c)
-    return np.stack([np.stack([c, zero, s], -1), np.stack([zero, one, zero], -1), np.stack([-s, zero, c], -1)], -2)
+    @property
+    def _column_edge(self) -> Array:
+        return np.asarray(DIRECTIONS[self.diffractometer.columns] * np.broadcast_to(self.pixel_um, 2)[1] * 1e-6)
 
+    def _in_laboratory(self, vectors: Array) -> Array:
+        return self.diffractometer.from_arm(vectors, self.angles_deg)
 
-def _about_x(angle: float) -> Array:
-    """Right-handed rotation ``(3, 3)`` about x: y turns toward z."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    def _ray(self, row: ArrayLike, column: ArrayLike) -> Array:
+        """From the sample to pixels, ``(..., 3)`` in metres."""
+        down = (np.asarray(row, np.float64) - self.arm_pixel[0])[..., None] * self._row_edge
+        across = (np.asarray(column, np.float64) - self.arm_pixel[1])[..., None] * self._column_edge
+        return self._in_laboratory(self.distance_m * self._beam + down + across)
+
+    def _pixel_of(self, direction: Array) -> tuple[Array, Array]:
+        """Fractional row and column that rays along ``direction`` (..., 3) meet; NaN for those that leave."""
+        components = direction @ self._in_laboratory(np.stack([self._beam, self._row_edge, self._column_edge])).T
+        forward = np.where(components[..., 0] > 0, components[..., 0], np.nan)
+        edges = np.array([self._row_edge @ self._row_edge, self._column_edge @ self._column_edge])
+        row, column = np.moveaxis(components[..., 1:] / edges * (self.distance_m / forward)[..., None], -1, 0)
+        return row + self.arm_pixel[0], column + self.arm_pixel[1]
