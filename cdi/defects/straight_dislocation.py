@@ -47,21 +47,22 @@ class StraightDislocation(Defect):
             if value.shape != (3,) or not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} must be 3 finite numbers, got {value.tolist()}")
             object.__setattr__(self, name, value)
-        for name in ("direction", "normal"):
-            length = float(torch.linalg.vector_norm(getattr(self, name)))
+        burgers, direction, normal = (as_array(value) for value in (self.burgers, self.direction, self.normal))
+        for name, unit in (("direction", direction), ("normal", normal)):
+            length = np.linalg.norm(unit)
             if abs(length - 1) > 1e-6:
                 raise ValueError(f"{name} must be a unit vector, got length {length:.6g}")
-        size = float(torch.linalg.vector_norm(self.burgers))
+        size = np.linalg.norm(burgers)
         if size == 0:
             raise ValueError("burgers must not be zero")
-        if abs(float(self.direction @ self.normal)) > 1e-6 or abs(float(self.burgers @ self.normal)) > 1e-6 * size:
-            raise ValueError(f"direction and burgers must lie in the slip plane {self.normal.tolist()}")
+        if abs(direction @ normal) > 1e-6 or abs(burgers @ normal) > 1e-6 * size:
+            raise ValueError(f"direction and burgers must lie in the slip plane {normal.tolist()}")
 
     @property
     def defect_class(self) -> str:
         """Edge, screw or mixed, by the angle between line and Burgers vector; see ``Defect``."""
         burgers = as_array(self.burgers)
-        cosine = abs(burgers @ as_array(self.direction)) / np.linalg.norm(burgers)
+        cosine = float(abs(burgers @ as_array(self.direction)) / np.linalg.norm(burgers))
         return character(float(np.degrees(np.arccos(min(cosine, 1.0)))))
 
     @property
@@ -72,11 +73,9 @@ class StraightDislocation(Defect):
     def displacement(self, points: Tensor) -> Tensor:
         """See ``Defect``."""
         frame = self.frame
-        across = (points - self.point.to(points)) @ frame[:2].to(points).T
-        along_frame = self.medium.straight_line_field(
-            across[..., 0], across[..., 1], (frame @ self.burgers).to(points), frame.to(points)
-        )
-        return along_frame @ frame.to(points)
+        # The offset is a number, taken off after the product: no moved copy of all points.
+        x, y = (points @ axis.to(points) - self.point @ axis for axis in frame[:2])
+        return self.medium.straight_line_field(x, y, frame @ self.burgers, frame)
 
     def lines(self, shape: Shape) -> tuple[DislocationLine, ...]:
         """The chord within ``shape``; see ``Defect``."""

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+"""Voigt index of each pair of axes, from 0."""
 
 
 def cubic_stiffness(c11: float, c12: float, c44: float) -> Array:
@@ -51,7 +52,7 @@ def check_stiffness(stiffness: ArrayLike) -> Array:
 
 def stiffness_tensor(stiffness: ArrayLike, rotation: ArrayLike | None = None) -> Array:
     """C_ijkl ``(3, 3, 3, 3)``, turned by ``rotation`` (crystal to laboratory) where given."""
-    tensor: Array = np.asarray(stiffness, np.float64)[_VOIGT[:, :, None, None], _VOIGT[None, None]]
+    tensor: Array = np.asarray(stiffness, np.float64)[VOIGT[:, :, None, None], VOIGT[None, None]]
     if rotation is None:
         return tensor
     turn = np.asarray(rotation, np.float64)
