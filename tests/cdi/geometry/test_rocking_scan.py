@@ -170,7 +170,8 @@ def test_q_out_of_reach_is_nan_and_the_rest_is_kept() -> None:
     """Beyond 2k, along the rocking axis, and behind the detector there is no voxel."""
     k = 2 * np.pi / wavelength_from_energy(9.0)
     centre = GOLD.grid().centre
-    behind = np.array([0.3, 0.0, -1.99]) * k
+    behind = k * (np.array([0.5, 0.0, -np.sqrt(0.75)]) - np.array([0.0, 0.0, 1.0]))
+    assert np.isfinite(GOLD.turns_onto_sphere(behind)).all()
     frame, row, column = GOLD.indices(np.stack([centre, 2.01 * k * centre / np.linalg.norm(centre), [0, 1, 0], behind]))
     np.testing.assert_array_equal(np.isnan([frame, row, column]), [[False, True, True, True]] * 3)
     np.testing.assert_allclose([frame[0], row[0], column[0]], [100, 128, 128], atol=1e-9)
