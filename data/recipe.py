@@ -4,12 +4,53 @@ Free of torch. Every class draws shape, size, orientation, strain and photons fr
 distribution, so that none of them carries the label.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cdi.defects.classes import CLASSES, PARTIAL_OR_FAULT
+from cdi.detector.ranges import DetectorRanges
 from cdi.lattices.materials import material
+from cdi.lattices.slip import SLIP_FAMILIES
 
-CRYSTAL_SHAPES = ("sphere", "truncated-octahedron", "polyhedron")
+CRYSTAL_SHAPES = ("sphere", "ellipsoid", "rod", "cube", "truncated-octahedron", "wulff", "polyhedron")
+"""Names of ``cdi.shapes.named``, which this module cannot import: it is free of torch."""
+SPLITTING = ("fcc", "diamond")
+"""Structures whose perfect dislocations split into Shockley partials."""
 Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Distractors:
+    """What is no dislocation, drawn in every class alike, so that a network can be wrong about it.
+
+    Parameters
+    ----------
+    twin_fraction : of crystals with a twin boundary that cuts off a minor part (fcc, bcc, diamond).
+    vacancy_fraction, vacancy_concentration : of crystals with a cloud of vacancies; fraction of sites empty
+        at its centre.
+    void_fraction : of crystals with a void of a tenth to a third of the radius.
+    surface_fraction, surface_strain : of crystals whose surface layer contracts or expands; by how much.
+
+    Raises
+    ------
+    ValueError
+        For a fraction outside [0, 1], or a range that is inverted or leaves (0, 1].
+    """
+
+    twin_fraction: float = 0.0
+    vacancy_fraction: float = 0.0
+    vacancy_concentration: Range = (0.05, 0.5)
+    void_fraction: float = 0.0
+    surface_fraction: float = 0.0
+    surface_strain: Range = (1e-3, 1e-2)
+
+    def __post_init__(self) -> None:
+        for name in ("twin_fraction", "vacancy_fraction", "void_fraction", "surface_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"distractors.{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("vacancy_concentration", "surface_strain"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"distractors.{name} must be a range low ≤ high within (0, 1], got ({low}, {high})")
 
 
 @dataclass(frozen=True)
@@ -24,22 +65,29 @@ class Recipe:
     first_index : index of the first sample; disjoint index ranges are disjoint crystals.
     samples_per_file : samples a file (the unit of work of one process, and of resuming).
     shape : voxels of the pattern (x, y, z).
-    elements : drawn uniformly; each brings lattice, lattice constant and Poisson ratio.
+    elements : materials of the table (Cu, NaCl, …), drawn uniformly; each brings its lattice and elastic constants.
     reflections : Miller indices drawn uniformly among those that the lattice allows.
     crystal_shapes : drawn uniformly among ``CRYSTAL_SHAPES``.
-    diameter_A : range of the crystal's diameter in Å, drawn log-uniformly.
+    diameter_A : range of the diameter in Å of the ball of equal volume, drawn log-uniformly.
     oversampling : range of the oversampling along each axis, after rotation; at least 2.
     shear_deg : largest departure of the grid's axes from orthogonal, in degrees.
-    class_fractions : fractions of none, edge, screw, mixed; normalised to 1.
-    max_lines : most dislocations in one crystal.
+    class_fractions : fractions of ``cdi.defects.classes.CLASSES`` in their order, the last ones 0 where left
+        out; normalised to 1.
+    max_lines : most straight dislocations in one crystal.
+    slip_families : names of ``cdi.lattices.slip.SLIP_FAMILIES`` that straight lines glide on; empty: all.
+    anisotropic_fraction : of crystals whose straight lines strain it by its own elastic constants (Stroh)
+        and not by their isotropic average.
     hidden_fraction : fraction of dislocated crystals all of whose lines have g·b = 0.
     strain_rad : range of the rms phase in radians of a smooth strain, in every class.
     peak_counts : range of the photons in the brightest voxel, drawn log-uniformly.
+    distractors : what is no dislocation, in every class.
+    detector : what beam and detector add; by default nothing but counting noise.
 
     Raises
     ------
     ValueError
-        For an empty or inverted range, an unknown element or shape, or oversampling below 2.
+        For an empty or inverted range, an unknown element, shape or slip family, a class that an element
+        cannot hold, or oversampling below 2.
     """
 
     name: str
@@ -50,15 +98,19 @@ class Recipe:
     shape: tuple[int, int, int] = (32, 32, 32)
     elements: tuple[str, ...] = ("Al", "Ni", "Cu", "Ag", "Pt", "Au", "Fe", "W")
     reflections: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (2, 0, 0), (2, 2, 0), (1, 1, 0), (2, 1, 1))
-    crystal_shapes: tuple[str, ...] = CRYSTAL_SHAPES
+    crystal_shapes: tuple[str, ...] = ("sphere", "truncated-octahedron", "polyhedron")
     diameter_A: Range = (60.0, 3000.0)
     oversampling: Range = (2.2, 4.4)
     shear_deg: float = 10.0
-    class_fractions: tuple[float, float, float, float] = (0.4, 0.2, 0.2, 0.2)
+    class_fractions: tuple[float, ...] = (0.4, 0.2, 0.2, 0.2)
     max_lines: int = 3
+    slip_families: tuple[str, ...] = ()
+    anisotropic_fraction: float = 0.0
     hidden_fraction: float = 0.05
     strain_rad: Range = (0.0, 2.0)
     peak_counts: Range = (3e2, 1e6)
+    distractors: Distractors = field(default_factory=Distractors)
+    detector: DetectorRanges = field(default_factory=DetectorRanges)
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("samples_per_file", 1), ("max_lines", 1), ("seed", 0), ("first_index", 0)):
@@ -77,11 +129,38 @@ class Recipe:
         for shape in self.crystal_shapes:
             if shape not in CRYSTAL_SHAPES:
                 raise ValueError(f"crystal_shapes must be among {', '.join(CRYSTAL_SHAPES)}, got {shape!r}")
-        if len(self.class_fractions) != 4 or min(self.class_fractions) < 0 or sum(self.class_fractions) <= 0:
-            raise ValueError(
-                f"class_fractions must be four numbers ≥ 0 (none, edge, screw, mixed), got {self.class_fractions}"
-            )
+        fractions = self.class_fractions
+        if not 1 <= len(fractions) <= len(CLASSES) or min(fractions) < 0 or sum(fractions) <= 0:
+            raise ValueError(f"class_fractions must be numbers ≥ 0 for {', '.join(CLASSES)}, got {fractions}")
         if not 0 <= self.hidden_fraction < 1:
             raise ValueError(f"hidden_fraction must lie in [0, 1), got {self.hidden_fraction}")
+        if not 0 <= self.anisotropic_fraction <= 1:
+            raise ValueError(f"anisotropic_fraction must lie in [0, 1], got {self.anisotropic_fraction}")
         if not 0 <= self.shear_deg <= 30:
             raise ValueError(f"shear_deg must lie in [0, 30], got {self.shear_deg}")
+        self._check_structures()
+
+    def _check_structures(self) -> None:
+        """A class must not tell the element, so every element must hold every class."""
+        structures = {element: material(element).structure for element in self.elements}
+        if self.fraction_of(PARTIAL_OR_FAULT) > 0:
+            for element, structure in structures.items():
+                if structure not in SPLITTING:
+                    raise ValueError(
+                        f"elements must be {' or '.join(SPLITTING)} to hold the class {PARTIAL_OR_FAULT}, "
+                        f"got {element} ({structure})"
+                    )
+        for element, structure in structures.items():
+            known = [family.name for family in SLIP_FAMILIES[structure]]
+            for family in self.slip_families:
+                if family not in known:
+                    raise ValueError(
+                        f"slip_families must be among {', '.join(known)} for {element} ({structure}), got {family!r}"
+                    )
+
+    def fraction_of(self, defect: str) -> float:
+        """Share of the class ``defect`` among the samples."""
+        position = CLASSES.index(defect)
+        return (
+            self.class_fractions[position] / sum(self.class_fractions) if position < len(self.class_fractions) else 0.0
+        )

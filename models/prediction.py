@@ -12,6 +12,19 @@ CLASSES = CHARACTERS
 """What the network tells apart: straight dislocations by their character."""
 
 
+def class_index(defect: str) -> int:
+    """Index of ``defect`` in ``CLASSES``.
+
+    Raises
+    ------
+    ValueError
+        If the network does not tell that class.
+    """
+    if defect not in CLASSES:
+        raise ValueError(f"defect must be one of {', '.join(CLASSES)}, all that this network tells, got {defect!r}")
+    return CLASSES.index(defect)
+
+
 @dataclass(frozen=True)
 class PredictedLine:
     """A dislocation line: ``points_A`` (n, 3) centred on the crystal.

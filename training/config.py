@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from cdi.defects.classes import CLASSES
 from data.recipe import Recipe
 from models.config import NetworkConfig
+from models.prediction import CLASSES as TOLD
+
+NOT_TOLD = tuple(name for name in CLASSES if name not in TOLD)
+"""Classes of truth that the network does not answer."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,12 @@ class TrainConfig:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if self.recipe.shape != self.network.shape:
             raise ValueError(f"network.shape must equal recipe.shape {self.recipe.shape}, got {self.network.shape}")
+        for defect in NOT_TOLD:
+            if self.recipe.fraction_of(defect) > 0:
+                raise ValueError(
+                    f"recipe.class_fractions must be 0 for {defect}: the network tells apart {', '.join(TOLD)}, "
+                    f"got {self.recipe.class_fractions}"
+                )
         if self.drawn_in_epochs + self.classifier_samples > self.recipe.samples:
             raise ValueError(
                 f"recipe.samples must cover epochs x samples_per_epoch + classifier_samples = "

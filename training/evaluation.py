@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from data.sample import Sample
-from models.prediction import CLASSES, Prediction
+from models.prediction import Prediction, class_index
 from models.predictor import Predictor
 from models.preprocess import fit_to_grid
 from training.baselines import Prior, RadialProfile
@@ -80,7 +80,7 @@ def evaluate(
         probabilities["radial profile"].append(radial.class_probabilities(centred))
         probabilities["prior"].append(prior.class_probabilities(centred))
         for sample, prediction in zip(batch, predictions, strict=True):
-            rows.append((CLASSES.index(sample.truth.defect), sample.truth.determined, prediction.undetermined,
+            rows.append((class_index(sample.truth.defect), sample.truth.determined, prediction.undetermined,
                          *score(sample, prediction)))  # fmt: skip
             if len(kept) < examples:
                 kept.append((sample, prediction))
@@ -116,7 +116,7 @@ def _fit_baselines(samples: Dataset[Sample], workers: int) -> tuple[Prior, Radia
         for sample in batch:
             if sample.truth.determined:
                 counts.append(_centred_counts(sample))
-                defects.append(CLASSES.index(sample.truth.defect))
+                defects.append(class_index(sample.truth.defect))
     return Prior.fit(np.array(defects)), RadialProfile.fit(counts, np.array(defects))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cdi.fourier import centre_crop
 from data.sample import Sample
 from data.symmetry import AxisSymmetry
-from models.prediction import CLASSES
+from models.prediction import class_index
 from models.preprocess import fit_to_grid, geometry
 
 LINE_WIDTH = 0.9
@@ -71,7 +71,7 @@ def targets(sample: Sample, symmetry: AxisSymmetry | None = None, *, hide_geomet
         volumes = [symmetry.apply(volume) for volume in volumes]
         seen = symmetry.apply_grid(seen)
     where = torch.from_numpy(geometry(None if hide_geometry else seen))
-    defect = torch.tensor(CLASSES.index(sample.truth.defect))
+    defect = torch.tensor(class_index(sample.truth.defect))
     determined = torch.tensor(float(sample.truth.determined))
     seen_counts, *answers = (torch.as_tensor(volume, dtype=torch.float32) for volume in volumes)
     return Targets(seen_counts, where, defect, determined, *answers)

@@ -36,12 +36,18 @@ class Defect(ABC):
     def displacement(self, points: Tensor) -> Tensor:
         """Displacement u ``(..., 3)`` in Å of sites at ``points`` ``(..., 3)`` in Å, in their dtype and device."""
 
-    def occupancy(self, points: Tensor) -> Tensor | None:
-        """Fraction ``(...)`` of the sites at ``points`` that hold an atom; None: all of them."""
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor | None:
+        """Fraction ``(...)`` of the sites at ``points`` that hold an atom; None: all of them.
+
+        ``width`` in Å is the edge of the voxels around the points; 0 asks for the sites themselves. A
+        boundary within a voxel leaves its share, so that nothing thin is lost or seen too thick.
+        """
         return None
 
-    def in_reflection(self, points: Tensor, G: Array) -> Tensor | None:
+    def in_reflection(self, points: Tensor, G: Array, width: float = 0.0) -> Tensor | None:
         """Fraction ``(...)`` of the atoms at ``points`` that scatter near ``G`` (3,) Å⁻¹; None: all of them.
+
+        ``width`` as for ``occupancy``.
 
         A twinned part obeys another reciprocal lattice: it leaves every reflection that the twins do
         not share. Only the Bragg object asks; atoms at their true positions need no such rule.
@@ -57,3 +63,11 @@ class Defect(ABC):
             If it is a dislocation that misses the shape.
         """
         return ()
+
+
+def share_beyond(distance: Tensor, width: float) -> Tensor:
+    """Share ``(...)`` of voxels of ``width`` Å that lies on the positive side of a surface ``distance`` Å away.
+
+    With a width of 0 the points themselves: 1 on the surface and beyond.
+    """
+    return (0.5 + distance / width).clamp(0, 1) if width > 0 else (distance >= 0).to(distance)

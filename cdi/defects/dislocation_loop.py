@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cdi.defects.classes import LOOP_OR_NETWORK, PARTIAL_OR_FAULT
-from cdi.defects.defect import Array, Defect, DislocationLine
+from cdi.defects.defect import Array, Defect, DislocationLine, share_beyond
 from cdi.defects.medium import CORE_RADIUS, ON_PLANE
 from cdi.defects.solid_angle import area_vector, fan_angle, lifted, perimeter_centre, solid_angle, squared_distances
 from cdi.shapes.shape import Shape, as_array, as_parameter
@@ -30,7 +30,7 @@ class DislocationLoop(Defect):
 
     u = −bΩ/4π − (1 − 2ν)/(8π(1 − ν)) Σ f + 1/(8π(1 − ν)) Σ g over the sides (Barnett, Phil. Mag.
     A 51, 383, 1985, with the solid angle Ω of Barnett & Balluffi, Phil. Mag. Lett. 87, 943, 2007,
-    free of local axes as in Fivel & Depres, Phil. Mag. 94, 3211, 2014). The integrals are those of the
+    free of local axes as in Fivel & Depres, Phil. Mag. 94, 3206, 2014). The integrals are those of the
     Burgers formula (Hirth & Lothe, Theory of Dislocations, 2nd ed., 1982, eq. 4-6) with distances
     R softened to √(R² + core²), the core that straight lines have.
 
@@ -119,7 +119,7 @@ class DislocationLoop(Defect):
             + (across - (1 - 2 * nu) * along) / (8 * torch.pi * (1 - nu))
         )  # fmt: skip
 
-    def occupancy(self, points: Tensor) -> Tensor | None:
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor | None:
         """0 in the layer that a vacancy loop lacks, half of it on each side; see ``Defect``.
 
         Sites on both faces of the layer belong to it below the loop, and not above.
@@ -133,11 +133,13 @@ class DislocationLoop(Defect):
             return None
         corner, direction = self.corners[0].detach().to(points), normal.to(points)
         height = (points - corner) @ direction
-        layer = (height >= -thickness / 2 - ON_PLANE) & (height < thickness / 2 - ON_PLANE)
+        lower, upper = (share_beyond(height + ON_PLANE - face, width) for face in (-thickness / 2, thickness / 2))
+        missing = lower - upper
+        layer = missing > 0
         foot = points[layer] - height[layer, None] * direction
         within = solid_angle(foot, self.corners.detach().to(points)) > torch.pi
         present = torch.ones_like(height)
-        present[layer] = (~within).to(points)
+        present[layer] = 1 - missing[layer] * within.to(points)
         return present
 
     def lines(self, shape: Shape) -> tuple[DislocationLine, ...]:

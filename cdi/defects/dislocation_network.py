@@ -95,11 +95,11 @@ class DislocationNetwork(Defect):
             total = total + loop.displacement(points)
         return total
 
-    def occupancy(self, points: Tensor) -> Tensor | None:
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor | None:
         """See ``DislocationLoop``."""
         present = None
         for loop in self.loops:
-            fraction = loop.occupancy(points)
+            fraction = loop.occupancy(points, width)
             if fraction is not None:
                 present = fraction if present is None else present * fraction
         return present

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdi.defects.defect import Array, Defect
+from cdi.defects.defect import Array, Defect, share_beyond
 from cdi.defects.medium import ON_PLANE
 from cdi.defects.stacking_fault import check_plane, height, layer_gap, shifts_on
 from cdi.lattices.lattice import Lattice
@@ -81,10 +81,12 @@ class TwinBoundary(Defect):
         steps = torch.remainder(self.layer(points) + 1, PERIOD) - 1
         return steps[..., None] * self.shear.to(points)
 
-    def in_reflection(self, points: Tensor, G: Array) -> Tensor | None:
+    def in_reflection(self, points: Tensor, G: Array, width: float = 0.0) -> Tensor | None:
         """See ``Defect``."""
         turns = float(as_array(self.shear) @ np.asarray(G, np.float64)) / (2 * np.pi)
-        return None if abs(turns - round(turns)) < 1e-6 else (self.layer(points) == 0).to(points)
+        if abs(turns - round(turns)) < 1e-6:
+            return None
+        return share_beyond(-ON_PLANE - height(points, self.point, self.normal), width)
 
 
 def twin_boundary_on(lattice: Lattice, normal: Vector, *, point: Array, orientation: Array) -> TwinBoundary:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cdi.defects.defect import Defect
+from cdi.defects.defect import Defect, share_beyond
 from cdi.shapes.shape import as_parameter
 
 
@@ -62,8 +62,8 @@ class VacancyCloud(Defect):
         strength = confined * self.relaxation_volume.to(points) * self.fraction.to(points)
         return strength * _gaussian_within(x2) * offset
 
-    def occupancy(self, points: Tensor) -> Tensor:
-        """See ``Defect``."""
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor:
+        """See ``Defect``; the cloud is smooth, so a voxel's ``width`` changes nothing."""
         x2 = (points - self.centre.to(points)).square().sum(-1) / self.width.to(points) ** 2
         return 1 - self.fraction.to(points) * torch.exp(-x2 / 2)
 
@@ -92,10 +92,10 @@ class Void(Defect):
         """See ``Defect``."""
         return torch.zeros_like(points)
 
-    def occupancy(self, points: Tensor) -> Tensor:
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor:
         """See ``Defect``."""
         away: Tensor = torch.linalg.vector_norm(points - self.centre.to(points), dim=-1)
-        return (away > self.radius.to(points)).to(points)
+        return share_beyond(away - self.radius.to(points), width)
 
 
 def _gaussian_within(x2: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require
+from cdi.detector.settings import require, require_form
 from cdi.fourier import amplitude_from_object, object_from_amplitude
 
 DECAY: dict[str, Callable[[Tensor], Tensor]] = {
@@ -48,17 +48,6 @@ class Coherence:
     def __post_init__(self) -> None:
         require(all(length > 0 for length in self.lengths_A), "lengths_A", "be positive", self.lengths_A)
         require_form(self.form)
-
-
-def require_form(form: str) -> None:
-    """``form`` is a key of ``DECAY``.
-
-    Raises
-    ------
-    ValueError
-        If not; the message lists the choices.
-    """
-    require(form in DECAY, "form", f"be one of {', '.join(DECAY)}", repr(form))
 
 
 def partial_coherence(intensity: Tensor, voxel: Tensor, lengths: Tensor, form: str = "gaussian") -> Tensor:

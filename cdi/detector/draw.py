@@ -33,7 +33,9 @@ class Subject:
     peak_counts: float
 
 
-def draw_detector(ranges: DetectorRanges, generator: Generator, *, shape: Shape, extent: ArrayLike) -> DetectorModel:
+def draw_detector(
+    ranges: DetectorRanges, generator: Generator, *, shape: Shape, extent: ArrayLike, peak_counts: float
+) -> DetectorModel:
     """One detector for one sample, the same for the same state of ``generator``.
 
     Parameters
@@ -43,6 +45,7 @@ def draw_detector(ranges: DetectorRanges, generator: Generator, *, shape: Shape,
     shape : (frames, rows, columns) of the pattern.
     extent : (3,)
         Size of the crystal in Å along x, y and z (``Shape.extent(np.eye(3))``).
+    peak_counts : photons in the brightest voxel.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def draw_detector(ranges: DetectorRanges, generator: Generator, *, shape: Shape,
     """
     size = np.asarray(extent, np.float64)
     require(size.shape == (3,) and bool((size > 0).all()), "extent", "be three positive numbers in Å", size.tolist())
-    subject = Subject(shape, size, _log_uniform(ranges.peak_counts, generator))
+    subject = Subject(shape, size, peak_counts)
     seed = int(generator.integers(2**63))
     drawn: dict[str, Any] = {}
     for number, (effect, settings) in enumerate(SETTINGS.items()):

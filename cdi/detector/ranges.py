@@ -6,9 +6,8 @@ that span decades are drawn log-uniformly, the others uniformly (``cdi.detector.
 
 from dataclasses import dataclass
 
-from cdi.detector.coherence import require_form
 from cdi.detector.pixel_detectors import pixel_detector
-from cdi.detector.settings import Range, require, require_range, require_within
+from cdi.detector.settings import Range, require, require_form, require_range, require_within
 
 INFINITY = float("inf")
 
@@ -165,12 +164,8 @@ class BeamstopRange(Chance):
 
 @dataclass(frozen=True)
 class DetectorRanges:
-    """Distribution of detectors.
+    """Distribution of detectors; the level of the counts is the sample's own."""
 
-    ``peak_counts`` (photons in the brightest voxel) is log-uniform and always drawn.
-    """
-
-    peak_counts: Range = (3e2, 1e6)
     coherence: CoherenceRange | None = None
     rocking: RockingRange | None = None
     point_spread: PointSpreadRange | None = None
@@ -181,6 +176,3 @@ class DetectorRanges:
     dead: DeadRange | None = None
     gaps: GapsRange | None = None
     beamstop: BeamstopRange | None = None
-
-    def __post_init__(self) -> None:
-        require_range(self, 1, INFINITY, "peak_counts")

@@ -30,10 +30,13 @@ class BraggObject:
         Fraction of each voxel inside the crystal that scatters, in [0, 1].
     phase : (batch, x, y, z)
         ``+G·u`` plus the ramp of an off-centre grid, in radians.
+    displacement : (batch, x, y, z, 3)
+        u in Å, laboratory frame, of the medium; not cut at the support.
     """
 
     support: Tensor
     phase: Tensor
+    displacement: Tensor
 
     @property
     def density(self) -> Tensor:
@@ -65,17 +68,19 @@ def bragg_object(
     ValueError
         If a crystal fills more than half of its grid along an axis (oversampling below 2).
     """
-    supports, phases = [], []
+    volumes = []
     for crystal, grid, reflection in zip(crystals, grids, reflections, strict=True):
         check_oversampling(crystal.shape, grid)
         x, y, z = (supersampling * n // 2 for n in grid.shape)
         points = torch.as_tensor(voxel_points(grid, (x, y, z), supersampling=supersampling), device=device)
-        G = crystal.reflection_vector(reflection)
-        inside = shape_fraction(crystal.shape, points, voxel_width(grid, supersampling))
-        supports.append(inside * scattering_fraction(crystal, points, G))
+        G, width = crystal.reflection_vector(reflection), voxel_width(grid, supersampling)
+        support = shape_fraction(crystal.shape, points, width) * scattering_fraction(crystal, points, G, width)
+        displacement = crystal.displacement(points)
         offset = torch.as_tensor(grid.centre - G, device=device)
-        phases.append(crystal.displacement(points) @ torch.as_tensor(G, device=device) + points @ offset)
-    return BraggObject(torch.stack(supports), torch.stack(phases))
+        phase = displacement @ torch.as_tensor(G, device=device) + points @ offset
+        volumes.append((support, phase, displacement))
+    support, phase, displacement = (torch.stack(parts) for parts in zip(*volumes, strict=True))
+    return BraggObject(support, phase, displacement)
 
 
 def voxel_width(grid: QGrid, supersampling: int) -> float:
@@ -88,11 +93,11 @@ def shape_fraction(shape: Shape, points: Tensor, width: float) -> Tensor:
     return (0.5 - shape.signed_distance(points) / width).clamp(0, 1)
 
 
-def scattering_fraction(crystal: Crystal, points: Tensor, G: Array) -> Tensor:
-    """Fraction ``(...)`` of the sites at ``points`` that hold an atom and scatter near ``G``."""
+def scattering_fraction(crystal: Crystal, points: Tensor, G: Array, width: float) -> Tensor:
+    """Fraction ``(...)`` of the sites in voxels of ``width`` Å around ``points`` whose atom scatters near ``G``."""
     fraction = torch.ones_like(points[..., 0])
     for defect in crystal.defects:
-        for part in (defect.occupancy(points), defect.in_reflection(points, G)):
+        for part in (defect.occupancy(points, width), defect.in_reflection(points, G, width)):
             fraction = fraction if part is None else fraction * part
     return fraction
 

@@ -142,7 +142,7 @@ class _Box:
         place, points, fraction, displacement = self.fields
         G = self.crystal.reflection_vector(reflection)
         phase = displacement @ torch.as_tensor(G, device=self.device).to(displacement)
-        density = torch.polar(fraction * scattering_fraction(self.crystal, points, G), phase)
+        density = torch.polar(fraction * scattering_fraction(self.crystal, points, G, self.width), phase)
         shape = tuple(len(axis) for axis in self.index)
         box = density.new_zeros(int(np.prod(shape))).index_put((place,), density).reshape(shape)
         transformed = partial_transform(box, self._axes(grid.centre - G, grid))

@@ -4,17 +4,32 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
+from cdi.defects.classes import CLASSES
 from cdi.defects.smooth_strain import SmoothStrain
+from cdi.detector.ranges import (
+    BackgroundRange,
+    CoherenceRange,
+    DeadRange,
+    DetectorRanges,
+    GapsRange,
+    HotRange,
+    PointSpreadRange,
+    RockingRange,
+)
+from cdi.fourier import centre_crop
 from cdi.shapes.ball import Ball
+from cdi.shapes.named import SHAPES
 from data.drawn import DrawnSamples, EpochSampler
-from data.recipe import Recipe
+from data.drawn_batches import DrawnBatches
+from data.recipe import CRYSTAL_SHAPES, Distractors, Recipe
 from data.sample import Sample, TrueLine
-from data.sampling import Draw, draw_crystal, draw_sample
+from data.sampling import Draw, draw_crystal, draw_sample, sample_generator
 
 RECIPE = Recipe("sampling", 1000, seed=11, shape=(16, 20, 18))
 LARGE = replace(RECIPE, shape=(32, 32, 32), class_fractions=(0, 1, 1, 1), hidden_fraction=0.0, diameter_A=(300, 3000))
@@ -53,7 +68,15 @@ def test_no_shortcut_carries_the_label(many: list[Draw]) -> None:
         strain = np.abs(waves.amplitudes.numpy() @ draw.crystal.reflection_vector(draw.reflection)).sum()
         ball = float(isinstance(draw.crystal.shape, Ball))
         order = float(np.square(draw.reflection).sum())
-        numbers = [extent.max(), draw.peak_counts, np.ptp(extent) / extent.max(), offset[0], strain, ball, order]
+        numbers = [
+            extent.max(),
+            draw.detector.peak_counts,
+            np.ptp(extent) / extent.max(),
+            offset[0],
+            strain,
+            ball,
+            order,
+        ]
         rows[draw.defect == "none"].append([float(n) for n in numbers])
     without, with_line = np.array(rows[True]), np.array(rows[False])
     assert min(len(without), len(with_line)) > 120
@@ -182,7 +205,7 @@ def _near(
 def test_the_phase_winds_by_g_dot_b_around_every_visible_line() -> None:
     """Plaquette sums of the stored phase about each stored line give +2π g·b in its stored sense."""
     checked, signs = 0, set()
-    for i in range(18):
+    for i in range(30):
         sample = draw_sample(LARGE, i)
         for line in sample.truth.lines:
             turns = winding_along(sample, line)
@@ -245,3 +268,115 @@ def test_every_epoch_has_its_own_crystals() -> None:
     assert epochs == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
     with pytest.raises(ValueError, match="per_epoch must lie in"):
         EpochSampler(10, 11)
+
+
+WIDE = Recipe(
+    "wide",
+    1000,
+    seed=31,
+    shape=(32, 32, 32),
+    elements=("Cu", "Au", "Si"),
+    crystal_shapes=CRYSTAL_SHAPES,
+    diameter_A=(200, 2000),
+    class_fractions=(0.2, 0.1, 0.1, 0.1, 0.25, 0.25),
+    anisotropic_fraction=0.5,
+    distractors=Distractors(twin_fraction=0.3, vacancy_fraction=0.3, void_fraction=0.3, surface_fraction=0.3),
+    detector=DetectorRanges(
+        coherence=CoherenceRange(), rocking=RockingRange(), point_spread=PointSpreadRange(),
+        background=BackgroundRange(), hot=HotRange(), dead=DeadRange(), gaps=GapsRange(probability=0.3),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wide() -> list[Sample]:
+    return [draw_sample(WIDE, i) for i in range(60)]
+
+
+def test_every_class_and_kind_is_drawn_and_named(wide: list[Sample]) -> None:
+    """The class that was wanted is the class of the defects; kinds of every family turn up."""
+    assert {sample.truth.defect for sample in wide} == set(CLASSES)
+    kinds = {kind for sample in wide for kind in sample.truth.kinds}
+    assert kinds >= {
+        "straight dislocation", "dissociated dislocation", "dislocation loop", "dislocation network",
+        "stacking fault", "twin boundary", "vacancy cloud", "void", "surface strain", "smooth strain",
+    }  # fmt: skip
+    for sample in wide:
+        wanted = draw_crystal(WIDE, sample_generator(WIDE, sample.index)).defect
+        assert sample.truth.defect == wanted
+        assert np.isfinite(sample.truth.displacement).all()
+
+
+def test_the_lines_of_a_sample_lie_within_its_crystal(wide: list[Sample]) -> None:
+    """Every corner of every polyline, up to rounding; partials, loops and networks alike."""
+    for sample in wide:
+        shape = draw_crystal(WIDE, sample_generator(WIDE, sample.index)).crystal.shape
+        for line in sample.truth.lines:
+            depth = shape.signed_distance(torch.as_tensor(line.points))
+            assert float(depth.max()) < 1e-6 * float(shape.extent(np.eye(3)).max()), sample.index
+
+
+def test_distractors_do_not_depend_on_the_class() -> None:
+    """The same index under other class fractions keeps crystal, distractors, strain and detector."""
+    other = replace(WIDE, class_fractions=(0, 0, 0, 0, 1, 0))
+    for index in range(12):
+        first, second = (draw_crystal(recipe, sample_generator(recipe, index)) for recipe in (WIDE, other))
+        kept = [
+            [defect.kind for defect in draw.crystal.defects if defect.defect_class == "none"]
+            for draw in (first, second)
+        ]
+        assert kept[0] == kept[1]
+        assert first.detector == second.detector
+        np.testing.assert_array_equal(first.grid.step, second.grid.step)
+
+
+def test_a_batch_on_a_device_holds_the_samples_drawn_one_by_one(wide: list[Sample]) -> None:
+    """Counts, mask, support and phase; whatever the size of the batches."""
+    recipe = replace(WIDE, samples=5, first_index=3)
+    seen = {
+        index: (batch.counts[i], batch.mask[i], batch.support[i], batch.phase[i])
+        for batch in DrawnBatches(recipe, 2)
+        for i, index in enumerate(batch.indices)
+    }
+    assert sorted(seen) == [3, 4, 5, 6, 7]
+    for index, (counts, mask, support, phase) in seen.items():
+        sample = wide[index]
+        np.testing.assert_array_equal(counts.numpy(), sample.exposure.counts)
+        assert mask.numpy().all() if sample.exposure.mask is None else (mask.numpy() == sample.exposure.mask).all()
+        half = centre_crop(torch.as_tensor(sample.truth.support), (16, 16, 16))
+        torch.testing.assert_close(support, half)
+        inside = half > 0
+        torch.testing.assert_close(
+            phase[inside], centre_crop(torch.as_tensor(sample.truth.phase), (16, 16, 16))[inside]
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_fractions": (0, 0, 0, 0, 0, 0, 1)}, "class_fractions must be numbers"),
+        ({"elements": ("Cu", "Fe"), "class_fractions": (1, 0, 0, 0, 1)}, "elements must be fcc or diamond to hold"),
+        ({"slip_families": ("basal",)}, "slip_families must be among octahedral for Cu"),
+        ({"anisotropic_fraction": 1.5}, "anisotropic_fraction must lie in"),
+        ({"crystal_shapes": ("pyramid",)}, "crystal_shapes must be among"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(WIDE, **{"elements": ("Cu",), **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"void_fraction": -0.1}, "distractors.void_fraction must lie in"),
+        ({"surface_strain": (0.1, 0.01)}, "distractors.surface_strain must be a range"),
+    ],
+)
+def test_impossible_distractors_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Distractors(**changes)  # type: ignore[arg-type]
+
+
+def test_the_recipe_s_shapes_are_those_that_can_be_built() -> None:
+    assert set(CRYSTAL_SHAPES) == set(SHAPES)

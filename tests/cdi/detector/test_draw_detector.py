@@ -43,7 +43,7 @@ ALL = DetectorRanges(
 
 
 def drawn(ranges: DetectorRanges, seed: int) -> DetectorModel:
-    return draw_detector(ranges, np.random.default_rng(seed), shape=SHAPE, extent=EXTENT)
+    return draw_detector(ranges, np.random.default_rng(seed), shape=SHAPE, extent=EXTENT, peak_counts=2e4)
 
 
 def test_a_sample_s_detector_depends_on_its_seed_alone() -> None:
@@ -72,8 +72,7 @@ def test_settings_stay_within_their_ranges() -> None:
     """Coherence in units of the crystal along each axis, saturation in units of the peak."""
     for seed in range(60):
         model = drawn(ALL, seed)
-        assert model.peak_counts is not None
-        assert 3e2 <= model.peak_counts <= 1e6
+        assert model.peak_counts == 2e4
         assert model.coherence is not None
         ratio = np.asarray(model.coherence.lengths_A) / EXTENT
         assert ((ratio >= 0.7) & (ratio <= 5)).all()
@@ -86,9 +85,10 @@ def test_settings_stay_within_their_ranges() -> None:
 
 
 def test_decades_are_drawn_alike() -> None:
-    """The logarithm of the peak is uniform: its mean and variance are those of the interval."""
-    logs = np.log([drawn(DetectorRanges(), seed).peak_counts or 0 for seed in range(2000)])
-    low, high = np.log([3e2, 1e6])
+    """The logarithm of the flat background is uniform: its mean and variance are those of the interval."""
+    ranges = DetectorRanges(background=BackgroundRange())
+    logs = np.log([model.background.flat for seed in range(2000) if (model := drawn(ranges, seed)).background])
+    low, high = np.log([1e-3, 0.3])
     deviation = (high - low) / np.sqrt(12)
     assert abs(logs.mean() - (low + high) / 2) < 5 * deviation / np.sqrt(2000)
     assert abs(logs.std() / deviation - 1) < 0.06
@@ -138,7 +138,6 @@ def test_an_empty_entry_switches_an_effect_on_with_its_defaults(tmp_path: Path) 
     ("settings", "message"),
     [
         (lambda: Chance(1.5), r"probability must lie in \[0, 1\], got 1.5"),
-        (lambda: DetectorRanges(peak_counts=(0.5, 3.0)), r"peak_counts must be a range low ≤ high within \[1, inf\]"),
         (lambda: CoherenceRange(lengths=(2.0, 1.0)), r"lengths must be a range low ≤ high within \[0.001, 1e\+06\]"),
         (lambda: CoherenceRange(forms=()), "forms must hold at least one entry"),
         (lambda: CoherenceRange(forms=("box",)), "form must be one of gaussian, exponential, got 'box'"),
@@ -175,4 +174,4 @@ def test_an_impossible_distribution_is_refused(settings: object, message: str) -
 @pytest.mark.parametrize("extent", [[1.0, 2.0], [1.0, 0.0, 2.0]])
 def test_the_crystal_has_an_extent(extent: list[float]) -> None:
     with pytest.raises(ValueError, match="extent must be three positive numbers in Å, got"):
-        draw_detector(ALL, np.random.default_rng(0), shape=SHAPE, extent=extent)
+        draw_detector(ALL, np.random.default_rng(0), shape=SHAPE, extent=extent, peak_counts=1e4)
