@@ -76,6 +76,21 @@ def test_lines_of_a_network_are_its_segments_each_once(rotation: Array) -> None:
         np.testing.assert_allclose(line.burgers, sign * burgers[SEGMENTS.index(tuple(ends[::sign]))], atol=1e-9)
 
 
+def test_a_long_ring_of_segments_is_the_loop(rotation: Array) -> None:
+    """Paths through the spanning tree keep their order; the segments may be listed in any sense and order."""
+    angle = np.arange(7) * 2 * np.pi / 7
+    ring = np.stack([20 * np.cos(angle), 14 * np.sin(angle), 3 * np.cos(3 * angle)], -1) @ rotation.T
+    segments = [(3, 4), (1, 0), (1, 2), (5, 4), (5, 6), (0, 6), (2, 3)]
+    burgers = np.array([1, -1, 1, -1, 1, -1, 1])[:, None] * np.array([1.5, 0.3, -2])
+    found = DislocationNetwork.of_segments(ring, segments, burgers, 0.3)
+    points = torch.as_tensor(np.random.default_rng(2).normal(size=(100, 3)) * 20)
+    expected = DislocationLoop(ring, burgers[0], 0.3)
+    # The loop may run the other way round, so that it is seen from 10⁻⁶ Å on the other side.
+    torch.testing.assert_close(found.displacement(points), expected.displacement(points), atol=1e-5, rtol=0)
+    (line,) = found.lines(Ball.of_diameter(60.0))
+    assert line.is_closed
+
+
 def test_burgers_vectors_add_up_to_nothing_at_every_node(rotation: Array) -> None:
     leaving: dict[tuple[float, ...], Array] = {}
     for line in network(rotation).lines(Ball.of_diameter(100.0)):
