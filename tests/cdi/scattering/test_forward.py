@@ -159,10 +159,10 @@ class _Half(Defect):
     def displacement(self, points: Tensor) -> Tensor:
         return torch.zeros_like(points)
 
-    def occupancy(self, points: Tensor) -> Tensor | None:
+    def occupancy(self, points: Tensor, width: float = 0.0) -> Tensor | None:
         return torch.heaviside(-points[..., 0], points.new_tensor(0.5)) if self.mode == "vacant" else None
 
-    def in_reflection(self, points: Tensor, G: Array) -> Tensor | None:
+    def in_reflection(self, points: Tensor, G: Array, width: float = 0.0) -> Tensor | None:
         return torch.heaviside(-points[..., 0], points.new_tensor(0.5)) if self.mode == "turned" and G[0] > 0 else None
 
 
