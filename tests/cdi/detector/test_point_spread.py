@@ -38,6 +38,16 @@ def test_a_photon_spreads_within_its_frame_alone() -> None:
     assert not spread[[0, 1, 3, 4]].any()
 
 
+def test_the_edges_of_the_window_mirror() -> None:
+    """What would be counted before the first or after the last row is counted as far behind it."""
+    hit = torch.zeros((2, 9, 8), dtype=torch.float64)
+    hit[0, 1, 7] = 1.0
+    rows, columns = torch.arange(9.0, dtype=torch.float64), torch.arange(8.0, dtype=torch.float64)
+    folded_rows = shared_charge(rows - 1, 0.7) + shared_charge(rows + 2, 0.7)
+    folded_columns = shared_charge(columns - 7, 0.7) + shared_charge(columns - 8, 0.7)
+    torch.testing.assert_close(point_spread(hit, 0.7)[0], folded_rows[:, None] * folded_columns, rtol=0, atol=1e-12)
+
+
 def test_every_frame_keeps_its_photons() -> None:
     frames = torch.rand((2, 5, 6, 7), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     spread = point_spread(frames, 0.8)
