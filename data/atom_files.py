@@ -40,7 +40,7 @@ def read_atoms(path: str | Path, element: str | Sequence[str] | None = None) -> 
     elements = [element] if isinstance(element, str) else list(element or [])
     for symbol in elements:
         check_element(symbol)
-    kind = _format(path)
+    kind = file_format(path)
     read = {"extxyz": _read_xyz, "lammps-dump-text": _read_dump, "lammps-data": _read_data}[kind]
     try:
         with warnings.catch_warnings():
@@ -69,8 +69,14 @@ class ElementsError(ValueError):
     """Elements are missing or given twice; not a damage of the file."""
 
 
-def _format(path: Path) -> str:
-    """ASE's name of the format, by the first lines."""
+def file_format(path: Path) -> str:
+    """ASE's name of the format of ``path``, by its first lines.
+
+    Raises
+    ------
+    ValueError
+        If it is none of those that are read.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
     try:

@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 OF_A_BUILT_CRYSTAL = ("crystal_shape", "diameter_A", "dislocation", "burgers")
 
 
-def _add_simulate_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--reflection", nargs=3, type=int, required=True, metavar=("H", "K", "L"))
-    parser.add_argument("--shape", nargs="+", type=int, required=True, metavar="N", help="voxels: N, or N N N")
-    parser.add_argument(
-        "--oversampling", nargs="+", type=float, required=True, metavar="X", help="at least 2: X, or one an axis"
-    )
-    parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="pattern (docs/format.md)")
+def add_crystal_arguments(parser: ArgumentParser) -> Any:
+    """Options that name a crystal, of a file or built; returns the group of the file's."""
     atoms = parser.add_argument_group("atoms of a file")
     atoms.add_argument("--atoms", type=str, default=None, metavar="FILE", help="extxyz, LAMMPS dump or LAMMPS data")
     atoms.add_argument(
@@ -39,6 +34,38 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
     crystal.add_argument("--structure", type=str, default=None, help="fcc or bcc (default: the element's)")
     crystal.add_argument("--x-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along x")
     crystal.add_argument("--z-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along z")
+    return atoms
+
+
+def built_options(arguments: Namespace) -> dict[str, Any]:
+    """Fields of ``data.simulation.BuiltCrystal`` that were given.
+
+    Raises
+    ------
+    ValueError
+        If any was, or there is no single element, where it does not fit with or without ``--atoms``.
+    """
+    given = {name: arguments[name] for name in OF_A_BUILT_CRYSTAL if arguments[name] is not None}
+    if arguments.atoms is not None and given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(f"{names} must be left out with --atoms: the file holds the crystal")
+    if arguments.atoms is None and (arguments.element is None or len(arguments.element) != 1):
+        raise ValueError("give --atoms FILE, or one --element to build a crystal of")
+    renamed = {"shape" if name == "crystal_shape" else name: value for name, value in given.items()}
+    return renamed | ({"burgers": tuple(renamed["burgers"])} if "burgers" in renamed else {})
+
+
+def _add_simulate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--reflection", nargs=3, type=int, required=True, metavar=("H", "K", "L"))
+    parser.add_argument("--shape", nargs="+", type=int, required=True, metavar="N", help="voxels: N, or N N N")
+    parser.add_argument(
+        "--oversampling", nargs="+", type=float, required=True, metavar="X", help="at least 2: X, or one an axis"
+    )
+    parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="pattern (docs/format.md)")
+    atoms = add_crystal_arguments(parser)
+    atoms.add_argument(
+        "--lines", type=str, default=None, metavar="FILE", help="their dislocation lines, of cdi relax or cdi lines"
+    )
     exposure = parser.add_argument_group("exposure")
     exposure.add_argument("--energy-keV", type=float, default=9.0, help="photon energy, for dispersion (default 9)")
     exposure.add_argument("--route", type=str, default="nufft", help="nufft (default) or direct, its float64 check")
@@ -100,23 +127,19 @@ def _simulate(arguments: Namespace) -> None:
 
 def _specimen(arguments: Namespace, reflection: Any, orientation: Any) -> Any:
     from data.atom_files import read_atoms
+    from data.molecular_dynamics.lines_file import read_lines
     from data.simulation import BuiltCrystal, lattice_of, specimen_from_atoms, specimen_from_crystal
 
-    built = {name: arguments[name] for name in OF_A_BUILT_CRYSTAL if arguments[name] is not None}
+    built = built_options(arguments)
     if arguments.atoms is not None:
-        if built:
-            names = ", ".join("--" + name.replace("_", "-") for name in built)
-            raise ValueError(f"{names} must be left out with --atoms: the file holds the crystal")
         atoms = read_atoms(arguments.atoms, arguments.element)
         lattice = lattice_of(atoms.elements, arguments.lattice_constant, arguments.structure)
-        return specimen_from_atoms(atoms, lattice, orientation, reflection)
-    if arguments.element is None or len(arguments.element) != 1:
-        raise ValueError("give --atoms FILE, or one --element to build a crystal of")
+        found = None if arguments.lines is None else read_lines(arguments.lines)
+        return specimen_from_atoms(atoms, lattice, orientation, reflection, found)
+    if arguments.lines is not None:
+        raise ValueError("--lines must come with --atoms: a built crystal knows its own")
     lattice = lattice_of(tuple(arguments.element), arguments.lattice_constant, arguments.structure)
-    renamed = {"shape" if name == "crystal_shape" else name: value for name, value in built.items()}
-    if "burgers" in renamed:
-        renamed["burgers"] = tuple(renamed["burgers"])
-    return specimen_from_crystal(BuiltCrystal(**renamed), lattice, orientation, reflection)
+    return specimen_from_crystal(BuiltCrystal(**built), lattice, orientation, reflection)
 
 
 def _draw(path: Path, specimen: Any, pattern: Any, counts: Any) -> None:
@@ -130,7 +153,7 @@ def _draw(path: Path, specimen: Any, pattern: Any, counts: Any) -> None:
         unit="electrons²" if counts is None else "photons",
         title=f"{' '.join(specimen.atoms.elements)} ({hkl}), {len(specimen.atoms):,} atoms",
         lines=[line.points for line in specimen.lines or ()],
-        outline=None if specimen.lines is None else specimen.atoms.positions,
+        outline=None if specimen.lines is None else specimen.atoms.centred().positions,
     )
 
 

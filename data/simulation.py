@@ -6,6 +6,7 @@ their file, so the amplitude is ``Σ_j f_j exp(+iQ·r_j)`` of exactly those. Onl
 needs torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdi.atoms import Atoms
+from cdi.defects.line import DislocationLine
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.materials import MATERIALS
 from cdi.pattern import DiffractionPattern, Reflection
 from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV, Route, amplitude
+from data.molecular_dynamics.dxa import ExtractedLine, burgers_fractions
 from data.sample import TrueLine
+from data.truth_lines import true_line
 
 if TYPE_CHECKING:
     from cdi.crystal import Crystal
@@ -33,7 +37,10 @@ BUILT_SHAPES = ("truncated-octahedron", "sphere")
 
 @dataclass(frozen=True)
 class Specimen:
-    """What is exposed: atoms, their reflection's vector G (3,) in Å⁻¹, and the lines if known."""
+    """What is exposed: atoms, their reflection's vector G (3,) in Å⁻¹, and the lines if known.
+
+    The lines' origin is the centre of the crystal.
+    """
 
     atoms: Atoms
     G: Array
@@ -118,9 +125,27 @@ def lattice_of(elements: tuple[str, ...], constant: float | None, structure: str
     return replace(Lattice.of_structure(structure or entry.structure, entry.elements, a, c), stiffness=entry.stiffness)
 
 
-def specimen_from_atoms(atoms: Atoms, lattice: Lattice, orientation: Array, reflection: Reflection) -> Specimen:
-    """Atoms of a file, whose lattice and orientation are the user's to say; nobody knows the lines."""
-    return Specimen(atoms, orientation @ lattice.reflection_vector(reflection), None)
+def specimen_from_atoms(
+    atoms: Atoms,
+    lattice: Lattice,
+    orientation: Array,
+    reflection: Reflection,
+    found: Sequence[ExtractedLine] | None = None,
+) -> Specimen:
+    """Atoms of a file, whose lattice and orientation are the user's to say.
+
+    ``found`` are the lines in the frame of the file; None means that nobody knows them.
+    """
+    G = orientation @ lattice.reflection_vector(reflection)
+    if found is None:
+        return Specimen(atoms, G, None)
+    burgers = [burgers_fractions(entry, lattice, orientation) for entry in found]
+    centred = (
+        DislocationLine(entry.line.points - atoms.centre, orientation @ lattice.direction(b))
+        for entry, b in zip(found, burgers, strict=True)
+    )
+    lines = tuple(true_line(line, lattice, orientation, reflection) for line in centred)
+    return Specimen(atoms, G, lines)
 
 
 def specimen_from_crystal(
@@ -130,7 +155,7 @@ def specimen_from_crystal(
     from data.truth_lines import true_lines
 
     G = orientation @ lattice.reflection_vector(reflection)
-    crystal = _crystal(built, lattice, orientation, reflection)
+    crystal = built_crystal(built, lattice, orientation, reflection)
     return Specimen(crystal.atoms(), G, true_lines(crystal, reflection))
 
 
@@ -154,7 +179,16 @@ def simulate_pattern(
     return DiffractionPattern(amplitude(specimen.atoms, grid, energy_keV=energy_keV, route=route), grid, reflection)
 
 
-def _crystal(built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection) -> "Crystal":
+def built_crystal(
+    built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection | None = None
+) -> "Crystal":
+    """The crystal that ``built`` describes; without a reflection the first slip system is taken.
+
+    Raises
+    ------
+    ValueError
+        If the Burgers vector is not a perfect one of the lattice.
+    """
     from cdi.crystal import Crystal
     from cdi.defects.straight_dislocation import dislocation_on
     from cdi.shapes.ball import Ball
@@ -169,7 +203,7 @@ def _crystal(built: BuiltCrystal, lattice: Lattice, orientation: Array, reflecti
         return Crystal(lattice, shape, orientation)
     systems = lattice.slip_systems()
     if built.burgers is None:
-        chosen = [s for s in systems if abs(np.dot(s.burgers, reflection)) > 1e-9]
+        chosen = [s for s in systems if reflection is None or abs(np.dot(s.burgers, reflection)) > 1e-9]
     else:
         chosen = [s for s in systems if np.allclose(s.burgers, built.burgers)]
     if not chosen:

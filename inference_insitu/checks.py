@@ -4,9 +4,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cdi.errors import MissingDependencyError
+from data.molecular_dynamics.potential import find_potential
 from inference_insitu import folder
 from inference_insitu.config import InsituConfig
-from inference_insitu.potential import find_potential
 
 
 def check(config: InsituConfig, output: Path, ranks: int, *, overwrite: bool) -> None:

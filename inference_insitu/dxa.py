@@ -1,8 +1,7 @@
-"""Dislocation analysis of the coupled steps with OVITO: truth for the reader, never an input.
+"""Dislocation analysis of the coupled steps: truth for the reader, never an input.
 
-Dislocation extraction algorithm (DXA): Stukowski, Bulatov & Arsenlis, Modelling Simul. Mater.
-Sci. Eng. 20, 085007 (2012). During the run each simulation rank writes its own atoms to a file
-of its own; the analysis joins them after the run. The only file that knows OVITO.
+During the run each simulation rank writes its own atoms to a file of its own; the analysis
+(``data.molecular_dynamics.dxa``) joins them after the run.
 """
 
 import json
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.errors import optional_import
+from data.molecular_dynamics.dxa import ExtractedLine, extract_lines
 
 Array = NDArray[np.float64]
 
@@ -61,11 +60,6 @@ class Analysis:
         return {"step": self.step, **derived, "lines": [asdict(line) for line in self.lines]}
 
 
-def require_ovito() -> Any:
-    """OVITO's modifiers, or one line saying how to install it."""
-    return optional_import("ovito.modifiers", group="dxa", purpose="dislocation analysis (truth.dxa)")
-
-
 def write_atoms(folder: Path, step: int, rank: int, positions: Array) -> None:
     """This rank's own atoms ``(n, 3)`` Å at ``step``, in a file of its own."""
     (folder / FOLDER).mkdir(exist_ok=True)
@@ -84,18 +78,9 @@ def read_atoms(folder: Path, step: int) -> Array:
 
 
 def analyse(positions: Array, structure: str, *, step: int = 0) -> Analysis:
-    """Dislocation lines of atoms ``(n, 3)`` Å of a ``fcc`` or ``bcc`` crystal with free surfaces."""
-    modifiers = require_ovito()
-    data_module = optional_import("ovito.data", group="dxa", purpose="dislocation analysis (truth.dxa)")
-    modifier = modifiers.DislocationAnalysisModifier()
-    modifier.input_crystal_structure = getattr(modifier.Lattice, structure.upper())
-    data = data_module.DataCollection()
-    low, high = positions.min(0) - 5, positions.max(0) + 5
-    data.create_cell(np.column_stack([np.diag(high - low), low]), pbc=(False, False, False))
-    data.create_particles(count=len(positions)).create_property("Position", data=positions)
-    data.apply(modifier)
+    """Dislocation lines of atoms ``(n, 3)`` Å of a crystal with free surfaces."""
     centre = positions.mean(0)
-    return Analysis(step, tuple(_line(line, centre) for line in data.dislocations.lines))
+    return Analysis(step, tuple(_line(found, centre) for found in extract_lines(positions, structure)))
 
 
 def analyse_run(folder: Path, structure: str, *, element: str, keep_atoms: bool) -> list[Analysis]:
@@ -129,16 +114,10 @@ def remove_parts(folder: Path) -> None:
         (folder / FOLDER).rmdir()
 
 
-def _line(line: Any, centre: Array) -> TrueLine:
-    points = np.asarray(line.points, np.float64) - centre
-    tangents = np.diff(points, axis=0)
-    lengths = np.linalg.norm(tangents, axis=1)
-    burgers = np.asarray(line.spatial_burgers_vector, np.float64)
-    cosine = np.abs(tangents @ burgers) / (np.linalg.norm(burgers) * np.maximum(lengths, 1e-12))
-    angle = np.average(np.degrees(np.arccos(np.clip(cosine, 0, 1))), weights=lengths)
-    b = line.true_burgers_vector
-    true = (round(float(b[0]), 4), round(float(b[1]), 4), round(float(b[2]), 4))
-    return TrueLine(points.round(2).tolist(), true, round(float(line.length), 2), round(float(angle), 1))
+def _line(found: ExtractedLine, centre: Array) -> TrueLine:
+    line = found.line
+    points = (line.points - centre).round(2).tolist()
+    return TrueLine(points, found.burgers_lattice, round(line.length, 2), round(line.character_deg, 1))
 
 
 def _from_json(entry: dict[str, Any]) -> TrueLine:

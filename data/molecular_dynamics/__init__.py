@@ -1,0 +1,1 @@
+"""Molecular statics and dynamics: potentials, LAMMPS, relaxation, and the lines that OVITO finds."""
