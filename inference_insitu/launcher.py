@@ -17,11 +17,6 @@ from cdi.launched import launched_rank as launched_rank
 from cdi.launched import launched_size as launched_size
 from cdi.launched import share_cores as share_cores
 
-from cdi.launched import available_cores as available_cores
-from cdi.launched import launched_rank as launched_rank
-from cdi.launched import launched_size as launched_size
-from cdi.launched import share_cores as share_cores
-
 TERMINAL_VARIABLE = "CDI_INSITU_TERMINAL"
 """Set for the ranks when the launcher's own stderr is a terminal: theirs is always a pipe."""
 

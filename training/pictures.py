@@ -36,9 +36,7 @@ def draw_comparison(axes: list["Axes"], sample: Sample, prediction: Prediction) 
         axes[0], sample.exposure.counts, f"{sample.truth.defect} {sample.reflection}, {_photons(sample.exposure)}"
     )
     _draw_phase(axes[1], support, phase, "true phase and lines")
-    _draw_lines(
-        axes[1], [sign * line.points @ to_voxels for line in sample.truth.lines if line.visible], support.shape
-    )
+    _draw_lines(axes[1], [sign * line.points @ to_voxels for line in sample.truth.lines if line.visible], support.shape)
     # The global phase is free: show the prediction with the truth's.
     offset = np.angle(np.vdot(prediction.support * np.exp(1j * prediction.phase), support * np.exp(1j * phase)))
     _draw_phase(axes[2], prediction.support, prediction.phase + offset, _answer(prediction))
