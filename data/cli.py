@@ -12,7 +12,11 @@ from cdi.command import Command
 if TYPE_CHECKING:
     from data.recipe import Recipe
 
-OF_A_BUILT_CRYSTAL = ("crystal_shape", "diameter_A", "dislocation", "burgers")
+OF_A_BUILT_CRYSTAL = {
+    "crystal_shape": "shape", "diameter_A": "diameter_A", "defect": "defects", "burgers": "burgers",
+    "elasticity": "elasticity", "width_A": "width_A",
+}  # fmt: skip
+"""Options of a built crystal, and the fields of ``data.built_crystal.BuiltCrystal`` that they fill."""
 
 
 def add_crystal_arguments(parser: ArgumentParser) -> Any:
@@ -20,25 +24,37 @@ def add_crystal_arguments(parser: ArgumentParser) -> Any:
     atoms = parser.add_argument_group("atoms of a file")
     atoms.add_argument("--atoms", type=str, default=None, metavar="FILE", help="extxyz, LAMMPS dump or LAMMPS data")
     atoms.add_argument(
-        "--element", nargs="+", type=str, default=None, help="elements of the LAMMPS types; of a built crystal"
-    )
+        "--element", nargs="+", type=str, default=None, metavar="X",
+        help="elements of the LAMMPS types; of a built crystal, or a compound such as NaCl",
+    )  # fmt: skip
     built = parser.add_argument_group("a crystal built instead (with --element)")
-    built.add_argument("--crystal-shape", type=str, default=None, help="truncated-octahedron (default) or sphere")
-    built.add_argument("--diameter-A", type=float, default=None, help="diameter in Å (default 150)")
-    built.add_argument("--dislocation", type=str, default=None, help="none (default), edge, screw or mixed")
     built.add_argument(
-        "--burgers", nargs=3, type=float, default=None, metavar="B", help="Burgers vector in lattice constants"
+        "--crystal-shape", type=str, default=None, metavar="NAME",
+        help="truncated-octahedron (default), sphere, ellipsoid, rod, cube, wulff or polyhedron",
+    )  # fmt: skip
+    built.add_argument("--diameter-A", type=float, default=None, help="of the ball of equal volume, in Å (default 150)")
+    built.add_argument(
+        "--defect", nargs="+", type=str, default=None, metavar="NAME",
+        help="one or more of edge, screw, mixed, dissociated, loop, partial-loop, frank-loop, curved, junction, "
+        "stacking-fault, twin, vacancies, void, surface-strain",
+    )  # fmt: skip
+    built.add_argument("--burgers", nargs=3, type=float, default=None, metavar="B", help="in fractions of the cell")
+    built.add_argument(
+        "--elasticity", type=str, default=None, help="isotropic (default) or anisotropic, straight lines"
     )
+    built.add_argument("--width-A", type=float, default=None, help="of a dissociated pair (default: its equilibrium)")
     crystal = parser.add_argument_group("lattice and orientation")
     crystal.add_argument("--lattice-constant", type=float, default=None, help="in Å (default: the element's)")
-    crystal.add_argument("--structure", type=str, default=None, help="fcc or bcc (default: the element's)")
+    crystal.add_argument(
+        "--structure", type=str, default=None, help="fcc, bcc, hcp, diamond, rock-salt (default: the element's)"
+    )
     crystal.add_argument("--x-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along x")
     crystal.add_argument("--z-axis", nargs=3, type=float, default=None, metavar="U", help="crystal direction along z")
     return atoms
 
 
 def built_options(arguments: Namespace) -> dict[str, Any]:
-    """Fields of ``data.simulation.BuiltCrystal`` that were given.
+    """Fields of ``data.built_crystal.BuiltCrystal`` that were given.
 
     Raises
     ------
@@ -51,8 +67,10 @@ def built_options(arguments: Namespace) -> dict[str, Any]:
         raise ValueError(f"{names} must be left out with --atoms: the file holds the crystal")
     if arguments.atoms is None and (arguments.element is None or len(arguments.element) != 1):
         raise ValueError("give --atoms FILE, or one --element to build a crystal of")
-    renamed = {"shape" if name == "crystal_shape" else name: value for name, value in given.items()}
-    return renamed | ({"burgers": tuple(renamed["burgers"])} if "burgers" in renamed else {})
+    fields = {OF_A_BUILT_CRYSTAL[name]: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    if fields.get("defects") == ("none",):
+        fields["defects"] = ()
+    return fields
 
 
 def _add_simulate_arguments(parser: ArgumentParser) -> None:
@@ -68,11 +86,18 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
     )
     exposure = parser.add_argument_group("exposure")
     exposure.add_argument("--energy-keV", type=float, default=9.0, help="photon energy, for dispersion (default 9)")
-    exposure.add_argument("--route", type=str, default="nufft", help="nufft (default) or direct, its float64 check")
+    exposure.add_argument(
+        "--route", type=str, default="auto",
+        help="nufft, direct (its float64 check), object (an FFT, built crystals only), or auto (default): "
+        "nufft up to 10⁷ atoms, object beyond",
+    )  # fmt: skip
     exposure.add_argument(
         "--peak-counts", type=float, default=None, help="add Poisson counts with this mean in the brightest voxel"
     )
-    exposure.add_argument("--seed", type=int, default=None, help="of the counts (default 0)")
+    exposure.add_argument(
+        "--detector", type=str, default=None, metavar="FILE.yaml", help="beam and detector (examples/detector.yaml)"
+    )
+    exposure.add_argument("--seed", type=int, default=None, help="of the counts, and of vacancies (default 0)")
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
@@ -82,7 +107,6 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
 def _simulate(arguments: Namespace) -> None:
     import numpy as np
 
-    from cdi.detector.counting import photon_counts
     from data.pattern_store import write_pattern
     from data.simulation import orientation_from_axes, simulate_pattern
     from data.whole_file import check_output, whole_file
@@ -91,44 +115,69 @@ def _simulate(arguments: Namespace) -> None:
     picture = output.with_suffix(".png")
     if arguments.picture:
         check_output(picture, overwrite=arguments.overwrite)
-    if arguments.seed is not None and arguments.peak_counts is None:
-        raise ValueError("--seed must come with --peak-counts: nothing else is random")
     reflection = tuple(arguments.reflection)
     shape = tuple(arguments.shape * 3 if len(arguments.shape) == 1 else arguments.shape)
     if len(shape) != 3 or len(arguments.oversampling) not in (1, 3):
         raise ValueError(
             f"shape and oversampling must be 1 or 3 numbers, got {arguments.shape} and {arguments.oversampling}"
         )
+    expose = _exposing(arguments)
     orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
     specimen = _specimen(arguments, reflection, orientation)
     pattern = simulate_pattern(
         specimen, reflection, shape, arguments.oversampling, energy_keV=arguments.energy_keV, route=arguments.route
     )
-    counts = None
-    if arguments.peak_counts is not None:
-        generator = np.random.default_rng(arguments.seed or 0)
-        counts = photon_counts(pattern.intensity, peak_counts=arguments.peak_counts, generator=generator)
+    exposure = expose(pattern, np.random.default_rng(arguments.seed or 0)) if expose else None
     given = {key: value for key, value in arguments.as_dict().items() if value is not None}
     attributes = {
         "energy_keV": arguments.energy_keV,
         "orientation": orientation,
-        "atoms": len(specimen.atoms),
-        "elements": " ".join(specimen.atoms.elements),
+        "atoms": 0 if specimen.atoms is None else len(specimen.atoms),
+        "elements": " ".join(specimen.elements),
         "command": yaml.safe_dump(given, sort_keys=False),
     }
     with whole_file(output, overwrite=arguments.overwrite) as temporary:
-        write_pattern(temporary, pattern, counts=counts, lines=specimen.lines, attributes=attributes)
+        write_pattern(temporary, pattern, exposure=exposure, lines=specimen.lines, attributes=attributes)
         if arguments.picture:
             with whole_file(picture, overwrite=arguments.overwrite) as temporary_picture:
-                _draw(temporary_picture, specimen, pattern, counts)
-    peak = f"{pattern.intensity.max():.4g} electrons²" if counts is None else f"{counts.max():.0f} photons"
-    print(f"{output}: {len(specimen.atoms)} atoms, {' × '.join(map(str, shape))} voxels, brightest voxel {peak}")
+                _draw(temporary_picture, specimen, pattern, exposure)
+    peak = f"{pattern.intensity.max():.4g} electrons²" if exposure is None else f"{exposure.counts.max():.0f} photons"
+    print(f"{output}: {specimen.size}, {' × '.join(map(str, shape))} voxels, brightest voxel {peak}")
+
+
+def _exposing(arguments: Namespace) -> "Callable[[Any, Any], Any] | None":
+    """How a pattern becomes counts, from --peak-counts and --detector; None keeps the noise-free intensity."""
+    if arguments.detector is None:
+        if arguments.peak_counts is None:
+            return None
+        return lambda pattern, generator: _counted(pattern, arguments.peak_counts, generator)
+    from dataclasses import replace
+
+    from cdi.config import read_config
+    from cdi.detector.model import DetectorModel
+
+    detector = read_config(DetectorModel, arguments.detector)
+    if arguments.peak_counts is not None:
+        detector = replace(detector, peak_counts=arguments.peak_counts, total_counts=None)
+    if detector.peak_counts is None and detector.total_counts is None:
+        raise ValueError(f"{arguments.detector} must set peak_counts or total_counts, or give --peak-counts")
+    if detector.crop is not None or tuple(detector.binning) != (1, 1, 1):
+        raise ValueError(f"crop and binning of {arguments.detector} must be left out: choose --shape instead")
+    return lambda pattern, generator: detector.expose(pattern.intensity, pattern.grid, generator)
+
+
+def _counted(pattern: Any, peak_counts: float, generator: Any) -> Any:
+    from cdi.detector.counting import photon_counts
+    from cdi.pattern import Exposure
+
+    return Exposure(photon_counts(pattern.intensity, peak_counts=peak_counts, generator=generator), pattern.grid)
 
 
 def _specimen(arguments: Namespace, reflection: Any, orientation: Any) -> Any:
     from data.atom_files import read_atoms
+    from data.built_crystal import BuiltCrystal
     from data.molecular_dynamics.lines_file import read_lines
-    from data.simulation import BuiltCrystal, lattice_of, specimen_from_atoms, specimen_from_crystal
+    from data.simulation import lattice_of, specimen_from_atoms, specimen_from_crystal
 
     built = built_options(arguments)
     if arguments.atoms is not None:
@@ -139,21 +188,24 @@ def _specimen(arguments: Namespace, reflection: Any, orientation: Any) -> Any:
     if arguments.lines is not None:
         raise ValueError("--lines must come with --atoms: a built crystal knows its own")
     lattice = lattice_of(tuple(arguments.element), arguments.lattice_constant, arguments.structure)
-    return specimen_from_crystal(BuiltCrystal(**built), lattice, orientation, reflection)
+    return specimen_from_crystal(
+        BuiltCrystal(**built), lattice, orientation, reflection, arguments.route, arguments.seed or 0
+    )
 
 
-def _draw(path: Path, specimen: Any, pattern: Any, counts: Any) -> None:
+def _draw(path: Path, specimen: Any, pattern: Any, exposure: Any) -> None:
     from cdi.picture import save_pattern_picture
 
     hkl = " ".join(map(str, pattern.reflection))
     save_pattern_picture(
         path,
-        pattern.intensity if counts is None else counts,
+        pattern.intensity if exposure is None else exposure.counts,
         grid=pattern.grid,
-        unit="electrons²" if counts is None else "photons",
-        title=f"{' '.join(specimen.atoms.elements)} ({hkl}), {len(specimen.atoms):,} atoms",
+        mask=None if exposure is None else exposure.mask,
+        unit="electrons²" if exposure is None else "photons",
+        title=f"{' '.join(specimen.elements)} ({hkl}), {specimen.size}",
         lines=[line.points for line in specimen.lines or ()],
-        outline=None if specimen.lines is None else specimen.atoms.centred().positions,
+        outline=specimen.outline,
     )
 
 

@@ -1,7 +1,8 @@
 """One pattern in HDF5: what ``cdi simulate`` writes and every command reads (``docs/format.md``).
 
 ``intensity`` (x, y, z), ``amplitude`` (complex), ``q_x``, ``q_y``, ``q_z`` in Å⁻¹ (absolute, G
-included) and, where photons were counted, ``counts``. Known lines go into the group ``truth``
+included) and, where photons were counted, ``counts`` and, if not every voxel was measured,
+``measured``. Known lines go into the group ``truth``
 under the names of the data sets' store. Free of torch.
 """
 
@@ -22,7 +23,7 @@ from data.store import open_hdf5
 from data.store_writer import FILTERS, describe, line_rows
 
 PATTERN_FORMAT, PATTERN_VERSION = "cdi-pattern", 1
-UNITS = {"intensity": "electrons^2", "amplitude": "electrons", "counts": "photons"}
+UNITS = {"intensity": "electrons^2", "amplitude": "electrons", "counts": "photons", "measured": "1"}
 Q_AXES = ("q_x", "q_y", "q_z")
 
 
@@ -30,7 +31,7 @@ def write_pattern(
     path: str | Path,
     pattern: DiffractionPattern,
     *,
-    counts: NDArray[np.float32] | None = None,
+    exposure: Exposure | None = None,
     lines: tuple[TrueLine, ...] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
@@ -45,8 +46,10 @@ def write_pattern(
         )
         file.attrs.update(dict(attributes or {}))
         arrays: dict[str, NDArray[Any]] = {"intensity": pattern.intensity, "amplitude": pattern.amplitude}
-        if counts is not None:
-            arrays["counts"] = counts.astype(np.uint32)
+        if exposure is not None:
+            arrays["counts"] = exposure.counts.astype(np.uint32)
+            if exposure.mask is not None:
+                arrays["measured"] = exposure.mask.astype(np.uint8)
         for name, array in arrays.items():
             file.create_dataset(name, data=array, chunks=True, **FILTERS).attrs["units"] = UNITS[name]
         for name, axis in zip(Q_AXES, pattern.grid.axes(), strict=True):
@@ -72,13 +75,14 @@ def read_pattern(path: str | Path) -> Exposure:
             raise ValueError(f"{path} must hold intensity and q_x, q_y, q_z, it lacks {', '.join(missing)}")
         try:
             values = file[name][()]
+            measured = file["measured"][()].astype(bool) if name == "counts" and "measured" in file else None
             q = np.stack([file[axis][()] for axis in Q_AXES], -1)
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); make it again with: cdi simulate") from error
     if q.shape[:-1] != values.shape:
         raise ValueError(f"q_x, q_y, q_z in {path} must have the shape of {name} {values.shape}, got {q.shape[:-1]}")
     try:
-        return Exposure(values, grid_from_q(q))
+        return Exposure(values, grid_from_q(q), measured)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -8,7 +8,7 @@ needs torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ from cdi.lattices.lattice import Lattice
 from cdi.lattices.materials import MATERIALS
 from cdi.pattern import DiffractionPattern, Reflection
 from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV, Route, amplitude
+from cdi.scattering.geometric_sum import check_route
+from data.built_crystal import BuiltCrystal
 from data.molecular_dynamics.dxa import ExtractedLine, burgers_fractions
 from data.sample import TrueLine
 from data.truth_lines import true_line
@@ -28,53 +30,45 @@ if TYPE_CHECKING:
     from cdi.crystal import Crystal
 
 Array = NDArray[np.float64]
-
-CHARACTER_DEG = {"screw": 0.0, "mixed": 60.0, "edge": 90.0}
-"""Angle between line and Burgers vector of the dislocations that can be asked for by name."""
-
-BUILT_SHAPES = ("truncated-octahedron", "sphere")
+CommandRoute = Literal["auto", "nufft", "direct", "object"]
+COMMAND_ROUTES = ("auto", "nufft", "direct", "object")
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """What is exposed: atoms, their reflection's vector G (3,) in Å⁻¹, and the lines if known.
+    """What is exposed: atoms or a crystal, their reflection's vector G (3,) in Å⁻¹, and the lines if known.
 
-    The lines' origin is the centre of the crystal.
+    The lines' origin is the centre of the crystal. ``atoms`` is None where the Bragg object is exposed,
+    ``crystal`` None where a file gave the atoms.
     """
 
-    atoms: Atoms
+    atoms: Atoms | None
     G: Array
     lines: tuple[TrueLine, ...] | None
+    crystal: "Crystal | None" = None
 
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols."""
+        if self.atoms is not None:
+            return self.atoms.elements
+        return () if self.crystal is None else tuple(dict.fromkeys(self.crystal.lattice.elements))
 
-@dataclass(frozen=True)
-class BuiltCrystal:
-    """A crystal by name: ``diameter_A`` in Å, at most one dislocation through its centre.
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        if self.atoms is not None:
+            return f"{len(self.atoms):,} atoms"
+        return "" if self.crystal is None else f"{expected_atoms(self.crystal):.3g} atoms as a Bragg object"
 
-    ``burgers`` is in units of the lattice constant; None takes the first slip system that the
-    reflection sees.
-
-    Raises
-    ------
-    ValueError
-        For an unknown shape or dislocation, a diameter that is not positive, or a Burgers vector
-        without a dislocation.
-    """
-
-    shape: str = "truncated-octahedron"
-    diameter_A: float = 150.0
-    dislocation: str = "none"
-    burgers: tuple[float, float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.shape not in BUILT_SHAPES:
-            raise ValueError(f"crystal shape must be one of {', '.join(BUILT_SHAPES)}, got {self.shape!r}")
-        if self.dislocation not in ("none", *CHARACTER_DEG):
-            raise ValueError(f"dislocation must be one of none, {', '.join(CHARACTER_DEG)}, got {self.dislocation!r}")
-        if not (np.isfinite(self.diameter_A) and self.diameter_A > 0):
-            raise ValueError(f"diameter_A must be positive, got {self.diameter_A}")
-        if self.burgers is not None and self.dislocation == "none":
-            raise ValueError("a Burgers vector needs a dislocation: give --dislocation edge, screw or mixed as well")
+    @property
+    def outline(self) -> Array | None:
+        """Points ``(n, 3)`` in Å on and in the crystal, its centre at the origin; None of a file without lines."""
+        if self.lines is None:
+            return None
+        if self.atoms is not None:
+            return self.atoms.centred().positions
+        return None if self.crystal is None else _surface_points(self.crystal)
 
 
 def orientation_from_axes(x_axis: ArrayLike | None, z_axis: ArrayLike | None) -> Array:
@@ -149,14 +143,42 @@ def specimen_from_atoms(
 
 
 def specimen_from_crystal(
-    built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection
+    built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection, route: str, seed: int = 0
 ) -> Specimen:
-    """Atoms and truth of a built crystal."""
+    """A built crystal with its truth, as atoms where the route needs them.
+
+    ``seed`` draws the sites that vacancies leave empty. The route ``auto`` takes every atom of a crystal
+    of at most ``cdi.crystal.MAX_ATOMS``, and the Bragg object of a larger one.
+    """
+    from data.built_crystal import build_crystal
     from data.truth_lines import true_lines
 
+    check_route(route, COMMAND_ROUTES)
     G = orientation @ lattice.reflection_vector(reflection)
-    crystal = built_crystal(built, lattice, orientation, reflection)
-    return Specimen(crystal.atoms(), G, true_lines(crystal, reflection))
+    crystal = build_crystal(built, lattice, orientation, reflection)
+    lines = true_lines(crystal, reflection)
+    if route == "object" or (route == "auto" and too_large(crystal)):
+        return Specimen(None, G, lines, crystal)
+    return Specimen(crystal.atoms(np.random.default_rng(seed)), G, lines, crystal)
+
+
+def too_large(crystal: "Crystal") -> bool:
+    """Whether the crystal has more atoms than the routes of atoms take."""
+    from cdi.crystal import MAX_ATOMS
+
+    return expected_atoms(crystal) > MAX_ATOMS
+
+
+def expected_atoms(crystal: "Crystal") -> float:
+    """Sites of the crystal's volume."""
+    return crystal.shape.volume * len(crystal.lattice.sites) / crystal.lattice.cell_volume
+
+
+def _surface_points(crystal: "Crystal") -> Array:
+    """Points on the surface in directions all around."""
+    directions = np.random.default_rng(0).normal(size=(4000, 3))
+    ends = (crystal.shape.chord(np.zeros(3), direction) for direction in directions)
+    return np.array([end[1] * d for end, d in zip(ends, directions, strict=True) if end is not None])
 
 
 def simulate_pattern(
@@ -166,58 +188,27 @@ def simulate_pattern(
     oversampling: ArrayLike,
     *,
     energy_keV: float = DEFAULT_ENERGY_KEV,
-    route: Route = "nufft",
+    route: CommandRoute = "auto",
 ) -> DiffractionPattern:
     """Pattern of ``specimen`` on an orthogonal grid of ``shape`` around G.
 
     Raises
     ------
     ValueError
-        If an oversampling lies below 2, or the atoms have no extent along an axis.
+        If an oversampling lies below 2, the atoms have no extent along an axis, or a route does not
+        fit the specimen.
     """
+    check_route(route, COMMAND_ROUTES)
+    if specimen.atoms is None and specimen.crystal is not None:
+        from cdi.scattering.model import ScatteringModel
+        from cdi.scattering.object_amplitude import object_amplitudes
+
+        grid = QGrid.orthogonal(specimen.G, specimen.crystal.shape.extent(np.eye(3)), oversampling, shape)
+        model = ScatteringModel(energy_keV=energy_keV)
+        found = object_amplitudes(specimen.crystal, [(reflection, grid)], model=model)[0].numpy()
+        return DiffractionPattern(found, grid, reflection)
+    if specimen.atoms is None or route == "object":
+        raise ValueError("route must be nufft or direct for atoms of a file, got 'object': it needs a built crystal")
     grid = QGrid.orthogonal(specimen.G, specimen.atoms.extent, oversampling, shape)
-    return DiffractionPattern(amplitude(specimen.atoms, grid, energy_keV=energy_keV, route=route), grid, reflection)
-
-
-def built_crystal(
-    built: BuiltCrystal, lattice: Lattice, orientation: Array, reflection: Reflection | None = None
-) -> "Crystal":
-    """The crystal that ``built`` describes; without a reflection the first slip system is taken.
-
-    Raises
-    ------
-    ValueError
-        If the Burgers vector is not a perfect one of the lattice.
-    """
-    from cdi.crystal import Crystal
-    from cdi.defects.straight_dislocation import dislocation_on
-    from cdi.shapes.ball import Ball
-    from cdi.shapes.polyhedron import truncated_octahedron
-
-    shape = (
-        Ball.of_diameter(built.diameter_A)
-        if built.shape == "sphere"
-        else truncated_octahedron(built.diameter_A, orientation, ratio=2 / 3**0.5)
-    )
-    if built.dislocation == "none":
-        return Crystal(lattice, shape, orientation)
-    systems = lattice.slip_systems()
-    if built.burgers is None:
-        chosen = [s for s in systems if reflection is None or abs(np.dot(s.burgers, reflection)) > 1e-9]
-    else:
-        chosen = [s for s in systems if np.allclose(s.burgers, built.burgers)]
-    if not chosen:
-        known = sorted({str(tuple(abs(b) for b in s.burgers)) for s in systems})
-        raise ValueError(
-            f"burgers must be a perfect Burgers vector of {lattice.structure} "
-            f"(the kinds {', '.join(known)} with any signs), got {built.burgers}"
-        )
-    line = dislocation_on(
-        lattice,
-        chosen[0],
-        character_deg=CHARACTER_DEG[built.dislocation],
-        # Off the lattice sites: no atom sits on the line, where the field is singular.
-        point=orientation @ np.array([0.13, 0.07, 0.11]) * lattice.constant,
-        orientation=orientation,
-    )
-    return Crystal(lattice, shape, orientation, (line,))
+    chosen: Route = "nufft" if route == "auto" else route
+    return DiffractionPattern(amplitude(specimen.atoms, grid, energy_keV=energy_keV, route=chosen), grid, reflection)

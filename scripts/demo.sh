@@ -18,7 +18,7 @@ step() { # step RESULT TITLE COMMAND...
 }
 
 step "$out/crystal.h5" "A copper crystal with an edge dislocation, its (111) pattern from every atom" \
-  "$bin/cdi" simulate --element Cu --crystal-shape truncated-octahedron --diameter-A 120 --dislocation edge \
+  "$bin/cdi" simulate --element Cu --crystal-shape truncated-octahedron --diameter-A 120 --defect edge \
   --reflection 1 1 1 --shape 32 --oversampling 2.8 --peak-counts 1e5 --seed 1 --output "$out/crystal.h5"
 step "$out/crystal-prediction.png" "What the network says of it" \
   "$bin/cdi" predict "$out/crystal.h5" --picture "$out/crystal-prediction.png"

@@ -119,9 +119,12 @@ def _given(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
 
 def _built(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
     """A built crystal on the potential's own lattice, unless a constant was given."""
+    import numpy as np
+
+    from data.built_crystal import BuiltCrystal, build_crystal
     from data.molecular_dynamics.equilibrium import equilibrium_lattice
     from data.molecular_dynamics.potential import common_potential
-    from data.simulation import BuiltCrystal, built_crystal, lattice_of, orientation_from_axes
+    from data.simulation import lattice_of, orientation_from_axes
 
     built = BuiltCrystal(**built_options(arguments))
     orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
@@ -131,7 +134,7 @@ def _built(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
     lattice = lattice_of(elements, constant or potential.lattice_constant, arguments.structure or potential.structure)
     if constant is None:
         lattice = equilibrium_lattice(lattice, arguments.potential)
-    atoms = built_crystal(built, lattice, orientation).atoms()
+    atoms = build_crystal(built, lattice, orientation).atoms(np.random.default_rng(arguments.seed or 0))
     return atoms, lattice.structure, {"cell_A": lattice.cell.tolist(), "orientation": orientation.tolist()}
 
 

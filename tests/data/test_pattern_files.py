@@ -9,7 +9,7 @@ import tifffile
 from checks_of_data import SampleMaker
 
 from cdi.grid import QGrid
-from cdi.pattern import DiffractionPattern
+from cdi.pattern import DiffractionPattern, Exposure
 from data.pattern_files import read_exposure
 from data.pattern_store import grid_from_q, write_pattern
 from data.recipe import Recipe
@@ -236,8 +236,13 @@ def test_a_simulated_pattern_is_read_with_its_grid(tmp_path: Path) -> None:
     assert exposure.grid is not None
     np.testing.assert_allclose(exposure.grid.centre, pattern.grid.centre)
     np.testing.assert_allclose(exposure.grid.step, pattern.grid.step, atol=1e-12)
-    write_pattern(tmp_path / "c.h5", pattern, counts=np.full(SHAPE, 3, np.float32))
-    assert (read_exposure(tmp_path / "c.h5").counts == 3).all()
+    measured = np.ones(SHAPE, bool)
+    measured[0, 1, 2] = False
+    exposure = Exposure(np.full(SHAPE, 3, np.float32), pattern.grid, measured)
+    write_pattern(tmp_path / "c.h5", pattern, exposure=exposure)
+    found = read_exposure(tmp_path / "c.h5")
+    assert (found.counts == 3).all()
+    np.testing.assert_array_equal(found.mask, measured)
 
 
 def test_q_off_a_regular_grid_is_refused() -> None:

@@ -40,7 +40,7 @@ def test_a_built_crystal_is_relaxed_reported_drawn_and_exposed(
     """On the potential's own lattice; atoms, report and lines fit together, and the pattern carries the lines."""
     output = tmp_path / "cu.extxyz"
     turned = {"--x-axis": [1, -1, 0], "--z-axis": [1, 1, 1]}
-    run(relax, BUILT | turned | {"--dislocation": ["screw"], "--force-tolerance": [0.02]}, "--output", output)
+    run(relax, BUILT | turned | {"--defect": ["screw"], "--force-tolerance": [0.02]}, "--output", output)
     printed = capsys.readouterr().out
     assert "lattice constant 3.6149" in printed
     assert "dislocation lines: 1 (" in printed
