@@ -48,8 +48,7 @@ line = dislocation_on(gold, system, character_deg=60, point=np.array([6.0, -9.0,
 shape = truncated_octahedron(120, orientation, ratio=1.2)
 crystal = Crystal(gold, shape, orientation, (line,))
 atoms = crystal.atoms()
-chord = shape.chord(line.point, line.direction)
-ends = line.point + np.asarray(chord)[:, None] * line.direction
+ends = crystal.lines()[0].points
 print(f"{len(atoms)} atoms; b = {system.burgers} a on {system.normal}; g·b = {np.dot(reflection, system.burgers):+.0f}")
 
 # %% [markdown]
@@ -58,14 +57,14 @@ print(f"{len(atoms)} atoms; b = {system.burgers} a on {system.normal}; g·b = {n
 # u along a right-handed circle about the line: it climbs by b, then falls by the same lattice vector at the cut.
 
 # %%
-across = np.cross(line.normal, line.direction)
-angle = np.linspace(-np.pi, np.pi, 400)[1:-1]
-circle = line.point + 20 * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * line.normal)
-along_b = crystal.displacement(torch.as_tensor(circle)).numpy() @ line.burgers / np.linalg.norm(line.burgers)
+across, up, _ = line.frame
+angle = torch.linspace(-torch.pi, torch.pi, 400, dtype=torch.float64)[1:-1]
+circle = line.point + 20 * (angle.cos()[:, None] * across + angle.sin()[:, None] * up)
+along_b = crystal.displacement(circle) @ line.burgers / line.burgers.norm()
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.plot(np.degrees(angle), along_b)
 axes.set(xlabel="angle about the line (°)", ylabel="u along b (Å)")
-print(f"u climbs by {along_b[-1] - along_b[0]:.3f} Å; |b| = {np.linalg.norm(line.burgers):.3f} Å")
+print(f"u climbs by {along_b[-1] - along_b[0]:.3f} Å; |b| = {line.burgers.norm():.3f} Å")
 
 # %% [markdown]
 # ## One peak, two routes

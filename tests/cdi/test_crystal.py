@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, HalfspaceIntersection, cKDTree
+from scipy.spatial import cKDTree
 
 from cdi.crystal import Crystal
 from cdi.defects.smooth_strain import SmoothStrain
@@ -12,20 +12,11 @@ from cdi.defects.straight_dislocation import dislocation_on
 from cdi.lattices.lattice import Lattice
 from cdi.shapes.ball import Ball
 from cdi.shapes.polyhedron import Polyhedron, truncated_octahedron
-from cdi.shapes.shape import Shape, as_array
+from cdi.shapes.shape import as_array
 
 Array = NDArray[np.float64]
 GOLD, IRON = Lattice.of_material("Au"), Lattice.of_material("Fe")
 NEAREST = {"fcc": 0.5**0.5, "bcc": 0.75**0.5}
-
-
-def volume_of(shape: Shape) -> float:
-    if shape.radius is not None:
-        return 4 / 3 * np.pi * shape.radius**3
-    assert shape.normals is not None
-    assert shape.distances is not None
-    planes = np.column_stack([shape.normals, -shape.distances])
-    return float(ConvexHull(HalfspaceIntersection(planes, np.zeros(3)).intersections).volume)
 
 
 @pytest.mark.parametrize(("lattice", "per_cell"), [(GOLD, 4), (IRON, 2)], ids=["fcc", "bcc"])
@@ -39,7 +30,7 @@ def test_atoms_fill_the_shape_at_its_density(lattice: Lattice, per_cell: int, fo
         "lopsided": Polyhedron.centred(lopsided, np.full(4, 25.0)),
     }[form]
     atoms = Crystal(lattice, shape, rotation).atoms()
-    assert len(atoms) == pytest.approx(volume_of(shape) / lattice.constant**3 * per_cell, rel=0.03)
+    assert len(atoms) == pytest.approx(shape.volume / lattice.constant**3 * per_cell, rel=0.03)
     assert shape.signed_distance(torch.as_tensor(atoms.positions)).max() < 1e-9
 
 
