@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.defects.classes import character
 from data.molecular_dynamics.dxa import ExtractedLine, extract_lines
 
 Array = NDArray[np.float64]
 
 FOLDER = "atoms"
-SCREW_BELOW_DEG, EDGE_ABOVE_DEG = 15.0, 75.0
-"""Mean angle between line and Burgers vector below and above which a line is called screw or edge."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Analysis:
     @property
     def defect_class(self) -> str:
         """``none``, or the character shared by all segments, ``mixed`` when they differ."""
-        kinds = {_kind(line.character_deg) for line in self.lines}
+        kinds = {character(line.character_deg) for line in self.lines}
         return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none"
 
     def to_json(self) -> dict[str, Any]:
@@ -123,12 +122,6 @@ def _line(found: ExtractedLine, centre: Array) -> TrueLine:
 def _from_json(entry: dict[str, Any]) -> TrueLine:
     first, second, third = entry["burgers"]
     return TrueLine(entry["points_A"], (first, second, third), entry["length_A"], entry["character_deg"])
-
-
-def _kind(character_deg: float) -> str:
-    if character_deg <= SCREW_BELOW_DEG:
-        return "screw"
-    return "edge" if character_deg >= EDGE_ABOVE_DEG else "mixed"
 
 
 def _stem(step: int) -> str:
