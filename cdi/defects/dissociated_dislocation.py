@@ -11,16 +11,16 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from cdi.defects.anisotropic_medium import AnisotropicMedium
 from cdi.defects.classes import PARTIAL_OR_FAULT
 from cdi.defects.defect import Array, Defect, DislocationLine
 from cdi.defects.medium import Medium
+from cdi.defects.stacking_fault import keeps_neighbours, layer_gap, shifts_on
 from cdi.defects.straight_dislocation import StraightDislocation, dislocation_on
 from cdi.lattices.lattice import Lattice
-from cdi.lattices.slip import SHOCKLEY, SlipSystem, slip_systems
+from cdi.lattices.slip import SHOCKLEY, SlipSystem
 from cdi.shapes.shape import Shape, as_parameter
 
 PARTIALS = {"fcc": SHOCKLEY, "diamond": SHOCKLEY}
@@ -171,40 +171,23 @@ def _intrinsic_fault(lattice: Lattice, system: SlipSystem, point: Array) -> tupl
     """The partials ``(2, 3)`` in Å in the order that makes the fault, and how far the plane lies above ``point``.
 
     Crystal axes. By Thompson's tetrahedron only one order makes an intrinsic fault: the other puts
-    like layers on top of each other. Told from the atoms themselves: of the gaps nearest to the
-    point and the two orders, the first that leaves each atom as many nearest neighbours across.
+    like layers on top of each other. Told from the atoms themselves: the order that keeps them apart.
     """
-    pairs, normal = _partial_pairs(lattice, system)
-    reach = 2 * np.linalg.norm(lattice.cell, axis=1).max()
-    sites, _ = lattice.sites_in_box(point - reach, point + reach)
-    heights = (sites - point) @ normal
-    bond_length = float(cKDTree(sites).query(sites, k=2)[0][:, 1].min())
-    layers = np.unique(heights.round(6))
-    gaps = (layers[1:] + layers[:-1]) / 2
-    within = gaps[abs(gaps) < reach / 4]
-    for gap in within[np.argsort(abs(within).round(6), kind="stable")]:
-        lower, upper = sites[heights < gap], sites[heights > gap]
-        near = lower[np.linalg.norm(lower - point - gap * normal, axis=1) < reach / 2]
-        perfect = _bonds(near, upper, bond_length)
-        for pair in pairs:
-            if np.array_equal(perfect, _bonds(near, upper + pair[0], bond_length)):
-                return pair, float(gap)
+    pairs = _partial_pairs(lattice, system)
+    up, level = layer_gap(lattice, system.normal, point)
+    for pair in pairs:
+        if keeps_neighbours(lattice, up, level, pair[0]):
+            return pair, level - float(up @ point)
     raise ValueError(f"system must have a gap between planes that holds an intrinsic fault, got {system}")
 
 
-def _partial_pairs(lattice: Lattice, system: SlipSystem) -> tuple[list[Array], Array]:
-    """The pairs ``(2, 3)`` of partials in Å whose sum is b, in both orders, and the plane's unit normal (3,)."""
+def _partial_pairs(lattice: Lattice, system: SlipSystem) -> list[Array]:
+    """The pairs ``(2, 3)`` of partials in Å whose sum is b, in both orders."""
     if lattice.structure not in PARTIALS:
         raise ValueError(f"structure must be one of {', '.join(PARTIALS)} to dissociate, got {lattice.structure!r}")
-    total, normal = lattice.direction(system.burgers), lattice.plane_normal(system.normal)
-    partials = lattice.direction([entry.burgers for entry in slip_systems(PARTIALS[lattice.structure], lattice.cell)])
-    in_plane = partials[abs(partials @ normal) < 1e-6]
+    total = lattice.direction(system.burgers)
+    in_plane = shifts_on(lattice, PARTIALS[lattice.structure], system.normal)
     pairs = [np.array([a, b]) for a in in_plane for b in in_plane if np.allclose(a + b, total)]
     if not pairs:
         raise ValueError(f"burgers must be the sum of two partials in its slip plane, got {system}")
-    return pairs, np.asarray(normal / np.linalg.norm(normal))
-
-
-def _bonds(lower: Array, upper: Array, length: float) -> Array:
-    """Number ``(n,)`` of the atoms of ``upper`` that each atom of ``lower`` (n, 3) touches."""
-    return np.asarray(cKDTree(upper).query_ball_point(lower, 1.05 * length, return_length=True))
+    return pairs

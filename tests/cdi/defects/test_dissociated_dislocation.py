@@ -244,8 +244,13 @@ def test_a_lattice_without_partials_is_refused() -> None:
 
 
 def test_a_plane_without_partials_is_refused() -> None:
-    with pytest.raises(ValueError, match="burgers must be the sum of two partials in its slip plane"):
+    with pytest.raises(ValueError, match=r"normal must be a plane of the form \(1, 1, 1\)"):
         on(LATTICES["Cu"], SlipSystem((0.5, -0.5, 0.0), (0.0, 0.0, 1.0)), width=20.0)
+
+
+def test_a_burgers_vector_that_no_two_partials_make_is_refused() -> None:
+    with pytest.raises(ValueError, match="burgers must be the sum of two partials in its slip plane"):
+        on(LATTICES["Cu"], SlipSystem((1.0, -1.0, 0.0), (1.0, 1.0, 1.0)), width=20.0)
 
 
 def test_a_lattice_that_only_calls_itself_fcc_is_refused() -> None:
