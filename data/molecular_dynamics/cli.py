@@ -49,7 +49,9 @@ def _add_relax_arguments(parser: ArgumentParser) -> None:
     annealing.add_argument("--anneal-K", type=float, default=None, help="temperature; without it, none")
     annealing.add_argument("--anneal-ps", type=float, default=None, help="time at it (default 10)")
     annealing.add_argument("--cool-ps", type=float, default=None, help="time of cooling (default 5)")
-    annealing.add_argument("--seed", type=int, default=None, help="of the motion (default 1)")
+    annealing.add_argument(
+        "--seed", type=int, default=None, help="of the motion (default 1), and of vacancies (default 0)"
+    )
     parser.add_argument("--dxa", action=ActionYesNo(no_prefix="no-"), default=True, help="find the dislocation lines")
     _add_output_arguments(parser)
 
@@ -97,8 +99,10 @@ def _annealing(arguments: Namespace) -> Any:
     given = {field: arguments[name] for name, field in names.items() if arguments[name] is not None}
     if arguments.anneal_K is not None:
         return Annealing(arguments.anneal_K, **given)
+    if arguments.atoms is None:
+        given.pop("seed", None)  # it draws the sites that a built crystal's defects leave empty
     if given:
-        raise ValueError("--anneal-ps, --cool-ps and --seed must come with --anneal-K: nothing else moves")
+        raise ValueError("--anneal-ps, --cool-ps and --seed must come with --anneal-K: nothing else is random")
     return None
 
 
@@ -160,7 +164,7 @@ def _finish(arguments: Namespace, job: _Job, relaxed: "Relaxed") -> None:
         _draw(arguments, relaxed.atoms, after or (), before or (), f"{arguments.potential}, relaxed")
     print(_summary(output, job, relaxed))
     if before is not None and after is not None:
-        left = "; they left through the surface, a larger crystal holds them" if before and not after else ""
+        left = "; none stayed, surfaces draw them out of a small crystal" if before and not after else ""
         print(f"dislocation lines: {_lines(before)} as given, {_lines(after)} relaxed{left}")
 
 

@@ -5,8 +5,10 @@ Sci. Eng. 20, 085007 (2012). For one line sense OVITO's Burgers vector has the s
 RH/FS; here it is turned to the convention of ``DislocationLine``. Free of torch.
 """
 
+import signal
 from dataclasses import dataclass
 from itertools import permutations, product
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -69,7 +71,7 @@ def extract_lines(positions: Array, structure: str, cell: PeriodicCell | None = 
     if structure not in OVITO_LATTICES:
         raise ValueError(f"structure must be one of {', '.join(OVITO_LATTICES)} for DXA, got {structure!r}")
     modifiers = require_ovito()
-    containers = optional_import("ovito.data", group="dxa", purpose="dislocation analysis")
+    containers = _ovito("ovito.data")
     modifier = modifiers.DislocationAnalysisModifier()
     modifier.input_crystal_structure = getattr(modifier.Lattice, OVITO_LATTICES[structure])
     box = _around(positions) if cell is None else cell
@@ -107,7 +109,17 @@ def require_ovito() -> Any:
     MissingDependencyError
         If OVITO is not installed.
     """
-    return optional_import("ovito.modifiers", group="dxa", purpose="dislocation analysis")
+    return _ovito("ovito.modifiers")
+
+
+def _ovito(module: str) -> Any:
+    """A part of OVITO, without the hold that it takes of Ctrl-C when it is loaded."""
+    loaded = optional_import(module, group="dxa", purpose="dislocation analysis")
+    handler = signal.getsignal(signal.SIGINT)
+    # OVITO puts its own handler below Python's, and LAMMPS beside it could not be interrupted.
+    if handler is not None and current_thread() is main_thread():
+        signal.signal(signal.SIGINT, handler)
+    return loaded
 
 
 def _around(positions: Array) -> PeriodicCell:

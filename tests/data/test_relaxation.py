@@ -202,8 +202,14 @@ def test_annealing_wants_positive_numbers(name: str) -> None:
 
 
 @needs_lammps
-def test_an_interrupt_stops_lammps_within_a_run() -> None:
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("beside_ovito", [False, pytest.param(True, marks=needs_ovito)])
+def test_an_interrupt_stops_lammps_within_a_run(beside_ovito: bool) -> None:
     """Ctrl-C during a run of hours returns as KeyboardInterrupt, and what would follow is not run either."""
+    if beside_ovito:
+        from data.molecular_dynamics.dxa import extract_lines
+
+        extract_lines(copper(18.0).positions, "fcc")
     lammps = open_lammps()
     setup = "units lj\nlattice fcc 0.8442\nregion box block 0 4 0 4 0 4\ncreate_box 1 box\ncreate_atoms 1 box\n"
     run_commands(lammps, setup + "mass 1 1\npair_style lj/cut 2.5\npair_coeff 1 1 1 1\nvelocity all create 1 7")
