@@ -34,6 +34,10 @@ DEFECTS = (
 ON_SLIP_SYSTEM = (*CHARACTER_DEG, "dissociated", "loop", "curved", "junction")
 """Those that take a Burgers vector."""
 ELASTICITIES = ("isotropic", "anisotropic")
+OF_STRAIGHT_LINES = (*CHARACTER_DEG, "dissociated")
+"""Those whose field knows an anisotropic medium."""
+DIAMETER_LIMITS_A = (10.0, 1e6)
+"""From a few cells to a tenth of a millimetre, far beyond what diffracts kinematically."""
 OFF_SITE = np.array([0.13, 0.07, 0.11])
 """In cells: off the lattice sites, so that no atom sits on a line, where the field is singular."""
 
@@ -54,7 +58,7 @@ class BuiltCrystal:
     Raises
     ------
     ValueError
-        For an unknown name, a length that is not positive, or an option that no defect uses.
+        For an unknown name, a length out of its range, or an option that no defect uses.
     """
 
     shape: str = "truncated-octahedron"
@@ -76,6 +80,13 @@ class BuiltCrystal:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive, got {value}")
+        low, high = DIAMETER_LIMITS_A
+        if not low <= self.diameter_A <= high:
+            raise ValueError(f"diameter_A must lie in [{low:g}, {high:g}], got {self.diameter_A:g}")
+        if self.elasticity == "anisotropic" and not set(self.defects) & set(OF_STRAIGHT_LINES):
+            raise ValueError(
+                f"anisotropic elasticity needs a straight line: give --defect {' | '.join(OF_STRAIGHT_LINES)} as well"
+            )
         if self.burgers is not None and not set(self.defects) & set(ON_SLIP_SYSTEM):
             raise ValueError(
                 f"a Burgers vector needs a dislocation: give --defect {' | '.join(ON_SLIP_SYSTEM)} as well"
@@ -157,6 +168,7 @@ def _dissociated(place: Place) -> "Defect":
     from cdi.defects.dissociated_dislocation import dissociated_on
     from cdi.defects.media import medium_of
 
+    _require_fcc_like(place, "dissociated line")
     entry = MATERIALS.get(place.lattice.formula)
     energy = None if place.built.width_A is not None or entry is None else entry.stacking_fault_energy_mJ_per_m2
     if place.built.width_A is None and energy is None:

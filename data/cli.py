@@ -108,7 +108,7 @@ def _simulate(arguments: Namespace) -> None:
     import numpy as np
 
     from data.pattern_store import write_pattern
-    from data.simulation import orientation_from_axes, simulate_pattern
+    from data.simulation import check_exposure, orientation_from_axes, simulate_pattern
     from data.whole_file import check_output, whole_file
 
     output = check_output(arguments.output, overwrite=arguments.overwrite)
@@ -121,7 +121,13 @@ def _simulate(arguments: Namespace) -> None:
         raise ValueError(
             f"shape and oversampling must be 1 or 3 numbers, got {arguments.shape} and {arguments.oversampling}"
         )
+    check_exposure(
+        shape, arguments.oversampling, energy_keV=arguments.energy_keV, route=arguments.route,
+        peak_counts=arguments.peak_counts, seed=arguments.seed,
+    )  # fmt: skip
     expose = _exposing(arguments)
+    if expose is not None and min(shape) < 8:
+        raise ValueError(f"shape must have at least 8 voxels a side to be counted, got {shape}")
     orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
     specimen = _specimen(arguments, reflection, orientation)
     pattern = simulate_pattern(

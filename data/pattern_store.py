@@ -25,6 +25,7 @@ from data.store_writer import FILTERS, describe, line_rows
 PATTERN_FORMAT, PATTERN_VERSION = "cdi-pattern", 1
 UNITS = {"intensity": "electrons^2", "amplitude": "electrons", "counts": "photons", "measured": "1"}
 Q_AXES = ("q_x", "q_y", "q_z")
+MOST_COUNTS = 2**32 - 1
 
 
 def write_pattern(
@@ -38,6 +39,11 @@ def write_pattern(
     """Write ``pattern``; ``attributes`` are added to the root's own.
 
     ``lines`` None means that nobody knows; an empty tuple, that there is none.
+
+    Raises
+    ------
+    ValueError
+        If a count does not fit 32 bits.
     """
     with h5py.File(path, "w") as file:
         file.attrs.update({"format": PATTERN_FORMAT, "format_version": PATTERN_VERSION, "program_version": __version__})
@@ -47,6 +53,8 @@ def write_pattern(
         file.attrs.update(dict(attributes or {}))
         arrays: dict[str, NDArray[Any]] = {"intensity": pattern.intensity, "amplitude": pattern.amplitude}
         if exposure is not None:
+            if exposure.counts.max() > MOST_COUNTS:
+                raise ValueError(f"counts must fit 32 bits, got {exposure.counts.max():.4g}")
             arrays["counts"] = exposure.counts.astype(np.uint32)
             if exposure.mask is not None:
                 arrays["measured"] = exposure.mask.astype(np.uint8)

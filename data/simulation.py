@@ -17,10 +17,11 @@ from cdi.atoms import Atoms
 from cdi.defects.line import DislocationLine
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
-from cdi.lattices.materials import MATERIALS
+from cdi.lattices.materials import MATERIALS, check_element
 from cdi.pattern import DiffractionPattern, Reflection
 from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV, Route, amplitude
 from cdi.scattering.geometric_sum import check_route
+from cdi.scattering.model import ScatteringModel
 from data.built_crystal import BuiltCrystal
 from data.molecular_dynamics.dxa import ExtractedLine, burgers_fractions
 from data.sample import TrueLine
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 CommandRoute = Literal["auto", "nufft", "direct", "object"]
 COMMAND_ROUTES = ("auto", "nufft", "direct", "object")
+MOST_PHOTONS = 1e9
+"""In the brightest voxel: a file keeps counts in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,12 @@ def lattice_of(elements: tuple[str, ...], constant: float | None, structure: str
     Raises
     ------
     ValueError
-        If the table has no such material and constant or structure is missing.
+        For an unknown symbol, or if the table has no such material and constant or structure is missing.
     """
     entry = next((m for m in MATERIALS.values() if set(m.elements) == set(elements)), MATERIALS.get(elements[0]))
     if entry is None:
+        for symbol in elements:
+            check_element(symbol)
         if constant is None or structure is None:
             raise ValueError(
                 f"lattice constant and structure must be given for {elements[0]} (the table has "
@@ -181,6 +186,32 @@ def _surface_points(crystal: "Crystal") -> Array:
     return np.array([end[1] * d for end, d in zip(ends, directions, strict=True) if end is not None])
 
 
+def check_exposure(
+    shape: tuple[int, int, int],
+    oversampling: ArrayLike,
+    *,
+    energy_keV: float = DEFAULT_ENERGY_KEV,
+    route: str = "auto",
+    peak_counts: float | None = None,
+    seed: int | None = None,
+) -> None:
+    """What can be refused of an exposure before its specimen is read or built.
+
+    Raises
+    ------
+    ValueError
+        If an oversampling lies below 2, the grid is empty or too large, the energy lies outside the tables,
+        the route is unknown, or photons or seed lie out of their range.
+    """
+    QGrid.orthogonal(np.zeros(3), np.ones(3), oversampling, shape)
+    ScatteringModel(energy_keV=energy_keV)
+    check_route(route, COMMAND_ROUTES)
+    if peak_counts is not None and not 0 < peak_counts <= MOST_PHOTONS:
+        raise ValueError(f"peak_counts must be positive and at most {MOST_PHOTONS:g}, got {peak_counts}")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+
+
 def simulate_pattern(
     specimen: Specimen,
     reflection: Reflection,
@@ -200,7 +231,6 @@ def simulate_pattern(
     """
     check_route(route, COMMAND_ROUTES)
     if specimen.atoms is None and specimen.crystal is not None:
-        from cdi.scattering.model import ScatteringModel
         from cdi.scattering.object_amplitude import object_amplitudes
 
         grid = QGrid.orthogonal(specimen.G, specimen.crystal.shape.extent(np.eye(3)), oversampling, shape)

@@ -45,6 +45,8 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
         raise ValueError(
             f"output must lie in an existing directory, got {target}; make it with: mkdir -p {target.parent}"
         )
+    if not os.access(target.parent, os.W_OK):
+        raise ValueError(f"output must lie in a directory that you may write to, got {target}")
     if target.exists() and not overwrite:
         raise ValueError(f"output must not exist yet, got {target}; give --overwrite to replace it")
     return target

@@ -21,13 +21,14 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
 def configuration_of(path: Path) -> type[Any]:
     """The dataclass that a shipped file is read into, told by its place and name."""
+    from cdi.detector.model import DetectorModel
     from data.recipe import Recipe
     from inference_insitu.config import InsituConfig
     from training.config import TrainConfig
 
     if path.parent.name == "recipes":
         return Recipe
-    return {"insitu": InsituConfig, "train": TrainConfig}[path.stem.split("-")[0]]
+    return {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel}[path.stem.split("-")[0]]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +102,8 @@ def test_every_failure_is_one_line_and_its_exit_code(
 
 def test_every_shipped_configuration_is_found() -> None:
     assert EXAMPLES
-    assert {configuration_of(path).__name__ for path in EXAMPLES} == {"Recipe", "InsituConfig", "TrainConfig"}
+    found = {configuration_of(path).__name__ for path in EXAMPLES}
+    assert found == {"Recipe", "InsituConfig", "TrainConfig", "DetectorModel"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
