@@ -160,8 +160,8 @@ def _simulate(*arguments: object) -> None:
 def test_a_large_crystal_through_the_shipped_detector(tmp_path: Path) -> None:
     """examples/detector.yaml: counts below its saturation, its gap out of the mask, the truth beside them."""
     _simulate("--element", "Au", "--diameter-A", 2000, "--defect", "mixed", "--reflection", 1, 1, 1,
-              "--shape", 24, 26, 64, "--oversampling", 3, "--detector", REPOSITORY / "examples" / "detector.yaml", "--output",
-              tmp_path / "out.h5")  # fmt: skip
+              "--shape", 24, 26, 64, "--oversampling", 3, "--detector", REPOSITORY / "examples" / "detector.yaml",
+              "--output", tmp_path / "out.h5")  # fmt: skip
     with h5py.File(tmp_path / "out.h5") as file:
         counts, mask = file["counts"][()], file["measured"][()].astype(bool)
         assert file.attrs["atoms"] == 0
