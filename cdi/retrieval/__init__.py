@@ -1,0 +1,1 @@
+"""Phase retrieval: from patterns alone to complex densities, and the phase vortices in them."""
