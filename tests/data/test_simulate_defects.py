@@ -64,8 +64,8 @@ def nearest(positions: Array) -> Array:
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_object_and_atoms_agree_on_every_defect(defect: str) -> None:
-    """Overlap above 0.99 around Cu 111, which is near the parent's peak where a part of the crystal is twinned."""
-    assert overlap(built("Cu", (1, 1, 1), defect), (1, 1, 1)) > 0.99
+    """Overlap above 0.995 around Cu 111: near the parent's peak, to which a twinned part must not add (0.993 if it did)."""
+    assert overlap(built("Cu", (1, 1, 1), defect), (1, 1, 1)) > 0.995
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -211,8 +211,6 @@ def test_an_unknown_element_names_the_nearest(symbol: str, near: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"oversampling": 1.9}, "oversampling must be at least 2"),
-        ({"shape": (1000, 1000, 1000)}, "shape must have at most"),
         ({"energy_keV": -9.0}, "energy_keV must lie within the tables"),
         ({"route": "fft"}, "route must be one of auto, nufft, direct, object, got 'fft'"),
         ({"peak_counts": 0.0}, r"peak_counts must be positive and at most 1e\+09, got 0.0"),
@@ -221,9 +219,8 @@ def test_an_unknown_element_names_the_nearest(symbol: str, near: str) -> None:
     ],
 )
 def test_an_exposure_is_refused_before_its_specimen_is_made(change: dict[str, object], message: str) -> None:
-    given = {"shape": (8, 9, 10), "oversampling": 3.0, **change}
     with pytest.raises(ValueError, match=message):
-        check_exposure(**given)  # type: ignore[arg-type]
+        check_exposure(**change)  # type: ignore[arg-type]
 
 
 def test_bad_options_cost_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
