@@ -64,7 +64,7 @@ def nearest(positions: Array) -> Array:
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_object_and_atoms_agree_on_every_defect(defect: str) -> None:
-    """Overlap above 0.995 around Cu 111: near the parent's peak, to which a twinned part must not add (0.993 if it did)."""
+    """Overlap above 0.995 around Cu 111, near the parent's peak: a twinned part that added to it would leave 0.993."""
     assert overlap(built("Cu", (1, 1, 1), defect), (1, 1, 1)) > 0.995
 
 
