@@ -23,6 +23,19 @@ def real_space_step(step: ArrayLike, shape: tuple[int, ...]) -> Array:
     return (2 * np.pi * np.linalg.inv(np.asarray(step, np.float64)) / np.asarray(shape, np.float64)).T
 
 
+def check_sampling(positions: Array, grid: "QGrid") -> None:
+    """|F|² of atoms at ``positions`` (n, 3) Å is known from its samples if they fill at most half of the field of view.
+
+    Raises
+    ------
+    ValueError
+        If they fill more along an axis of the grid.
+    """
+    ratio = np.asarray(grid.shape) / np.maximum(np.ptp(positions @ np.linalg.inv(grid.voxel), axis=0), 1e-9)
+    if ratio.min() < 2:
+        raise ValueError(f"oversampling must be at least 2 along every axis of the grid, got {ratio.round(2).tolist()}")
+
+
 @dataclass(frozen=True)
 class QGrid:
     """Sampled scattering vectors around ``centre``, orthogonal or sheared.

@@ -222,9 +222,10 @@ def _curved(place: Place) -> "Defect":
         orientation=place.orientation,
     )  # fmt: skip
     along, up = straight.direction.numpy(), straight.normal.numpy()
-    t = np.linspace(-1, 1, 25)[:, None]
-    bow = place.radius / 2 * np.exp(-((6 * t) ** 2)) * np.cross(up, along)
-    points = place.point + 4 * place.radius * t * along + bow
+    half = float(np.linalg.norm(place.shape.extent(np.eye(3)))) / 2
+    t = np.linspace(-1, 1, 33)[:, None]
+    bow = place.radius / 2 * np.exp(-((1.5 * half / place.radius * t) ** 2)) * np.cross(up, along)
+    points = place.point + half * t * along + bow
     return curved_line(points, straight.burgers, up, poisson_ratio=place.lattice.poisson_ratio, far=100 * place.radius)
 
 

@@ -75,9 +75,13 @@ def built_options(arguments: Namespace) -> dict[str, Any]:
 
 def _add_simulate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--reflection", nargs=3, type=int, required=True, metavar=("H", "K", "L"))
-    parser.add_argument("--shape", nargs="+", type=int, required=True, metavar="N", help="voxels: N, or N N N")
-    parser.add_argument(
-        "--oversampling", nargs="+", type=float, required=True, metavar="X", help="at least 2: X, or one an axis"
+    grid = parser.add_argument_group("grid of q, along the laboratory's axes or as a rocking curve samples it")
+    grid.add_argument("--shape", nargs="+", type=int, default=None, metavar="N", help="voxels: N, or N N N")
+    grid.add_argument(
+        "--oversampling", nargs="+", type=float, default=None, metavar="X", help="at least 2: X, or one an axis"
+    )
+    grid.add_argument(
+        "--scan", type=str, default=None, metavar="FILE.yaml", help="a rocking curve instead (examples/scan.yaml)"
     )
     parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="pattern (docs/format.md)")
     atoms = add_crystal_arguments(parser)
@@ -85,7 +89,9 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
         "--lines", type=str, default=None, metavar="FILE", help="their dislocation lines, of cdi relax or cdi lines"
     )
     exposure = parser.add_argument_group("exposure")
-    exposure.add_argument("--energy-keV", type=float, default=9.0, help="photon energy, for dispersion (default 9)")
+    exposure.add_argument(
+        "--energy-keV", type=float, default=None, help="photon energy, for dispersion (default 9; a scan has its own)"
+    )
     exposure.add_argument(
         "--route", type=str, default="auto",
         help="nufft, direct (its float64 check), object (an FFT, built crystals only), or auto (default): "
@@ -107,8 +113,9 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
 def _simulate(arguments: Namespace) -> None:
     import numpy as np
 
+    from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV
     from data.pattern_store import write_pattern
-    from data.simulation import check_exposure, orientation_from_axes, simulate_pattern
+    from data.simulation import check_exposure, simulate_pattern
     from data.whole_file import check_output, whole_file
 
     output = check_output(arguments.output, overwrite=arguments.overwrite)
@@ -116,27 +123,20 @@ def _simulate(arguments: Namespace) -> None:
     if arguments.picture:
         check_output(picture, overwrite=arguments.overwrite)
     reflection = tuple(arguments.reflection)
-    shape = tuple(arguments.shape * 3 if len(arguments.shape) == 1 else arguments.shape)
-    if len(shape) != 3 or len(arguments.oversampling) not in (1, 3):
-        raise ValueError(
-            f"shape and oversampling must be 1 or 3 numbers, got {arguments.shape} and {arguments.oversampling}"
-        )
-    check_exposure(
-        shape, arguments.oversampling, energy_keV=arguments.energy_keV, route=arguments.route,
-        peak_counts=arguments.peak_counts, seed=arguments.seed,
-    )  # fmt: skip
+    sampling = _sampling(arguments)
+    energy_keV = sampling.energy_keV if arguments.scan else DEFAULT_ENERGY_KEV
+    if arguments.energy_keV is not None:
+        energy_keV = arguments.energy_keV
+    check_exposure(energy_keV=energy_keV, route=arguments.route, peak_counts=arguments.peak_counts, seed=arguments.seed)
     expose = _exposing(arguments)
-    if expose is not None and min(shape) < 8:
-        raise ValueError(f"shape must have at least 8 voxels a side to be counted, got {shape}")
-    orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
-    specimen = _specimen(arguments, reflection, orientation)
-    pattern = simulate_pattern(
-        specimen, reflection, shape, arguments.oversampling, energy_keV=arguments.energy_keV, route=arguments.route
-    )
+    if expose is not None and min(sampling.shape) < 8:
+        raise ValueError(f"shape must have at least 8 voxels a side to be counted, got {sampling.shape}")
+    specimen, grid, orientation = _specimen(arguments, reflection, sampling)
+    pattern = simulate_pattern(specimen, reflection, grid, energy_keV=energy_keV, route=arguments.route)
     exposure = expose(pattern, np.random.default_rng(arguments.seed or 0)) if expose else None
     given = {key: value for key, value in arguments.as_dict().items() if value is not None}
     attributes = {
-        "energy_keV": arguments.energy_keV,
+        "energy_keV": energy_keV,
         "orientation": orientation,
         "atoms": 0 if specimen.atoms is None else len(specimen.atoms),
         "elements": " ".join(specimen.elements),
@@ -148,7 +148,7 @@ def _simulate(arguments: Namespace) -> None:
             with whole_file(picture, overwrite=arguments.overwrite) as temporary_picture:
                 _draw(temporary_picture, specimen, pattern, exposure)
     peak = f"{pattern.intensity.max():.4g} electrons²" if exposure is None else f"{exposure.counts.max():.0f} photons"
-    print(f"{output}: {specimen.size}, {' × '.join(map(str, shape))} voxels, brightest voxel {peak}")
+    print(f"{output}: {specimen.size}, {' × '.join(map(str, grid.shape))} voxels, brightest voxel {peak}")
 
 
 def _exposing(arguments: Namespace) -> "Callable[[Any, Any], Any] | None":
@@ -179,24 +179,65 @@ def _counted(pattern: Any, peak_counts: float, generator: Any) -> Any:
     return Exposure(photon_counts(pattern.intensity, peak_counts=peak_counts, generator=generator), pattern.grid)
 
 
-def _specimen(arguments: Namespace, reflection: Any, orientation: Any) -> Any:
+def _sampling(arguments: Namespace) -> Any:
+    """The rocking curve's configuration, or shape and oversampling of an orthogonal grid."""
+    import numpy as np
+
+    from cdi.config import read_config
+    from cdi.grid import QGrid
+    from data.scan_config import ScanConfig
+
+    given = [name for name in ("shape", "oversampling", "energy_keV") if arguments[name] is not None]
+    if arguments.scan is not None:
+        if given:
+            names = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"{names} must be left out with --scan: the file says them")
+        return read_config(ScanConfig, arguments.scan)
+    if arguments.shape is None or arguments.oversampling is None:
+        raise ValueError("give --shape and --oversampling, or --scan FILE.yaml")
+    shape = tuple(arguments.shape * 3 if len(arguments.shape) == 1 else arguments.shape)
+    if len(shape) != 3 or len(arguments.oversampling) not in (1, 3):
+        raise ValueError(
+            f"shape and oversampling must be 1 or 3 numbers, got {arguments.shape} and {arguments.oversampling}"
+        )
+    return QGrid.orthogonal(np.zeros(3), np.ones(3), arguments.oversampling, shape)
+
+
+def _specimen(arguments: Namespace, reflection: Any, sampling: Any) -> tuple[Any, Any, Any]:
+    """What is exposed, on which grid, and how its crystal stands."""
     from data.atom_files import read_atoms
     from data.built_crystal import BuiltCrystal
     from data.molecular_dynamics.lines_file import read_lines
-    from data.simulation import lattice_of, specimen_from_atoms, specimen_from_crystal
+    from data.simulation import (
+        lattice_of,
+        orientation_from_axes,
+        orthogonal_grid,
+        specimen_from_atoms,
+        specimen_from_crystal,
+        turned_atoms,
+    )
 
     built = built_options(arguments)
-    if arguments.atoms is not None:
-        atoms = read_atoms(arguments.atoms, arguments.element)
-        lattice = lattice_of(atoms.elements, arguments.lattice_constant, arguments.structure)
-        found = None if arguments.lines is None else read_lines(arguments.lines)
-        return specimen_from_atoms(atoms, lattice, orientation, reflection, found)
-    if arguments.lines is not None:
+    if arguments.lines is not None and arguments.atoms is None:
         raise ValueError("--lines must come with --atoms: a built crystal knows its own")
-    lattice = lattice_of(tuple(arguments.element), arguments.lattice_constant, arguments.structure)
-    return specimen_from_crystal(
-        BuiltCrystal(**built), lattice, orientation, reflection, arguments.route, arguments.seed or 0
-    )
+    atoms = None if arguments.atoms is None else read_atoms(arguments.atoms, arguments.element)
+    elements = tuple(arguments.element) if atoms is None else atoms.elements
+    lattice = lattice_of(elements, arguments.lattice_constant, arguments.structure)
+    orientation = orientation_from_axes(arguments.x_axis, arguments.z_axis)
+    scan = sampling.of_reflection(orientation @ lattice.reflection_vector(reflection)) if arguments.scan else None
+    if scan is not None:
+        orientation = scan.sample_rotation @ orientation
+    if atoms is None:
+        specimen = specimen_from_crystal(
+            BuiltCrystal(**built), lattice, orientation, reflection, arguments.route, arguments.seed or 0
+        )
+    else:
+        found = None if arguments.lines is None else read_lines(arguments.lines)
+        if scan is not None:
+            atoms, found = turned_atoms(atoms, found, scan.sample_rotation)
+        specimen = specimen_from_atoms(atoms, lattice, orientation, reflection, found)
+    grid = orthogonal_grid(specimen, sampling.shape, arguments.oversampling) if scan is None else scan.grid()
+    return specimen, grid, orientation
 
 
 def _draw(path: Path, specimen: Any, pattern: Any, exposure: Any) -> None:

@@ -1,9 +1,9 @@
 """One pattern of one crystal: atoms of a file, or a crystal built from a few words.
 
 The grid runs along the laboratory's axes around G, which is the reflection's vector in the
-given lattice turned by the orientation: ``G = R (2π/a)(h, k, l)``. Atoms keep the coordinates of
-their file, so the amplitude is ``Σ_j f_j exp(+iQ·r_j)`` of exactly those. Only a built crystal
-needs torch.
+given lattice turned by the orientation: ``G = R (2π/a)(h, k, l)``; or it is that of a rocking curve,
+whose sample circles turn the crystal. Without one, atoms keep the coordinates of their file, so the
+amplitude is ``Σ_j f_j exp(+iQ·r_j)`` of exactly those. Only a built crystal needs torch.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdi.atoms import Atoms
 from cdi.defects.line import DislocationLine
-from cdi.grid import QGrid
+from cdi.grid import QGrid, check_sampling
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.materials import MATERIALS, check_element
 from cdi.pattern import DiffractionPattern, Reflection
@@ -186,9 +186,17 @@ def _surface_points(crystal: "Crystal") -> Array:
     return np.array([end[1] * d for end, d in zip(ends, directions, strict=True) if end is not None])
 
 
+def turned_atoms(
+    atoms: Atoms, found: Sequence[ExtractedLine] | None, turn: Array
+) -> tuple[Atoms, tuple[ExtractedLine, ...] | None]:
+    """Atoms of a file and their lines after the rotation ``turn`` (3, 3) of the sample."""
+    lines = None if found is None else tuple(
+        replace(entry, line=DislocationLine(entry.line.points @ turn.T, entry.line.burgers @ turn.T)) for entry in found
+    )  # fmt: skip
+    return Atoms(atoms.positions @ turn.T, atoms.species, atoms.elements), lines
+
+
 def check_exposure(
-    shape: tuple[int, int, int],
-    oversampling: ArrayLike,
     *,
     energy_keV: float = DEFAULT_ENERGY_KEV,
     route: str = "auto",
@@ -200,10 +208,8 @@ def check_exposure(
     Raises
     ------
     ValueError
-        If an oversampling lies below 2, the grid is empty or too large, the energy lies outside the tables,
-        the route is unknown, or photons or seed lie out of their range.
+        If the energy lies outside the tables, the route is unknown, or photons or seed lie out of their range.
     """
-    QGrid.orthogonal(np.zeros(3), np.ones(3), oversampling, shape)
     ScatteringModel(energy_keV=energy_keV)
     check_route(route, COMMAND_ROUTES)
     if peak_counts is not None and not 0 < peak_counts <= MOST_PHOTONS:
@@ -212,33 +218,45 @@ def check_exposure(
         raise ValueError(f"seed must not be negative, got {seed}")
 
 
-def simulate_pattern(
-    specimen: Specimen,
-    reflection: Reflection,
-    shape: tuple[int, int, int],
-    oversampling: ArrayLike,
-    *,
-    energy_keV: float = DEFAULT_ENERGY_KEV,
-    route: CommandRoute = "auto",
-) -> DiffractionPattern:
-    """Pattern of ``specimen`` on an orthogonal grid of ``shape`` around G.
+def orthogonal_grid(specimen: Specimen, shape: tuple[int, int, int], oversampling: ArrayLike) -> QGrid:
+    """Grid of ``shape`` along the laboratory's axes around G.
 
     Raises
     ------
     ValueError
-        If an oversampling lies below 2, the atoms have no extent along an axis, or a route does not
-        fit the specimen.
+        If an oversampling lies below 2, or the atoms have no extent along an axis.
+    """
+    if specimen.atoms is not None:
+        return QGrid.orthogonal(specimen.G, specimen.atoms.extent, oversampling, shape)
+    if specimen.crystal is None:
+        raise ValueError("a specimen must have atoms or a crystal")
+    return QGrid.orthogonal(specimen.G, specimen.crystal.shape.extent(np.eye(3)), oversampling, shape)
+
+
+def simulate_pattern(
+    specimen: Specimen,
+    reflection: Reflection,
+    grid: QGrid,
+    *,
+    energy_keV: float = DEFAULT_ENERGY_KEV,
+    route: CommandRoute = "auto",
+) -> DiffractionPattern:
+    """Pattern of ``specimen`` on ``grid``, orthogonal or sheared.
+
+    Raises
+    ------
+    ValueError
+        If the grid undersamples the specimen, or a route does not fit it.
     """
     check_route(route, COMMAND_ROUTES)
     if specimen.atoms is None and specimen.crystal is not None:
         from cdi.scattering.object_amplitude import object_amplitudes
 
-        grid = QGrid.orthogonal(specimen.G, specimen.crystal.shape.extent(np.eye(3)), oversampling, shape)
         model = ScatteringModel(energy_keV=energy_keV)
         found = object_amplitudes(specimen.crystal, [(reflection, grid)], model=model)[0].numpy()
         return DiffractionPattern(found, grid, reflection)
     if specimen.atoms is None or route == "object":
         raise ValueError("route must be nufft or direct for atoms of a file, got 'object': it needs a built crystal")
-    grid = QGrid.orthogonal(specimen.G, specimen.atoms.extent, oversampling, shape)
+    check_sampling(specimen.atoms.positions, grid)
     chosen: Route = "nufft" if route == "auto" else route
     return DiffractionPattern(amplitude(specimen.atoms, grid, energy_keV=energy_keV, route=chosen), grid, reflection)

@@ -87,8 +87,8 @@ def dissociated() -> tuple[Defect, ...]:
 def bowed() -> tuple[Defect, ...]:
     line = dislocation_on(COPPER, INCLINED, character_deg=60, point=POINT, orientation=ORIENTATION)
     along, up = line.direction.numpy(), line.normal.numpy()
-    t = np.linspace(-1, 1, 25)[:, None]
-    points = POINT + 2 * DIAMETER * t * along + 150 * np.exp(-((8 * t) ** 2)) * np.cross(up, along)
+    t = np.linspace(-1, 1, 49)[:, None]
+    points = POINT + DIAMETER * t * along + 150 * np.exp(-((4 * t) ** 2)) * np.cross(up, along)
     return (curved_line(points, line.burgers, up, poisson_ratio=COPPER.poisson_ratio, far=100 * DIAMETER),)
 
 

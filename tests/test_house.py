@@ -23,12 +23,14 @@ def configuration_of(path: Path) -> type[Any]:
     """The dataclass that a shipped file is read into, told by its place and name."""
     from cdi.detector.model import DetectorModel
     from data.recipe import Recipe
+    from data.scan_config import ScanConfig
     from inference_insitu.config import InsituConfig
     from training.config import TrainConfig
 
     if path.parent.name == "recipes":
         return Recipe
-    return {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel}[path.stem.split("-")[0]]
+    kinds = {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel, "scan": ScanConfig}
+    return kinds[path.stem.split("-")[0]]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -103,7 +105,7 @@ def test_every_failure_is_one_line_and_its_exit_code(
 def test_every_shipped_configuration_is_found() -> None:
     assert EXAMPLES
     found = {configuration_of(path).__name__ for path in EXAMPLES}
-    assert found == {"Recipe", "InsituConfig", "TrainConfig", "DetectorModel"}
+    assert found == {"Recipe", "InsituConfig", "TrainConfig", "DetectorModel", "ScanConfig"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cdi.atoms import Atoms
 from cdi.crystal import Crystal
-from cdi.grid import QGrid
+from cdi.grid import check_sampling
 from cdi.scattering.bragg_object import check_oversampling
 from cdi.scattering.geometric_sum import ROUTES, check_route
 from cdi.scattering.model import ScatteringModel
@@ -56,7 +56,7 @@ def amplitudes(
         if route == "object":
             raise ValueError("route must be one of nufft, direct for atoms, got 'object': it needs a Crystal")
         for grid in grids:
-            _check_sampling(specimen, grid)
+            check_sampling(specimen.positions, grid)
         positions, species, elements = torch.as_tensor(specimen.positions), specimen.species, specimen.elements
     else:
         for grid in grids:
@@ -65,10 +65,3 @@ def amplitudes(
             return object_amplitudes(specimen, views, model=model, device=device)
         positions, species, elements = specimen.displaced_sites(generator)
     return position_amplitudes(positions.to(device), species, elements, grids, route=route, model=model)
-
-
-def _check_sampling(atoms: Atoms, grid: QGrid) -> None:
-    """|F|² of atoms is known from its samples only if they fill at most half of the grid's field of view."""
-    ratio = np.asarray(grid.shape) / np.maximum(np.ptp(atoms.positions @ np.linalg.inv(grid.voxel), axis=0), 1e-9)
-    if ratio.min() < 2:
-        raise ValueError(f"oversampling must be at least 2 along every axis of the grid, got {ratio.round(2).tolist()}")
