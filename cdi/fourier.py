@@ -25,6 +25,18 @@ def object_from_amplitude(amplitude: Tensor) -> Tensor:
     return centred
 
 
+def origin_to_corner(volume: Tensor) -> Tensor:
+    """``volume`` with its origin moved from index ``N // 2`` to 0 along the last three axes: for many transforms."""
+    moved: Tensor = torch.fft.ifftshift(volume, dim=SPATIAL)
+    return moved
+
+
+def origin_to_centre(volume: Tensor) -> Tensor:
+    """``volume`` with its origin moved from index 0 to ``N // 2`` along the last three axes."""
+    moved: Tensor = torch.fft.fftshift(volume, dim=SPATIAL)
+    return moved
+
+
 def centre_crop(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The central ``shape`` of the last three axes, origin kept at ``N // 2``."""
     x, y, z = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(volume.shape[-3:], shape, strict=True))

@@ -1,0 +1,151 @@
+"""The command ``retrieve``. Free of torch at the top."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+
+from cdi.command import Command
+
+if TYPE_CHECKING:
+    from cdi.pattern import Exposure
+    from cdi.retrieval.config import RetrievalConfig
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=str, help="exposure: HDF5, .npy, .npz, TIFF stack, or a directory of TIFF frames")
+    parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="settings, e.g. starts=50")
+    parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="densities, and OUT.png beside")
+    parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="settings")
+    parser.add_argument(
+        "--also", nargs="+", type=str, default=None, metavar="FILE",
+        help="further reflections of the same crystal on the same voxels, which share its support",
+    )  # fmt: skip
+    parser.add_argument("--index", type=int, default=None, help="sample of a data set of `cdi generate`")
+    parser.add_argument("--spec", type=str, default=None, help="SPEC file (default: the one beside the frames)")
+    parser.add_argument("--scan", type=int, default=None, help="scan number in the SPEC file")
+    parser.add_argument("--shape", nargs="+", type=int, default=None, metavar="N", help="voxels kept: N, or N N N")
+    parser.add_argument(
+        "--binning", nargs="+", type=int, default=None, metavar="N",
+        help="voxels summed along each axis: N, or N N N (default: as far as an oversampling of 3 lets)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the starts and the held-out voxels")
+    parser.add_argument("--device", type=str, default=None, help="cpu or cuda (default: a GPU where there is one)")
+    parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
+    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+    parser.add_argument(
+        "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
+    )
+
+
+def _retrieve(arguments: Namespace) -> None:
+    from data.retrieval_file import write_retrieval
+    from data.retrieval_picture import save_retrieval_picture
+    from data.whole_file import check_output, whole_file
+
+    output = check_output(arguments.output, overwrite=arguments.overwrite)
+    picture = output.with_suffix(".png")
+    if arguments.picture:
+        check_output(picture, overwrite=arguments.overwrite)
+    config = _config(arguments)
+    exposures = _exposures(arguments)
+    found = _run(exposures, config, arguments)
+    names = [arguments.file, *(arguments.also or [])]
+    with whole_file(output, overwrite=arguments.overwrite) as temporary:
+        write_retrieval(temporary, found, config, attributes={"sources": names, "seed": arguments.seed})
+    if arguments.picture:
+        with whole_file(picture, overwrite=arguments.overwrite) as temporary:
+            save_retrieval_picture(temporary, found, title=", ".join(Path(name).name for name in names))
+    for line in _report(found, names):
+        print(line)
+    print(f"written      {output}")
+
+
+def _config(arguments: Namespace) -> "RetrievalConfig":
+    from cdi.config import read_config
+    from cdi.retrieval.config import RetrievalConfig
+
+    shared = ["shared_support=true"] if arguments.also else []
+    return read_config(RetrievalConfig, arguments.config, [*(arguments.overrides or []), *shared])
+
+
+def _exposures(arguments: Namespace) -> "list[Exposure]":
+    from cdi.retrieval.framing import framed
+    from data.pattern_files import read_exposure
+
+    shape, binning = (_three(arguments[name], name) for name in ("shape", "binning"))
+    first = read_exposure(arguments.file, index=arguments.index, spec=arguments.spec, scan=arguments.scan)
+    further = [read_exposure(path) for path in arguments.also or []]
+    return [framed(exposure, shape, binning) for exposure in (first, *further)]
+
+
+def _three(numbers: list[int] | None, name: str) -> tuple[int, int, int] | None:
+    if numbers is None:
+        return None
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"{name} must be 1 or 3 numbers, got {numbers}")
+    first, second, third = numbers * 3 if len(numbers) == 1 else numbers
+    return first, second, third
+
+
+def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Namespace) -> Any:
+    import torch
+    from tqdm import tqdm
+
+    from cdi.retrieval.phase_retrieval import retrieve
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must be cpu on this machine, got 'cuda': no GPU is visible")
+    total = len(exposures) * config.starts * config.iterations
+    generator = torch.Generator().manual_seed(arguments.seed)
+    bar = tqdm(total=total, disable=not arguments.progress, unit="it", desc="retrieving", mininterval=0.5)
+
+    def report(count: int) -> None:
+        bar.update(count)
+
+    with bar, _stop_at_interrupt() as stop:
+        return retrieve(exposures, config, generator=generator, device=device, report=report, stop=stop)
+
+
+@contextmanager
+def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: the runs then end as they are and are written; a second one gives up."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _report(found: Any, names: list[str]) -> Iterator[str]:
+    import numpy as np
+
+    from cdi.retrieval.averaging import FSC_LEVEL, PRTF_LEVEL
+
+    transfer, halves = found.transfer.resolution(PRTF_LEVEL), found.halves.resolution(FSC_LEVEL)
+    for row, name in enumerate(names):
+        grid, best = found.grids[row], found.kept[row, 0]
+        size = 1.0 if grid is None else float(np.linalg.norm(grid.voxel, axis=1).mean())
+        unit = "voxels" if grid is None else "Å"
+        yield f"pattern      {name}, {' × '.join(map(str, found.density.shape[1:]))} voxels"
+        yield f"starts       {len(found.iterations)}, best {best}, {found.kept.shape[1]} averaged"
+        yield f"misfit       {found.error[row, best]:.4g} of the intensity"
+        yield f"free         {found.free_deviance[row, best]:.4g} per held-out voxel (photon noise alone: 1)"
+        yield f"first mode   {found.mode_weight[row]:.4f} of the power"
+        yield f"resolution   {transfer[row] * size:.3g} {unit} (PRTF), {halves[row] * size:.3g} {unit} (FSC of halves)"
+
+
+retrieve = Command("retrieve", "the density behind a pattern by iterative phase retrieval", _add_arguments, _retrieve)

@@ -1,0 +1,132 @@
+"""``cdi retrieve``: from every kind of file to densities and a picture, or one line that says why not."""
+
+import os
+import signal
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from cdi.command import Command
+from cdi.config import read_object
+from cdi.main import main
+from cdi.retrieval.config import RetrievalConfig
+from data.retrieval_cli import _stop_at_interrupt, retrieve
+
+SETTINGS = ["schedule=HIO 20, ER 10", "starts=2", "best=2", "shrink_wrap.interval=10"]
+
+
+@pytest.fixture
+def pattern(tmp_path: Path) -> Path:
+    """A small simulated crystal with its geometry."""
+    path = tmp_path / "crystal.h5"
+    crystal = ["--element", "Au", "--reflection", "1", "1", "1", "--diameter-A", "120"]
+    frame = ["--shape", "24", "--oversampling", "3", "--peak-counts", "1e5", "--output", str(path), "--no-picture"]
+    assert main(["simulate", *crystal, *frame]) == 0
+    return path
+
+
+def run(*arguments: str) -> int:
+    return main(["retrieve", *arguments, "--no-progress", "--device", "cpu"])
+
+
+def test_the_command_is_one_of_the_house() -> None:
+    assert isinstance(retrieve, Command)
+    assert retrieve.name == "retrieve"
+
+
+def test_a_pattern_becomes_a_density_with_all_that_made_it(
+    pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "found.h5"
+    assert run(str(pattern), *SETTINGS, "--output", str(output), "--seed", "3") == 0
+    printed = capsys.readouterr().out
+    assert "first mode" in printed
+    assert "Å (PRTF)" in printed
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    with h5py.File(output) as file, h5py.File(pattern) as source:
+        density = file["density"][()]
+        assert density.shape == (1, 24, 24, 24)
+        assert np.iscomplexobj(density)
+        assert file["free_deviance"].shape == (1, 2)
+        # F(m) = Σ density exp(+2πi m·n/N): Parseval gives the photons back.
+        photons = 24**3 * (np.abs(density) ** 2).sum()
+        assert photons == pytest.approx(source["counts"][()].sum(), rel=0.1)
+        step = source.attrs["q_step"]
+        np.testing.assert_allclose(file["voxel"][0] @ step.T, 2 * np.pi / 24 * np.eye(3), atol=1e-9)
+        config = read_object(RetrievalConfig, yaml.safe_load(file.attrs["config"]), origin="the file")
+        assert config.starts == 2
+        assert all(dataset.attrs["units"] for dataset in file.values())
+        assert file.attrs["seed"] == 3
+
+
+def test_a_seed_repeats_and_an_output_is_not_overwritten_unasked(pattern: Path, tmp_path: Path) -> None:
+    for name in ("one.h5", "two.h5"):
+        assert run(str(pattern), *SETTINGS, "--output", str(tmp_path / name), "--no-picture") == 0
+    with h5py.File(tmp_path / "one.h5") as one, h5py.File(tmp_path / "two.h5") as two:
+        np.testing.assert_array_equal(one["density"][()], two["density"][()])
+    assert run(str(pattern), *SETTINGS, "--output", str(tmp_path / "one.h5")) == 2
+
+
+def test_several_files_are_reflections_that_share_a_support(pattern: Path, tmp_path: Path) -> None:
+    output = tmp_path / "both.h5"
+    assert run(str(pattern), *SETTINGS, "--also", str(pattern), "--output", str(output)) == 0
+    with h5py.File(output) as file:
+        assert file["density"].shape[0] == 2
+        np.testing.assert_array_equal(file["support"][0], file["support"][1])
+        assert yaml.safe_load(file.attrs["config"])["shared_support"] is True
+
+
+def test_frames_without_geometry_are_cropped_and_come_in_voxels(
+    pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stack whose peak is off its middle."""
+    with h5py.File(pattern) as file:
+        counts = np.pad(file["counts"][()], ((5, 0), (0, 7), (3, 2)))
+    np.save(tmp_path / "stack.npy", counts.astype(np.int32))
+    output = tmp_path / "found.h5"
+    assert run(str(tmp_path / "stack.npy"), *SETTINGS, "--shape", "20", "24", "22", "--binning", "1",
+               "--output", str(output)) == 0  # fmt: skip
+    assert "voxels (PRTF)" in capsys.readouterr().out
+    with h5py.File(output) as file:
+        assert file["density"].shape == (1, 20, 24, 22)
+        assert "voxel" not in file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["starts=0"], "starts must lie in"),
+        (["startz=3"], "did you mean 'starts'"),
+        (["--shape", "4"], "shape must have at least 8 voxels"),
+        (["--shape", "24", "24"], "shape must be 1 or 3 numbers"),
+        (["--binning", "9"], "binning must be at least 1 and leave 8 voxels"),
+        (["--index", "0"], "--index must be left out"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    arguments: list[str], line: str, pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(pattern), *arguments, "--output", str(tmp_path / "found.h5")) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "found.h5").exists()
+
+
+def test_a_pattern_without_a_photon_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "dark.npy", np.zeros((16, 18, 20), np.int32))
+    assert run(str(tmp_path / "dark.npy"), "--output", str(tmp_path / "found.h5")) == 2
+    assert "counts must not be all zero" in capsys.readouterr().err
+
+
+def test_the_first_interrupt_ends_the_runs_and_the_second_gives_up() -> None:
+    """And the handler of before is back afterwards."""
+    before = signal.getsignal(signal.SIGINT)
+    with _stop_at_interrupt() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
