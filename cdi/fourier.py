@@ -37,6 +37,29 @@ def origin_to_centre(volume: Tensor) -> Tensor:
     return moved
 
 
+def real_transform(volume: Tensor) -> Tensor:
+    """``Σ_n volume(n) exp(−2πi m·n/N)`` of a real volume over the last three axes, ``(..., x, y, z // 2 + 1)``.
+
+    The other half of the modes are conjugates of these. Origin at index 0 on both sides: a factor of the
+    spectrum, on ``half_modes``, needs no shift of the volume.
+    """
+    spectrum: Tensor = torch.fft.rfftn(volume, dim=SPATIAL)
+    return spectrum
+
+
+def inverse_real_transform(spectrum: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The real volume ``(..., *shape)`` whose ``real_transform`` is ``spectrum``."""
+    volume: Tensor = torch.fft.irfftn(spectrum, s=shape, dim=SPATIAL)
+    return volume
+
+
+def half_modes(shape: tuple[int, int, int], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mode numbers along each axis of ``real_transform``, in its order, real and on the device of ``like``."""
+    frames, rows, columns = (torch.arange(n, dtype=like.dtype, device=like.device) for n in shape)
+    x, y = (torch.fft.ifftshift(numbers - len(numbers) // 2) for numbers in (frames, rows))
+    return x, y, columns[: shape[2] // 2 + 1]
+
+
 def centre_crop(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The central ``shape`` of the last three axes, origin kept at ``N // 2``."""
     x, y, z = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(volume.shape[-3:], shape, strict=True))

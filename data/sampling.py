@@ -6,6 +6,7 @@ without a disk (``data.drawn_batches``); stored samples are made one by one on t
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     """Every random choice but the noise; shape, strain, distractors and detector do not depend on the class."""
     fractions = np.asarray([recipe.fraction_of(name) for name in CLASSES])
     defect = CLASSES[generator.choice(len(CLASSES), p=fractions)]
-    lattice = Lattice.of_material(str(generator.choice(recipe.elements)))
+    lattice = _lattice(str(generator.choice(recipe.elements)))
     orientation = Rotation.random(rng=generator).as_matrix()
     diameter = log_uniform(recipe.diameter_A, generator)
     name = str(generator.choice(recipe.crystal_shapes))
@@ -80,6 +81,12 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     )  # fmt: skip
     defects = draw_defects(recipe, defect, crystal, reflection, generator)
     return Draw(replace(crystal, defects=(*defects, *others, strain)), grid, reflection, defect, detector)
+
+
+@lru_cache(maxsize=64)
+def _lattice(material: str) -> Lattice:
+    """One lattice for every crystal of a material: it keeps its symmetry once it has found it."""
+    return Lattice.of_material(material)
 
 
 def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:

@@ -12,6 +12,7 @@ once a point, and their product is one matrix product.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,18 +57,20 @@ class IsotropicMedium(Medium):
 
     def straight_line_field(self, x: Tensor, y: Tensor, burgers: Tensor, frame: Tensor) -> Tensor:
         """See ``Medium``."""
-        edge, _, screw = burgers / (2 * torch.pi)
-        shear = edge / (4 * (1 - self.poisson_ratio))
-        none = torch.zeros_like(edge)
-        coefficients = [
-            torch.stack([edge, none, screw]),
-            torch.stack([none, -(1 - 2 * self.poisson_ratio) * shear, none]),
-            torch.stack([none, -shear, none]),
-            torch.stack([shear, none, none]),
-        ]
         polar = PolarTerms.at(x, y, core_radius(burgers))
         terms = [polar.angle, polar.log_r2, polar.cos_2, polar.sin_2]
-        return superposed(terms, torch.stack(coefficients) @ frame)
+        return superposed(terms, self._coefficients.to(burgers.device) @ burgers @ frame)
+
+    @cached_property
+    def _coefficients(self) -> Tensor:
+        """``(4, 3, 3)``: displacement along x, y, ξ of each term per component of b; one table, few small products."""
+        table = torch.zeros(4, 3, 3, dtype=torch.float64)
+        shear = 1 / (4 * (1 - self.poisson_ratio))
+        table[0, 0, 0] = table[0, 2, 2] = 1.0
+        table[1, 1, 0] = -(1 - 2 * self.poisson_ratio) * shear
+        table[2, 1, 0] = -shear
+        table[3, 0, 0] = shear
+        return table / (2 * torch.pi)
 
 
 @dataclass(frozen=True, eq=False)

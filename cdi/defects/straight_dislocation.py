@@ -73,8 +73,10 @@ class StraightDislocation(Defect):
     def displacement(self, points: Tensor) -> Tensor:
         """See ``Defect``."""
         frame = self.frame
+        across = frame[:2]
         # The offset is a number, taken off after the product: no moved copy of all points.
-        x, y = (points @ axis.to(points) - self.point @ axis for axis in frame[:2])
+        planes = across.to(points) @ points.reshape(-1, 3).T - (across @ self.point).to(points)[:, None]
+        x, y = planes.reshape(2, *points.shape[:-1])
         return self.medium.straight_line_field(x, y, frame @ self.burgers, frame)
 
     def lines(self, shape: Shape) -> tuple[DislocationLine, ...]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cdi.detector.settings import require, require_form
-from cdi.fourier import amplitude_from_object, object_from_amplitude
+from cdi.fourier import half_modes, inverse_real_transform, real_transform
 
 DECAY: dict[str, Callable[[Tensor], Tensor]] = {
     "gaussian": lambda ratio: ratio * ratio / 2,
@@ -73,19 +73,19 @@ def partial_coherence(intensity: Tensor, voxel: Tensor, lengths: Tensor, form: s
     """
     require_form(form)
     shape = (intensity.shape[-3], intensity.shape[-2], intensity.shape[-1])
-    ratios = (
-        separation / lengths[..., axis, None, None, None] for axis, separation in enumerate(_separations(voxel, shape))
-    )
+    ratios = _separations(voxel / lengths[..., None, :], shape)
     degree = torch.exp(-reduce(torch.add, map(DECAY[form], ratios)))
-    autocorrelation = object_from_amplitude(intensity)
-    blurred = amplitude_from_object(autocorrelation * degree.to(intensity.dtype)).real
+    # The intensity is real, the degree of coherence even: half of the autocorrelation is enough, and the
+    # phase ramp of a centred pattern drops out.
+    autocorrelation = real_transform(intensity)
+    blurred = inverse_real_transform(autocorrelation * degree.to(intensity.dtype), shape)
     # The kernel is positive; what lies below zero is rounding.
     return blurred.clamp(min=0)
 
 
 def _separations(voxel: Tensor, shape: tuple[int, int, int]) -> list[Tensor]:
-    """Components x, y, z ``(..., frames, rows, columns)`` in Å of n · voxel, n counted from ``N // 2``."""
-    frames, rows, columns = (torch.arange(n, dtype=voxel.dtype, device=voxel.device) - n // 2 for n in shape)
+    """Components x, y, z ``(..., frames, rows, columns // 2 + 1)`` of n · voxel for the ``half_modes`` n."""
+    frames, rows, columns = half_modes(shape, voxel)
     index = (frames[:, None, None], rows[:, None], columns)
     return [
         reduce(torch.add, (n * voxel[..., row, axis, None, None, None] for row, n in enumerate(index)))

@@ -58,9 +58,9 @@ def _excess(distance: Tensor, sigma: Tensor) -> Tensor:
 
 def _mirrored_spread(n: int, sigma: Tensor | float, like: Tensor) -> Tensor:
     """Matrix ``(n, n)`` from hit to counting pixel, each column's sum 1."""
-    index = torch.arange(n, dtype=torch.float64, device=like.device)
+    share = shared_charge(torch.arange(2 * n, dtype=torch.float64, device=like.device), sigma)
+    index = torch.arange(n, device=like.device)
     to, hit = index[:, None], index
-    images = (to - hit, to + hit + 1, 2 * n - 1 - to - hit)
-    spread = torch.stack([shared_charge(image, sigma) for image in images]).sum(0)
+    spread = share[(to - hit).abs()] + share[to + hit + 1] + share[2 * n - 1 - to - hit]
     normalised: Tensor = spread / spread.sum(0)
     return normalised.to(like.dtype)

@@ -119,7 +119,7 @@ class Lattice:
         """Length of the first edge in Å: the lattice constant of a cubic lattice."""
         return float(np.linalg.norm(self.cell[0]))
 
-    @property
+    @cached_property
     def cell_volume(self) -> float:
         """Volume of the conventional cell in Å³."""
         return float(np.linalg.det(self.cell))
@@ -136,9 +136,14 @@ class Lattice:
         equality of the form factors of two elements hides a reflection.
         """
         phases = np.exp(2j * np.pi * self.sites @ np.asarray(reflection, np.float64))
+        return any(reflection) and bool(np.abs(self._shares @ phases).max() > EXTINCT)
+
+    @cached_property
+    def _shares(self) -> Array:
+        """Weight ``(elements, n)`` of each site in the mean over its element's."""
         symbols = np.asarray(self.elements)
-        factors = [phases[symbols == element].mean() for element in dict.fromkeys(self.elements)]
-        return any(reflection) and bool(np.abs(factors).max() > EXTINCT)
+        of_element = np.array([symbols == element for element in dict.fromkeys(self.elements)], np.float64)
+        return np.asarray(of_element / of_element.sum(1, keepdims=True))
 
     def reflection_vector(self, reflection: tuple[int, int, int]) -> Array:
         """G ``(3,)`` in Å⁻¹ (2π included), along the crystal axes.
@@ -155,7 +160,7 @@ class Lattice:
 
     def plane_normal(self, indices: ArrayLike) -> Array:
         """Reciprocal-lattice vector(s) ``(..., 3)`` in Å⁻¹ (2π included) of Miller indices ``(..., 3)``."""
-        return np.asarray(2 * np.pi * np.asarray(indices, np.float64) @ np.linalg.inv(self.cell).T)
+        return np.asarray(2 * np.pi * np.asarray(indices, np.float64) @ self._inverse_cell.T)
 
     def direction(self, fractions: ArrayLike) -> Array:
         """Cartesian vector(s) ``(..., 3)`` in Å, crystal axes, of ``fractions`` of the cell's edges."""
@@ -163,7 +168,11 @@ class Lattice:
 
     def fractions(self, vector: ArrayLike) -> Array:
         """Fractions of the cell's edges ``(..., 3)`` of Cartesian vector(s) in Å, crystal axes."""
-        return np.asarray(np.asarray(vector, np.float64) @ np.linalg.inv(self.cell))
+        return np.asarray(np.asarray(vector, np.float64) @ self._inverse_cell)
+
+    @cached_property
+    def _inverse_cell(self) -> Array:
+        return np.asarray(np.linalg.inv(self.cell))
 
     @cached_property
     def translations(self) -> Array:

@@ -68,12 +68,9 @@ def slip_systems(family: SlipFamily, cell: Array) -> list[SlipSystem]:
 
 @lru_cache(maxsize=256)
 def _slip_systems(family: SlipFamily, flat: tuple[float, ...]) -> tuple[SlipSystem, ...]:
-    cell = np.reshape(flat, (3, 3))
-    pairs = set()
-    for operation in point_group(cell):
-        normal = _image(family.normal, operation, reciprocal=True)
-        upper = normal if _leads_positive(normal) else _image(normal, -np.eye(3))
-        pairs.add((upper, _image(family.burgers, operation)))
+    operations = point_group(np.reshape(flat, (3, 3)))
+    normals, burgers = _images(family.normal, operations, reciprocal=True), _images(family.burgers, operations)
+    pairs = {(_upper(normal), vector) for normal, vector in zip(normals, burgers, strict=True)}
     return tuple(SlipSystem(burgers, normal) for normal, burgers in sorted(pairs))
 
 
@@ -87,7 +84,7 @@ def images(vector: Vector | tuple[int, ...], operations: Array, *, reciprocal: b
 
     Directions are in fractions of the cell; with ``reciprocal`` Miller indices of planes.
     """
-    return sorted({_image(vector, operation, reciprocal=reciprocal) for operation in operations})
+    return sorted(set(_images(vector, operations, reciprocal=reciprocal)))
 
 
 def point_group(cell: Array) -> Array:
@@ -102,18 +99,23 @@ def point_group(cell: Array) -> Array:
 def _point_group(flat: tuple[float, ...]) -> Array:
     cell = np.reshape(flat, (3, 3))
     metric = cell @ cell.T
-    candidates = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-    images = candidates @ metric @ candidates.transpose(0, 2, 1)
-    return np.asarray(candidates[np.abs(images - metric).max((1, 2)) < 1e-6 * metric.max()], np.float64)
+    edges = np.array(list(product((-1, 0, 1), repeat=3)))
+    lengths = np.einsum("ni,ij,nj->n", edges, metric, edges)
+    # An edge goes to one of its own length: few of the 3⁹ matrices are left.
+    images = (edges[np.abs(lengths - square) < 1e-6 * metric.max()] for square in np.diag(metric))
+    candidates = np.array(list(product(*images)))
+    metrics = candidates @ metric @ candidates.transpose(0, 2, 1)
+    return np.asarray(candidates[np.abs(metrics - metric).max((1, 2)) < 1e-6 * metric.max()], np.float64)
 
 
-def _image(vector: Vector | tuple[int, ...], operation: Array, *, reciprocal: bool = False) -> Vector:
+def _images(vector: Vector | tuple[int, ...], operations: Array, *, reciprocal: bool = False) -> list[Vector]:
+    """The image of ``vector`` under each of ``operations`` (n, 3, 3), in their order."""
     # Rows of an operation are images of the cell's edges: contravariant components turn with its transpose.
-    turned = np.linalg.inv(operation) @ vector if reciprocal else np.asarray(vector) @ operation
-    a, b, c = (float(x) + 0.0 for x in np.round(turned, 12))
-    return a, b, c
+    turned = np.linalg.inv(operations) @ vector if reciprocal else np.asarray(vector) @ operations
+    return [(a, b, c) for a, b, c in (np.round(turned, 12) + 0.0).tolist()]
 
 
-def _leads_positive(vector: Vector) -> bool:
-    """Whether the first non-zero component is positive: true of one of each pair ±v."""
-    return next(x for x in vector if x) > 0
+def _upper(vector: Vector) -> Vector:
+    """That one of ±``vector`` whose first non-zero component is positive."""
+    a, b, c = vector
+    return vector if next(x for x in vector if x) > 0 else (0.0 - a, 0.0 - b, 0.0 - c)

@@ -83,6 +83,11 @@ def bragg_object(
     return BraggObject(support, phase, displacement)
 
 
+def voxel_numbers(grid: QGrid) -> Array:
+    """Axes ``(3, 3)`` whose row i gives the voxel number ``axis · r`` along axis i: the inverse of ``grid.voxel``."""
+    return grid.step * (np.asarray(grid.shape)[:, None] / (2 * np.pi))
+
+
 def voxel_width(grid: QGrid, supersampling: int) -> float:
     """Mean width in Å of a voxel refined by ``supersampling`` per axis."""
     return float(abs(np.linalg.det(grid.voxel)) ** (1 / 3) / supersampling)
@@ -112,8 +117,8 @@ def check_oversampling(shape: Shape, grid: QGrid) -> tuple[Array, Array]:
     ValueError
         If it does not.
     """
-    low, high = shape.reach(np.asarray(np.linalg.inv(grid.voxel).T, np.float64))
     size = np.asarray(grid.shape)
+    low, high = shape.reach(voxel_numbers(grid))
     ratio = size / (high - low)
     if ratio.min() < 2:
         raise ValueError(

@@ -8,7 +8,7 @@ within the support alone. Differentiable with respect to the tensors of shape an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -18,9 +18,16 @@ from cdi.crystal import Crystal
 from cdi.fourier import axis_matrix, partial_transform
 from cdi.grid import QGrid
 from cdi.pattern import Reflection
-from cdi.scattering.bragg_object import Array, check_oversampling, scattering_fraction, shape_fraction, voxel_width
+from cdi.scattering.bragg_object import (
+    Array,
+    check_oversampling,
+    scattering_fraction,
+    shape_fraction,
+    voxel_numbers,
+    voxel_width,
+)
 from cdi.scattering.model import ScatteringModel
-from cdi.scattering.structure_factor import structure_factor_nodes
+from cdi.scattering.structure_factor import chebyshev_nodes, structure_factor_nodes
 
 View = tuple[Reflection, QGrid]
 
@@ -105,15 +112,18 @@ class _Box:
         return voxel_width(self.grid, self.model.supersampling)
 
     @cached_property
-    def index(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Voxel numbers along each axis that the shape and half a voxel of soft boundary reach, 0 at the origin."""
+    def bounds(self) -> list[tuple[int, int]]:
+        """First voxel number, 0 at the origin, and the one after the last that shape and soft boundary reach."""
         # A sharp corner is softened beyond half a voxel.
-        margin = self.width * np.linalg.norm(np.linalg.inv(self.voxel), axis=0)
+        margin = self.width * self.model.supersampling * np.sqrt((voxel_numbers(self.grid) ** 2).sum(1))
         low, high = (self.model.supersampling * bound for bound in self.reach)
-        x, y, z = (
-            torch.arange(int(a), int(b) + 1, dtype=torch.float64, device=self.device)
-            for a, b in zip(np.ceil(low - margin), np.floor(high + margin), strict=True)
-        )
+        first, last = np.ceil(low - margin), np.floor(high + margin)
+        return [(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
+
+    @cached_property
+    def index(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Voxel numbers along each axis of the box."""
+        x, y, z = (torch.arange(*bound, dtype=torch.float64, device=self.device) for bound in self.bounds)
         return x, y, z
 
     @cached_property
@@ -122,20 +132,23 @@ class _Box:
         x, y, z = self.index
         slab = max(1, POINTS_AT_ONCE.get(self.device.type, 2**20) // (len(y) * len(z)))
         parts = [self._slab_fields(start, x[start : start + slab]) for start in range(0, len(x), slab)]
+        if len(parts) == 1:
+            return parts[0]
         place, points, fraction, displacement = (torch.cat(column) for column in zip(*parts, strict=True))
         return place, points, fraction, displacement
 
     def _slab_fields(self, start: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         _, y, z = self.index
-        a, b, c = torch.as_tensor(self.voxel, device=self.device)
+        a, b, c = torch.as_tensor(self.voxel, device=self.device)[:, :, None]
         dtype = REAL[self.model.precision]
-        plane = (y[:, None, None] * b + z[:, None] * c).reshape(-1, 3).to(dtype)
-        points = ((x[:, None] * a).to(dtype)[:, None] + plane).reshape(-1, 3)
-        fraction = shape_fraction(self.crystal.shape, points, self.width)
-        inside = fraction.detach().nonzero()[:, 0]
-        kept = points[inside]
+        plane = ((y * b)[:, :, None] + (z * c)[:, None]).to(dtype)
+        # One plane of memory a component: sums over the three run along it.
+        components = ((x * a).to(dtype)[:, :, None, None] + plane[:, None]).flatten(1)
+        fraction = shape_fraction(self.crystal.shape, components.T, self.width)
+        inside = _places(fraction.detach() > 0)
+        kept = components.index_select(1, inside).T
         place = inside + start * len(y) * len(z)
-        return place, kept, fraction[inside], self.crystal.displacement(kept)
+        return place, kept, fraction.index_select(0, inside), self.crystal.displacement(kept)
 
     def amplitude(self, reflection: Reflection, grid: QGrid) -> Tensor:
         """Amplitude of the grid's shape, in electrons, of a grid with these voxels."""
@@ -144,27 +157,53 @@ class _Box:
         phase = displacement @ torch.as_tensor(G, device=self.device).to(displacement)
         density = torch.polar(fraction * scattering_fraction(self.crystal, points, G, self.width), phase)
         shape = tuple(len(axis) for axis in self.index)
-        box = density.new_zeros(int(np.prod(shape))).index_put((place,), density).reshape(shape)
+        box = density.new_zeros(int(np.prod(shape))).scatter(0, place, density).reshape(shape)
         transformed = partial_transform(box, self._axes(grid.centre - G, grid))
-        return transformed * self._electrons(reflection, grid)
+        transformed *= self._electrons(reflection, grid)
+        return transformed
 
     def _electrons(self, reflection: Reflection, grid: QGrid) -> Tensor:
         """``F_cell(|Q|) / V_cell`` times the volume of a voxel, of the grid's shape."""
         lattice = self.crystal.lattice
-        values, matrices = structure_factor_nodes(lattice, reflection, grid, self.model)
-        scale = abs(float(np.linalg.det(self.voxel))) / lattice.cell_volume
-        x, y, z = (torch.as_tensor(m, device=self.device).to(COMPLEX[self.model.precision]) for m in matrices)
-        return partial_transform(torch.as_tensor(values * scale, device=self.device).to(x), (x, y, z))
+        values = structure_factor_nodes(lattice, reflection, grid, self.model)
+        values *= self.width**3 / lattice.cell_volume
+        dtype = REAL[self.model.precision]
+        # Real matrices spread real and imaginary part in half the time of complex ones.
+        parts = torch.as_tensor(np.stack([values.real, values.imag]), device=self.device).to(dtype)
+        x, y, z = (_spread(n, k, dtype, self.device) for n, k in zip(grid.shape, values.shape, strict=True))
+        real, imaginary = partial_transform(parts, (x, y, z))
+        return torch.complex(real, imaginary)
 
     def _axes(self, offset: Array, grid: QGrid) -> tuple[Tensor, Tensor, Tensor]:
         """Matrices of the transform; the ramp of a grid centred ``offset`` (3,) Å⁻¹ beside G shifts its modes."""
-        ramp = self.voxel @ offset / (2 * np.pi)
         x, y, z = (
-            axis_matrix(
-                (torch.arange(n, dtype=torch.float64, device=self.device) - n // 2) / (self.model.supersampling * n)
-                + shift,
-                points,
-            ).to(COMPLEX[self.model.precision])
-            for n, shift, points in zip(grid.shape, ramp, self.index, strict=True)
+            self._axis(n, float(shift), bound, points)
+            for n, shift, bound, points in zip(grid.shape, self.voxel @ offset, self.bounds, self.index, strict=True)
         )
         return x, y, z
+
+    def _axis(self, n: int, shift: float, bound: tuple[int, int], points: Tensor) -> Tensor:
+        length = self.model.supersampling * n
+        columns = _modes(n, length, self.device)[:, bound[0] + length : bound[1] + length]
+        ramp = torch.exp(complex(0, shift) * points)
+        return (columns * ramp).to(COMPLEX[self.model.precision])
+
+
+@lru_cache(maxsize=32)
+def _modes(n: int, length: int, device: torch.device) -> Tensor:
+    """``exp(2πi m p/length)`` ``(n, 2 length)`` of modes −(n // 2) … and points −length …, complex128."""
+    turns = (torch.arange(n, dtype=torch.float64, device=device) - n // 2) / length
+    return axis_matrix(turns, torch.arange(-length, length, dtype=torch.float64, device=device))
+
+
+@lru_cache(maxsize=64)
+def _spread(n: int, nodes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Matrix ``(n, nodes)`` from a smooth factor on its nodes to the voxels of an axis."""
+    return torch.as_tensor(chebyshev_nodes(n, nodes)[1], device=device).to(dtype)
+
+
+def _places(inside: Tensor) -> Tensor:
+    """Positions ``(n,)`` at which ``inside`` (m,) is True: on a processor numpy finds them in a tenth of the time."""
+    if inside.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(inside.numpy()))
+    return inside.nonzero()[:, 0]

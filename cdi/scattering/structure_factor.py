@@ -43,22 +43,22 @@ def structure_factor(
 
 def structure_factor_nodes(
     lattice: Lattice, reflection: Reflection, grid: QGrid, model: ScatteringModel
-) -> tuple[NDArray[np.complex128], list[NDArray[np.float64]]]:
-    """The structure factor on few nodes over ``grid`` ``(k_x, k_y, k_z)``, and matrices ``(N_a, k_a)`` to spread it.
+) -> NDArray[np.complex128]:
+    """The structure factor on few nodes over ``grid``, ``(k_x, k_y, k_z)``; ``chebyshev_nodes`` spreads it.
 
     A smooth factor of every voxel is interpolated along each axis by a polynomial through Chebyshev's
     nodes, so that exponentials are evaluated on k³ points instead of N³.
     """
-    nodes, matrices = zip(
-        *(_chebyshev(n, min(n, INTERPOLATION_NODES[model.precision])) for n in grid.shape), strict=True
-    )
-    index = np.stack(np.meshgrid(*nodes, indexing="ij"), -1)
-    modulus = np.linalg.norm(index @ grid.step + grid.centre, axis=-1)
-    return structure_factor(lattice, reflection, modulus, model=model), list(matrices)
+    most = INTERPOLATION_NODES[model.precision]
+    x, y, z = (chebyshev_nodes(n, min(n, most))[0] for n in grid.shape)
+    square = 0.0
+    for (a, b, d), c in zip(grid.step.T, grid.centre, strict=True):
+        square = square + ((x[:, None, None] * a + c) + y[:, None] * b + z * d) ** 2
+    return structure_factor(lattice, reflection, np.sqrt(square), model=model)
 
 
 @lru_cache(maxsize=64)
-def _chebyshev(size: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def chebyshev_nodes(size: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nodes ``(count,)`` among voxel numbers −(N // 2) …, and their Lagrange polynomials on them ``(N, count)``."""
     voxels = np.arange(size) - size // 2
     middle, half = (size - 1) / 2 - size // 2, max(size / 2, 0.5)

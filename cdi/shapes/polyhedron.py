@@ -1,6 +1,7 @@
 """Convex polyhedra as intersections of half-spaces."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -64,12 +65,19 @@ class Polyhedron(Shape):
         """See ``Shape``."""
         # Planes first: the maximum then runs along memory, four times as fast.
         along = self.normals.to(points) @ points.reshape(-1, 3).T
-        distance: Tensor = (along - self.distances.to(points)[:, None]).amax(0)
+        along -= self.distances.to(points)[:, None]
+        distance: Tensor = along.amax(0)
         return distance.reshape(points.shape[:-1])
 
     @property
     def vertices(self) -> Array:
         """Corners ``(n, 3)`` in Å."""
+        # Planes that are fitted move under an optimiser's hands.
+        fitted = self.normals.requires_grad or self.distances.requires_grad
+        return vertices_of(as_array(self.normals), as_array(self.distances)) if fitted else self._fixed_vertices
+
+    @cached_property
+    def _fixed_vertices(self) -> Array:
         return vertices_of(as_array(self.normals), as_array(self.distances))
 
     @property

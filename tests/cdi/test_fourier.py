@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from cdi.fourier import amplitude_from_object, centre_crop, centre_pad, object_from_amplitude
+from cdi.fourier import (
+    amplitude_from_object,
+    centre_crop,
+    centre_pad,
+    half_modes,
+    inverse_real_transform,
+    object_from_amplitude,
+    real_transform,
+)
 from cdi.grid import QGrid
 
 SHAPES = [(5, 6, 7), (8, 3, 4), (1, 2, 9)]
@@ -66,3 +74,16 @@ def test_a_shifted_delta_gives_exp_of_plus_i_q_r(shape: tuple[int, int, int]) ->
     r = (index - np.asarray(shape) // 2) @ grid.voxel
     expected = np.exp(1j * np.stack(grid.axes(), -1) @ r)
     np.testing.assert_allclose(amplitude_from_object(density).numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_real_volume_needs_half_of_its_modes(shape: tuple[int, int, int]) -> None:
+    """The half spectrum holds Σ ρ(n) exp(−2πi m·n/N) on ``half_modes``, and gives the volume back."""
+    real = volume((2, *shape)).real
+    spectrum = real_transform(real)
+    x, y, z = half_modes(shape, real)
+    turns = [mode[:, None] * torch.arange(n) / n for mode, n in zip((x, y, z), shape, strict=True)]
+    waves = [torch.exp(-2j * torch.pi * turn) for turn in turns]
+    expected = torch.einsum("ai,bj,ck,nijk->nabc", *waves, real.to(torch.complex128))
+    torch.testing.assert_close(spectrum, expected)
+    torch.testing.assert_close(inverse_real_transform(spectrum, shape), real)

@@ -13,6 +13,7 @@ from cdi.defects.straight_dislocation import StraightDislocation, dislocation_on
 from cdi.fourier import amplitude_from_object, centre_pad
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
+from cdi.scattering import object_amplitude
 from cdi.scattering.amplitude import amplitude
 from cdi.scattering.bragg_object import bragg_object
 from cdi.scattering.object_amplitude import bragg_amplitude
@@ -181,3 +182,12 @@ def test_the_twins_amplitude_is_the_conjugate(shape: tuple[int, int, int]) -> No
     density = torch.as_tensor(rng.normal(size=shape) + 1j * rng.normal(size=shape))
     torch.testing.assert_close(amplitude_from_object(twin(density)), amplitude_from_object(density).conj())
     torch.testing.assert_close(twin(twin(density)), density)
+
+
+def test_fields_in_slabs_are_the_fields_at_once(rotation: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box in slabs of few planes gives the amplitude of the whole box."""
+    crystal = dislocated(rotation, 60)
+    grid = grid_for(crystal, (1, 1, 1), offset=0.4)
+    whole = bragg_amplitude([crystal], [grid], [(1, 1, 1)])
+    monkeypatch.setitem(object_amplitude.POINTS_AT_ONCE, "cpu", 1200)
+    torch.testing.assert_close(bragg_amplitude([crystal], [grid], [(1, 1, 1)]), whole)

@@ -187,3 +187,15 @@ def test_a_rotation_must_be_one() -> None:
     for matrix in (np.diag([1, 1, -1.0]), 2 * np.eye(3), np.eye(2), np.full((3, 3), np.nan)):
         with pytest.raises(ValueError, match=r"rotation must be a \(3, 3\) rotation matrix"):
             as_rotation(matrix)
+
+
+def test_corners_follow_planes_that_an_optimiser_moves() -> None:
+    """Corners are kept only where nothing can move the planes."""
+    distances = torch.tensor([20.0, 25, 30, 20, 25, 30], dtype=torch.float64, requires_grad=True)
+    shape = Polyhedron(torch.cat([torch.eye(3), -torch.eye(3)]).double(), distances)
+    before = shape.volume
+    with torch.no_grad():
+        distances *= 2
+    assert shape.volume == pytest.approx(8 * before)
+    still = Polyhedron(shape.normals, distances.detach())
+    assert still.vertices is still.vertices
