@@ -107,7 +107,7 @@ def join(recipe: Recipe, directory: Path) -> Path:
 def progress_bar(recipe: Recipe, missing: list[Shard], *, shown: bool) -> Any:
     """Samples made of all, on stderr."""
     done = recipe.samples - sum(shard.count for shard in missing)
-    return tqdm(total=recipe.samples, initial=done, unit="sample", desc=recipe.name, disable=not shown)
+    return tqdm(total=recipe.samples, initial=done, unit="sample", desc=recipe.name, disable=None if shown else True)
 
 
 def write_shard(recipe: Recipe, shard: Shard, after_sample: Callable[[], None] | None = None) -> None:

@@ -14,6 +14,7 @@ from cdi.command import Command
 if TYPE_CHECKING:
     from cdi.pattern import Exposure
     from cdi.retrieval.config import RetrievalConfig
+    from cdi.retrieval.vortex_lines import VortexLine
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -55,13 +56,14 @@ def _retrieve(arguments: Namespace) -> None:
     exposures = _exposures(arguments)
     found = _run(exposures, config, arguments)
     names = [arguments.file, *(arguments.also or [])]
+    lines = _vortex_lines(found)
     with whole_file(output, overwrite=arguments.overwrite) as temporary:
-        write_retrieval(temporary, found, config, attributes={"sources": names, "seed": arguments.seed})
+        write_retrieval(temporary, found, config, lines, attributes={"sources": names, "seed": arguments.seed})
     if arguments.picture:
         with whole_file(picture, overwrite=arguments.overwrite) as temporary:
             save_retrieval_picture(temporary, found, title=", ".join(Path(name).name for name in names))
-    for line in _report(found, names):
-        print(line)
+    for text in _report(found, names, lines):
+        print(text)
     print(f"written      {output}")
 
 
@@ -103,7 +105,7 @@ def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Name
         raise ValueError("device must be cpu on this machine, got 'cuda': no GPU is visible")
     total = len(exposures) * config.starts * config.iterations
     generator = torch.Generator().manual_seed(arguments.seed)
-    bar = tqdm(total=total, disable=not arguments.progress, unit="it", desc="retrieving", mininterval=0.5)
+    bar = tqdm(total=total, disable=None if arguments.progress else True, unit="it", desc="retrieving", mininterval=0.5)
 
     def report(count: int) -> None:
         bar.update(count)
@@ -130,7 +132,17 @@ def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _report(found: Any, names: list[str]) -> Iterator[str]:
+def _vortex_lines(found: Any) -> "list[tuple[VortexLine, ...]]":
+    """Lines about which the phase of each pattern's density winds."""
+    from cdi.retrieval.vortex_lines import vortex_lines
+
+    return [
+        vortex_lines(density, support, voxel=None if grid is None else grid.voxel)
+        for density, support, grid in zip(found.density, found.support, found.grids, strict=True)
+    ]
+
+
+def _report(found: Any, names: list[str], lines: "list[tuple[VortexLine, ...]]") -> Iterator[str]:
     import numpy as np
 
     from cdi.retrieval.averaging import FSC_LEVEL, PRTF_LEVEL
@@ -146,6 +158,10 @@ def _report(found: Any, names: list[str]) -> Iterator[str]:
         yield f"free         {found.free_deviance[row, best]:.4g} per held-out voxel (photon noise alone: 1)"
         yield f"first mode   {found.mode_weight[row]:.4f} of the power"
         yield f"resolution   {transfer[row] * size:.3g} {unit} (PRTF), {halves[row] * size:.3g} {unit} (FSC of halves)"
+        yield f"lines        {len(lines[row])}"
+        for line in lines[row]:
+            ends = " to ".join(str(line.points[end].round(1).tolist()) for end in (0, -1))
+            yield f"  winding {line.winding}, {line.length:.4g} {unit}, from {ends}, confidence {line.confidence:.2f}"
 
 
 retrieve = Command("retrieve", "the density behind a pattern by iterative phase retrieval", _add_arguments, _retrieve)

@@ -35,7 +35,7 @@ def fit_classifier(network: DefectNet, loader: DataLoader[Targets], *, seed: int
     optimizer = torch.optim.AdamW(classifier.parameters(), 1e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     best, kept = float("inf"), copy.deepcopy(classifier.state_dict())
-    for _ in tqdm(range(EPOCHS), desc="classifier", unit="epoch"):
+    for _ in tqdm(range(EPOCHS), desc="classifier", unit="epoch", disable=None):
         classifier.train()
         order = held + torch.randperm(len(seen) - held, generator=generator).to(seen.device)
         for chosen in torch.split(order, BATCH):
@@ -58,7 +58,7 @@ def _seen(network: DefectNet, loader: DataLoader[Targets]) -> tuple[Tensor, Tens
     network.eval()
     seen, defects = [], []
     with torch.no_grad():
-        for batch in tqdm(loader, desc="classifier's crystals", unit="batch", mininterval=1.0):
+        for batch in tqdm(loader, desc="classifier's crystals", unit="batch", mininterval=1.0, disable=None):
             keep = batch.determined > 0
             counts, where = batch.counts.to(device), batch.geometry.to(device)
             seen.append(network.trunk(features(counts), where)[0][keep.to(device)])

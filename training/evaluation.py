@@ -122,7 +122,7 @@ def _fit_baselines(samples: Dataset[Sample], workers: int) -> tuple[Prior, Radia
 
 def _batches(samples: Dataset[Sample], size: int, workers: int, title: str) -> Iterator[Sequence[Sample]]:
     loader = DataLoader(samples, size, collate_fn=list, num_workers=workers)
-    yield from tqdm(loader, desc=title, unit="batch", mininterval=1.0)
+    yield from tqdm(loader, desc=title, unit="batch", mininterval=1.0, disable=None)
 
 
 def _centred_counts(sample: Sample) -> NDArray[np.float32]:

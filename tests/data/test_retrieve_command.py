@@ -13,7 +13,9 @@ from cdi.command import Command
 from cdi.config import read_object
 from cdi.main import main
 from cdi.retrieval.config import RetrievalConfig
+from cdi.retrieval.vortex_lines import VortexLine
 from data.retrieval_cli import _stop_at_interrupt, retrieve
+from data.retrieval_file import line_rows
 
 SETTINGS = ["schedule=HIO 20, ER 10", "starts=2", "best=2", "shrink_wrap.interval=10"]
 
@@ -60,6 +62,17 @@ def test_a_pattern_becomes_a_density_with_all_that_made_it(
         assert config.starts == 2
         assert all(dataset.attrs["units"] for dataset in file.values())
         assert file.attrs["seed"] == 3
+        assert file["line_points"].shape == (0, 3)
+    assert "lines        0" in printed
+
+
+def test_vortex_lines_are_ragged_rows_of_their_pattern() -> None:
+    points = np.arange(15.0).reshape(5, 3)
+    rows = line_rows([(), (VortexLine(points[:2], 1, 0.1, 0.9), VortexLine(points[2:], 2, 0.2, 0.8))])
+    np.testing.assert_array_equal(rows["line_pattern"], [1, 1])
+    np.testing.assert_array_equal(rows["line_winding"], [1, 2])
+    np.testing.assert_array_equal(rows["line_point_count"], [2, 3])
+    np.testing.assert_array_equal(rows["line_points"], points)
 
 
 def test_a_seed_repeats_and_an_output_is_not_overwritten_unasked(pattern: Path, tmp_path: Path) -> None:
