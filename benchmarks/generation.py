@@ -2,11 +2,11 @@
 
     python benchmarks/generation.py [--samples 200] [--voxels 32] [--writers '[1, 2]'] [--seed 0]
 
-Each arm draws the same samples from start to end as a user does, the start of Python and torch in it
-(``seconds_start`` is that of a data set of one sample). ``per_core`` divides by the writers and leaves
-the start out; ``speedup`` is against the first arm of one writer. Where the start outweighs the samples an
-arm says so instead of giving a rate. The arm without a disk is what
-training draws from (``data.drawn``). Without an MPI launcher beside the interpreter those arms are left out.
+Each arm to disk draws the same samples from start to end as a user does; ``seconds_start``, that of a data
+set of one sample, is left out of the rates. ``per_core`` divides by the writers; ``speedup`` is against one
+process in the same run. Where the start outweighs the samples no rate is given. Without a disk: one by one, as
+training draws (``data.drawn``), and in batches made and kept on a device (``data.drawn_batches``). Without an MPI
+launcher beside the interpreter those arms are left out.
 """
 
 import os
@@ -23,6 +23,7 @@ from cdi.config import write_config
 from data.recipe import Recipe
 
 LAUNCHER = Path(sys.executable).parent / "mpiexec"
+BATCH = 16
 
 
 def main(samples: int = 200, voxels: int = 32, writers: tuple[int, ...] = (1, 2), seed: int = 0) -> None:
@@ -30,6 +31,10 @@ def main(samples: int = 200, voxels: int = 32, writers: tuple[int, ...] = (1, 2)
     emit(benchmark="generation", machine=machine(), samples=samples, voxels=voxels, seed=seed)
     drawn = on_the_fly(recipe)
     emit(route="on the fly, one process", samples_per_second=round(samples / drawn, 3))
+    for device in devices():
+        seconds = in_batches(recipe, device)
+        emit(route=f"on the fly, batches of {BATCH} on {device}", samples_per_second=round(samples / seconds, 3),
+             of_on_the_fly=round(drawn / seconds, 3))  # fmt: skip
     routes = {"processes": [sys.executable, "-m", "cdi"]}
     if LAUNCHER.is_file():
         routes["MPI ranks"] = [str(LAUNCHER), "-n", "{writers}", sys.executable, "-m", "cdi"]
@@ -62,6 +67,24 @@ def on_the_fly(recipe: Recipe) -> float:
     start = time.perf_counter()
     for index in range(len(source)):
         source[index]
+    return time.perf_counter() - start
+
+
+def devices() -> list[str]:
+    """Where batches can be made."""
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def in_batches(recipe: Recipe, device: str) -> float:
+    """Seconds to make every sample in batches that stay on ``device``."""
+    from data.drawn_batches import DrawnBatches
+
+    next(iter(DrawnBatches(recipe, BATCH, device=device)))
+    start = time.perf_counter()
+    photons = sum(float(batch.counts.sum()) for batch in DrawnBatches(recipe, BATCH, device=device))
+    assert photons > 0  # reading a number waits for the device
     return time.perf_counter() - start
 
 

@@ -115,4 +115,4 @@ class QGrid:
     def modulus(self) -> Array:
         """|Q| in Å⁻¹ on every voxel."""
         q_x, q_y, q_z = self.axes()
-        return np.sqrt(q_x**2 + q_y**2 + q_z**2)
+        return np.sqrt(q_x * q_x + q_y * q_y + q_z * q_z)

@@ -48,11 +48,11 @@ def atomic_amplitudes(
     check_route(route)
     chosen = model or ScatteringModel()
     moduli = [grid.modulus() for grid in grids]
-    totals = [np.zeros(grid.shape, np.complex128) for grid in grids]
+    totals: list[NDArray[np.complex128]] = []
     for index, element in enumerate(atoms.elements):
         positions = atoms.positions if len(atoms.elements) == 1 else atoms.positions[atoms.species == index]
         if len(positions):
             sums = geometric_sums(positions, grids, route=route, model=chosen)
-            for total, modulus, geometric in zip(totals, moduli, sums, strict=True):
-                total += atomic_amplitude(element, modulus, chosen) * geometric
+            parts = [atomic_amplitude(element, q, chosen) * part for q, part in zip(moduli, sums, strict=True)]
+            totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
     return tuple(totals)

@@ -29,13 +29,14 @@ def geometric_sums(
     positions: Array, grids: Sequence[QGrid], *, route: Route, model: ScatteringModel
 ) -> tuple[Array, ...]:
     """The sums, each of its grid's shape, complex; ``positions`` (n, 3) Å float64, n ≥ 1."""
-    totals: list[Array] = [0.0] * len(grids)
+    totals: list[Array] = [None] * len(grids)
     for shared in _sharing(grids):
         for part in _parts(positions, grids[shared[0]]):
             apply = _transform(positions[part], grids[shared[0]], 1, route, model)
             for index in shared:
                 centre = constant_like(grids[index].centre, positions)
-                totals[index] = totals[index] + apply(_cast(unit_phase(positions[part] @ centre), model, route))
+                found = apply(_cast(unit_phase(positions[part] @ centre), model, route))
+                totals[index] = found if totals[index] is None else totals[index] + found
     return tuple(totals)
 
 
