@@ -69,10 +69,14 @@ def check_route(route: str, choices: Sequence[str] = ROUTES) -> None:
 
 
 def _transform(positions: Array, grid: QGrid, kind: int, route: Route, model: ScatteringModel) -> Apply:
-    angles = positions @ constant_like(np.ascontiguousarray(grid.step.T), positions)
     if route == "direct":
+        angles = positions @ constant_like(np.ascontiguousarray(grid.step.T), positions)
         return (direct_sum.sum_over_points if kind == 1 else direct_sum.sum_over_modes)(angles, grid.shape)
     library = nufft_library(model.library, on_gpu=not isinstance(positions, np.ndarray))
+    if library.by_column:
+        angles = (constant_like(grid.step, positions) @ positions.T).T
+    else:
+        angles = positions @ constant_like(np.ascontiguousarray(grid.step.T), positions)
     if model.precision == "single":
         # Only what lies within ±π keeps its digits in float32.
         turns = angles / (2 * np.pi)

@@ -25,12 +25,14 @@ class Library:
 
     ``plan(angles, shape, type, tolerance, threads)`` prepares transforms of points ``angles`` (n, 3)
     in radians, of any size, and returns what applies them; ``on_gpu`` says where its arrays live,
-    ``group`` which optional dependencies bring it.
+    ``by_column`` that it wants each coordinate in a run of its own, ``group`` which optional
+    dependencies bring it.
     """
 
     name: str
     group: str
     on_gpu: bool
+    by_column: bool
     plan: Callable[[Array, tuple[int, int, int], int, float, int], Apply]
 
 
@@ -67,9 +69,9 @@ def _cufinufft_plan(angles: Array, shape: tuple[int, int, int], kind: int, toler
 LIBRARIES = {
     library.name: library
     for library in (
-        Library("ducc0", "fast", False, _ducc0_plan),
-        Library("finufft", "fast", False, _finufft_plan),
-        Library("cufinufft", "cuda", True, _cufinufft_plan),
+        Library("ducc0", "fast", False, False, _ducc0_plan),
+        Library("finufft", "fast", False, True, _finufft_plan),
+        Library("cufinufft", "cuda", True, True, _cufinufft_plan),
     )
 }
 """Fastest first: on two CPU cores ``ducc0`` needs half the time of ``finufft`` at equal accuracy."""
