@@ -34,6 +34,8 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/recognition.py
 	$(BIN)/python benchmarks/scattering.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/insitu.py
 
 clean:
