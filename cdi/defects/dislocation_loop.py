@@ -100,13 +100,15 @@ class DislocationLoop(Defect):
         """See ``Defect``."""
         centre = perimeter_centre(self.corners) if self.cap is None else self.cap
         upper = self.area if self.upper is None else self.upper
-        corners, burgers = (self.corners - centre).to(points), self.burgers.to(points)
-        flat = (lifted(points, upper) - centre.to(points)).reshape(-1, 3)
+        # Sides reach 10⁵ Å where a line ends at the surface: single precision would lose the field between them.
+        wide = points.double()
+        corners, burgers = (self.corners - centre).to(wide), self.burgers.to(wide)
+        flat = (lifted(wide, upper) - centre.to(wide)).reshape(-1, 3)
         size = max(1, CHUNK // len(corners))
         parts = [
             self._field(flat[first : first + size], corners, burgers) for first in range(0, max(len(flat), 1), size)
         ]
-        return torch.cat(parts).reshape(points.shape)
+        return torch.cat(parts).reshape(points.shape).to(points.dtype)
 
     def _field(self, points: Tensor, corners: Tensor, burgers: Tensor) -> Tensor:
         """Displacement ``(m, 3)`` at ``points`` (m, 3); these and ``corners`` in Å from the cap."""
