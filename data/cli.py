@@ -283,7 +283,8 @@ def _generate(arguments: Namespace) -> None:
         recipe = read_recipe()
         processes = available_cores() if arguments.processes is None else arguments.processes
         joined = generate_dataset(recipe, arguments.output, processes=processes, progress=arguments.progress)
-    print(f"{joined}: {recipe.samples} samples of {' × '.join(map(str, recipe.shape))} voxels")
+    exposures = f", {recipe.reflection_count} exposures each," if recipe.reflection_count > 1 else ""
+    print(f"{joined}: {recipe.samples} samples{exposures} of {' × '.join(map(str, recipe.shape))} voxels")
 
 
 def _generate_over_ranks(arguments: Namespace, read_recipe: Callable[[], "Recipe"]) -> "tuple[Path, Recipe] | None":

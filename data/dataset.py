@@ -45,6 +45,33 @@ class StoredSamples(Dataset[Sample]):
         return self._opened[1]
 
 
+class StoredCrystals(Dataset[tuple[Sample, ...]]):
+    """Map from position to all exposures of a crystal: neighbouring samples of one ``index``, however many there are.
+
+    ``indices`` holds the identity of each crystal, for ``split_by_crystal``.
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``StoredSamples``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.samples = StoredSamples(path)
+        rows = self.samples.indices
+        self._starts = np.concatenate([np.flatnonzero(np.diff(rows, prepend=rows[:1] - 1)), [len(rows)]])
+        self.indices: NDArray[np.int64] = rows[self._starts[:-1]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[Sample, ...]:
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"position must lie in [0, {len(self)}), got {position}")
+        first, last = self._starts[position % len(self) :][:2]
+        return tuple(self.samples[row] for row in range(first, last))
+
+
 def split_by_crystal(
     indices: Sequence[int] | NDArray[np.int64], fractions: Sequence[float], seed: int
 ) -> list[NDArray[np.int64]]:

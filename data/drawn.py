@@ -6,11 +6,11 @@ from torch.utils.data import Dataset, Sampler
 
 from data.recipe import Recipe
 from data.sample import Sample
-from data.sampling import draw_sample
+from data.sampling import draw_sample, draw_samples
 
 
 class DrawnSamples(Dataset[Sample]):
-    """Map from absolute index to ``Sample``; nothing is kept, so memory does not grow."""
+    """Map from position to the first exposure of a crystal; nothing is kept, so memory does not grow."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -19,9 +19,26 @@ class DrawnSamples(Dataset[Sample]):
         return self.recipe.samples
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
-        return draw_sample(self.recipe, self.recipe.first_index + index)
+        return draw_sample(self.recipe, _absolute(self.recipe, index))
+
+
+class DrawnCrystals(Dataset[tuple[Sample, ...]]):
+    """Map from position to all exposures of a crystal, ``recipe.reflection_count`` of them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def __len__(self) -> int:
+        return self.recipe.samples
+
+    def __getitem__(self, index: int) -> tuple[Sample, ...]:
+        return draw_samples(self.recipe, _absolute(self.recipe, index))
+
+
+def _absolute(recipe: Recipe, index: int) -> int:
+    if not 0 <= index < recipe.samples:
+        raise IndexError(f"index must lie in [0, {recipe.samples}), got {index}")
+    return recipe.first_index + index
 
 
 class EpochSampler(Sampler[int]):

@@ -2,11 +2,11 @@
 
 Random choices (a crystal, its defects, its detector) are small and made on the CPU, in worker
 processes where wanted; fields, transform and detector run where the training runs, and nothing
-touches a disk. A sample's choices are those of ``data.sampling.draw_sample``; its noise comes from
+touches a disk. A crystal's choices are those of ``data.sampling.draw_samples``; its noise comes from
 the device's own generator, so that counts on a GPU are other counts of the same distribution.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,26 +14,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cdi.scattering.bragg_object import bragg_object
+from cdi.scattering.bragg_object import bragg_object_of_views
 from data.recipe import Recipe
-from data.sampling import Draw, detected, draw_crystal, sample_generator
+from data.sampling import Draw, detected, draw_crystal, exposure_generators
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnBatch:
-    """Exposures of a batch of crystals and what made them; tensors on one device.
+    """Exposures of a batch of crystals, equally many of each, and what made them; tensors on one device.
 
     Parameters
     ----------
-    counts : (batch, x, y, z) float32
-    mask : (batch, x, y, z) bool
+    counts : (batch, reflection, x, y, z) float32
+    mask : (batch, reflection, x, y, z) bool
         True where measured.
-    support : (batch, x/2, y/2, z/2) float32
-        On the central half of the dual voxels.
-    phase : (batch, x/2, y/2, z/2) float32
+    support : (batch, reflection, x/2, y/2, z/2) float32
+        What scatters in each reflection, on the central half of the dual voxels.
+    phase : (batch, reflection, x/2, y/2, z/2) float32
         G·u plus the ramp of an off-centre peak, radians; not cut at the support.
-    draws : the crystals, grids and reflections.
-    indices : absolute index of each sample.
+    draws : the crystals and their views.
+    indices : absolute index of each crystal.
     """
 
     counts: Tensor
@@ -45,7 +45,7 @@ class DrawnBatch:
 
 
 class DrawnBatches:
-    """The samples of ``recipe`` in order, ``batch_size`` at a time, the last batch the rest.
+    """The crystals of ``recipe`` in order, ``batch_size`` at a time, the last batch the rest.
 
     Parameters
     ----------
@@ -82,29 +82,29 @@ class DrawnBatches:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One sample's choices, and the generator that is left for its noise."""
+    """One crystal's choices, and for each of its views the generator that is left for the noise."""
 
     index: int
     draw: Draw
-    generator: np.random.Generator
+    generators: tuple[np.random.Generator, ...]
 
 
-def make_batch(chosen: list[Chosen], device: torch.device) -> DrawnBatch:
-    """Volumes of the chosen samples on ``device``."""
-    draws = tuple(choice.draw for choice in chosen)
-    seen = [detected(choice.draw, choice.generator, device=device) for choice in chosen]
-    obj = bragg_object(
-        [draw.crystal for draw in draws],
-        [draw.grid for draw in draws],
-        [draw.reflection for draw in draws],
-        device=device,
-    )
+def choose(recipe: Recipe, index: int) -> Chosen:
+    """The choices of the crystal with the absolute ``index``."""
+    generators = exposure_generators(recipe, index)
+    return Chosen(index, draw_crystal(recipe, *generators), generators)
+
+
+def make_batch(chosen: Sequence[Chosen], device: torch.device | str) -> DrawnBatch:
+    """Volumes of the chosen crystals on ``device``; all have equally many views."""
+    seen = [detected(choice.draw, choice.generators, device=device) for choice in chosen]
+    objects = [bragg_object_of_views(choice.draw.crystal, choice.draw.peaks, device=device) for choice in chosen]
     return DrawnBatch(
-        torch.stack([counts for counts, _ in seen]),
-        torch.stack([mask for _, mask in seen]),
-        obj.support.float(),
-        obj.phase.float(),
-        draws,
+        torch.stack([torch.stack([counts for counts, _ in views]) for views in seen]),
+        torch.stack([torch.stack([mask for _, mask in views]) for views in seen]),
+        torch.stack([obj.support.float() for obj in objects]),
+        torch.stack([obj.phase.float() for obj in objects]),
+        tuple(choice.draw for choice in chosen),
         tuple(choice.index for choice in chosen),
     )
 
@@ -117,9 +117,7 @@ class _Draws(Dataset[Chosen]):
         return self.recipe.samples
 
     def __getitem__(self, position: int) -> Chosen:
-        index = self.recipe.first_index + position
-        generator = sample_generator(self.recipe, index)
-        return Chosen(index, draw_crystal(self.recipe, generator), generator)
+        return choose(self.recipe, self.recipe.first_index + position)
 
 
 def _one_thread(worker: int) -> None:

@@ -1,8 +1,8 @@
 """A data set from a recipe: shards written by several processes, resumable after any kill.
 
 The unit of work is a shard, a range of sample indices; it appears under its name whole or not
-at all. Starting again keeps every shard that is whole and of the same recipe and makes the
-others, so nothing is lost and nothing doubled. A sample depends on (recipe, index) alone, hence
+at all, and with all exposures of its crystals. Starting again keeps every shard that is whole and of the same recipe
+and makes the others, so nothing is lost and nothing doubled. A sample depends on (recipe, index) alone, hence
 the files are the same whatever the number of processes. The workers import torch; this module
 does not.
 """
@@ -24,13 +24,12 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from cdi.config import to_dict, write_config
 from cdi.errors import RunError
 from data.joining import join_shards
 from data.recipe import Recipe
 from data.sample import Sample
 from data.store import open_hdf5
-from data.store_writer import recipe_fingerprint, write_samples
+from data.store_writer import recipe_fingerprint, recipe_record, write_samples
 from data.whole_file import remove_leftovers, whole_file
 
 RECIPE_FILE, LOCK_FILE, JOINED_FILE = "recipe.yaml", ".generating", "dataset.h5"
@@ -38,7 +37,7 @@ RECIPE_FILE, LOCK_FILE, JOINED_FILE = "recipe.yaml", ".generating", "dataset.h5"
 
 @dataclass(frozen=True)
 class Shard:
-    """The samples ``first`` to ``first + count - 1`` (positions in the recipe) in one file."""
+    """The crystals ``first`` to ``first + count - 1`` (positions in the recipe) in one file."""
 
     path: Path
     first: int
@@ -105,33 +104,38 @@ def join(recipe: Recipe, directory: Path) -> Path:
 
 
 def progress_bar(recipe: Recipe, missing: list[Shard], *, shown: bool) -> Any:
-    """Samples made of all, on stderr."""
+    """Crystals made of all, on stderr."""
     done = recipe.samples - sum(shard.count for shard in missing)
-    return tqdm(total=recipe.samples, initial=done, unit="sample", desc=recipe.name, disable=None if shown else True)
+    return tqdm(total=recipe.samples, initial=done, unit="crystal", desc=recipe.name, disable=None if shown else True)
 
 
-def write_shard(recipe: Recipe, shard: Shard, after_sample: Callable[[], None] | None = None) -> None:
-    """Draw the shard's samples and write them; ``after_sample`` is called after each, and may raise to stop."""
-    from data.sampling import draw_sample
+def write_shard(recipe: Recipe, shard: Shard, after_crystal: Callable[[], None] | None = None) -> None:
+    """Draw the shard's crystals and write them; ``after_crystal`` is called after each, and may raise to stop."""
+    from data.sampling import draw_samples
 
     def samples() -> Iterator[Sample]:
-        for index in range(recipe.first_index + shard.first, recipe.first_index + shard.first + shard.count):
-            yield draw_sample(recipe, index)
-            if after_sample is not None:
-                after_sample()
+        for index in _crystals(shard, recipe):
+            yield from draw_samples(recipe, index)
+            if after_crystal is not None:
+                after_crystal()
 
     with whole_file(shard.path) as temporary:
-        write_samples(temporary, samples(), shard.count, recipe)
+        write_samples(temporary, samples(), shard.count * recipe.reflection_count, recipe)
+
+
+def _crystals(shard: Shard, recipe: Recipe) -> range:
+    """Absolute indices of the shard's crystals."""
+    first = recipe.first_index + shard.first
+    return range(first, first + shard.count)
 
 
 def is_whole(shard: Shard, recipe: Recipe) -> bool:
     """Whether the shard's file is there, opens, and holds the samples that it should."""
     try:
         with open_hdf5(shard.path) as file:
-            first = recipe.first_index + shard.first
-            expected = list(range(first, first + shard.count))
+            expected = [index for index in _crystals(shard, recipe) for _ in range(recipe.reflection_count)]
             same = file.attrs.get("recipe_sha256") == recipe_fingerprint(recipe)
-            return same and file["index"][()].tolist() == expected and len(file["counts"]) == shard.count
+            return same and file["index"][()].tolist() == expected and len(file["counts"]) == len(expected)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -144,9 +148,9 @@ def _claim(recipe: Recipe, directory: Path) -> None:
             theirs = yaml.safe_load(path.read_text())
         except (yaml.YAMLError, UnicodeDecodeError):
             theirs = None
-        ours = to_dict(recipe)
+        ours = recipe_record(recipe)
         if theirs != ours:
-            keys = sorted(key for key in ours if not isinstance(theirs, dict) or theirs.get(key) != ours[key])
+            keys = sorted(_differing(theirs, ours)) if isinstance(theirs, dict) else []
             raise ValueError(
                 f"output must be a directory of this recipe or an empty one, {directory} holds another "
                 f"(differs in: {', '.join(keys) or 'unknown keys'}); choose another --output"
@@ -158,7 +162,11 @@ def _claim(recipe: Recipe, directory: Path) -> None:
             "choose another --output"
         )
     with whole_file(path) as temporary:
-        write_config(recipe, temporary)
+        temporary.write_text(yaml.safe_dump(recipe_record(recipe), sort_keys=False))
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> set[str]:
+    return {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
 
 
 def _same_or_damaged(path: Path, recipe: Recipe) -> bool:

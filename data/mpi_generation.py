@@ -2,7 +2,7 @@
 
 Ranks take shards from one counter by fetch-and-add (one-sided), so that a slow rank holds up no
 other and none is spent on serving. A counter on a rank that computes may need that rank's help to
-move: every rank looks at it after every sample, which bounds the wait and is how a failure elsewhere
+move: every rank looks at it after every crystal, which bounds the wait and is how a failure elsewhere
 is noticed. Problems are gathered, told once by rank 0, and all ranks leave with the same exit
 code; a rank that is killed takes the job with it, and the next one finishes the data set.
 """
@@ -27,7 +27,7 @@ T = TypeVar("T")
 WAIT_S = 0.02
 """Ranks that wait sleep this long between looks: MPI itself would spin on a core that others need."""
 NEXT, DONE, FAILED = 0, 1, 2
-"""Counters: shards taken, samples written, ranks that failed."""
+"""Counters: shards taken, crystals written, ranks that failed."""
 
 
 class _StoppedError(Exception):

@@ -15,6 +15,7 @@ CRYSTAL_SHAPES = ("sphere", "ellipsoid", "rod", "cube", "truncated-octahedron", 
 """Names of ``cdi.shapes.named``, which this module cannot import: it is free of torch."""
 SPLITTING = ("fcc", "diamond")
 """Structures whose perfect dislocations split into Shockley partials."""
+MOST_REFLECTIONS = 12
 Range = tuple[float, float]
 
 
@@ -60,13 +61,16 @@ class Recipe:
     Parameters
     ----------
     name : label written into every file.
-    samples : number of crystals.
+    samples : number of crystals; each gives ``reflection_count`` exposures.
     seed : root of all randomness.
     first_index : index of the first sample; disjoint index ranges are disjoint crystals.
-    samples_per_file : samples a file (the unit of work of one process, and of resuming).
+    samples_per_file : crystals a file (the unit of work of one process, and of resuming).
     shape : voxels of the pattern (x, y, z).
     elements : materials of the table (Cu, NaCl, …), drawn uniformly; each brings its lattice and elastic constants.
     reflections : Miller indices drawn uniformly among those that the lattice allows.
+    reflection_count : exposures of each crystal, each in a reflection of its own. Those after the first are drawn
+        uniformly among all symmetric variants of ``reflections``: the second is not collinear with the first,
+        the third not coplanar with both, none repeats an earlier one or its negative.
     crystal_shapes : drawn uniformly among ``CRYSTAL_SHAPES``.
     diameter_A : range of the diameter in Å of the ball of equal volume, drawn log-uniformly.
     oversampling : range of the oversampling along each axis, after rotation; at least 2.
@@ -77,8 +81,8 @@ class Recipe:
     slip_families : names of ``cdi.lattices.slip.SLIP_FAMILIES`` that straight lines glide on; empty: all.
     anisotropic_fraction : of crystals whose straight lines strain it by its own elastic constants (Stroh)
         and not by their isotropic average.
-    hidden_fraction : fraction of dislocated crystals all of whose lines have g·b = 0.
-    strain_rad : range of the rms phase in radians of a smooth strain, in every class.
+    hidden_fraction : fraction of dislocated crystals all of whose lines have g·b = 0 in the first reflection.
+    strain_rad : range of the rms phase in radians of a smooth strain in the first reflection, in every class.
     peak_counts : range of the photons in the brightest voxel, drawn log-uniformly.
     distractors : what is no dislocation, in every class.
     detector : what beam and detector add; by default nothing but counting noise.
@@ -98,6 +102,7 @@ class Recipe:
     shape: tuple[int, int, int] = (32, 32, 32)
     elements: tuple[str, ...] = ("Al", "Ni", "Cu", "Ag", "Pt", "Au", "Fe", "W")
     reflections: tuple[tuple[int, int, int], ...] = ((1, 1, 1), (2, 0, 0), (2, 2, 0), (1, 1, 0), (2, 1, 1))
+    reflection_count: int = 1
     crystal_shapes: tuple[str, ...] = ("sphere", "truncated-octahedron", "polyhedron")
     diameter_A: Range = (60.0, 3000.0)
     oversampling: Range = (2.2, 4.4)
@@ -120,6 +125,8 @@ class Recipe:
             low, high = getattr(self, name)
             if not bottom <= low <= high:
                 raise ValueError(f"{name} must be a range low ≤ high from {bottom} up, got ({low}, {high})")
+        if not 1 <= self.reflection_count <= MOST_REFLECTIONS:
+            raise ValueError(f"reflection_count must lie in [1, {MOST_REFLECTIONS}], got {self.reflection_count}")
         if min(self.shape) < 16 or max(self.shape) > 256 or any(n % 2 for n in self.shape):
             raise ValueError(f"shape must be even numbers of voxels from 16 to 256, got {self.shape}")
         if not self.elements or not self.reflections or not self.crystal_shapes:

@@ -1,10 +1,13 @@
-"""Draw a crystal from a recipe and expose it: (recipe, seed, index) → Sample.
+"""Draw a crystal from a recipe and expose it: (recipe, seed, index) → one Sample an exposure.
 
-One generator a sample, seeded by (seed, index): the same sample whatever the number of workers or
-their order. Fields, transform and detector run on the device that they are given, for training
-without a disk (``data.drawn_batches``); stored samples are made one by one on the CPU.
+One generator an exposure, seeded by (seed, index) and the exposure's number: the same samples whatever
+the number of workers or their order, and the same first exposures however many follow. Exposures of
+a crystal share their step of q, hence their voxels and one displacement field. Fields, transform and
+detector run on the device that they are given, for training without a disk (``data.drawn_batches``);
+stored samples are made one by one on the CPU.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,45 +26,89 @@ from cdi.fourier import centre_pad
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure, Reflection
-from cdi.scattering.bragg_object import BraggObject, bragg_object
+from cdi.scattering.bragg_object import BraggObject, bragg_object_of_views
 from cdi.scattering.model import ScatteringModel
 from cdi.scattering.object_amplitude import object_amplitudes
 from cdi.shapes.named import build_shape
+from cdi.shapes.shape import Shape
 from data.draw_defects import draw_defects, draw_distractors
-from data.draw_geometry import draw_grid, draw_reflection, draw_strain
+from data.draw_geometry import draw_further_reflection, draw_grid, draw_reflection, draw_strain, grid_beside
 from data.random_values import log_uniform
 from data.recipe import Recipe
 from data.sample import Sample, Truth
-from data.truth_lines import fault_step, kinds_present, true_lines
+from data.truth_lines import fault_step, kinds_present, true_line
 
 SINGLE = ScatteringModel(precision="single")
 
 
-@dataclass(frozen=True)
-class Draw:
-    """The random choices of one sample, before any pattern is computed."""
+Generator = np.random.Generator
 
-    crystal: Crystal
-    grid: QGrid
+
+@dataclass(frozen=True)
+class View:
+    """How one exposure looks at a crystal."""
+
     reflection: Reflection
-    defect: str
+    grid: QGrid
     detector: DetectorModel
 
 
+@dataclass(frozen=True)
+class Draw:
+    """The random choices of one crystal and its exposures, before any pattern is computed.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    defect : str
+        The class that was wanted.
+    views : tuple of View
+        One an exposure; their grids share shape and step.
+    """
+
+    crystal: Crystal
+    defect: str
+    views: tuple[View, ...]
+
+    @property
+    def peaks(self) -> list[tuple[Reflection, QGrid]]:
+        """Reflection and grid of each view."""
+        return [(view.reflection, view.grid) for view in self.views]
+
+
+def draw_samples(recipe: Recipe, index: int) -> tuple[Sample, ...]:
+    """The exposures of the crystal of the absolute ``index`` (``recipe.first_index`` already added)."""
+    generators = exposure_generators(recipe, index)
+    return expose(draw_crystal(recipe, *generators), index, generators)
+
+
 def draw_sample(recipe: Recipe, index: int) -> Sample:
-    """The sample of the absolute ``index`` (``recipe.first_index`` already added)."""
+    """The first exposure of that crystal, alone."""
     generator = sample_generator(recipe, index)
-    drawn = draw_crystal(recipe, generator)
-    return expose(drawn, index, generator)
+    return expose(draw_crystal(recipe, generator), index, [generator])[0]
 
 
-def sample_generator(recipe: Recipe, index: int) -> np.random.Generator:
-    """The generator of the sample with the absolute ``index``."""
-    return np.random.default_rng(np.random.SeedSequence([recipe.seed, index]))
+def sample_generator(recipe: Recipe, index: int) -> Generator:
+    """The generator of the crystal with the absolute ``index`` and of its first exposure."""
+    return exposure_generators(recipe, index)[0]
 
 
-def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
-    """Every random choice but the noise; shape, strain, distractors and detector do not depend on the class."""
+def exposure_generators(recipe: Recipe, index: int) -> tuple[Generator, ...]:
+    """One generator an exposure, the crystal's own first; that of an exposure is the same however many there are."""
+    own = np.random.SeedSequence([recipe.seed, index])
+    return tuple(np.random.default_rng(seeds) for seeds in (own, *own.spawn(recipe.reflection_count - 1)))
+
+
+def draw_crystal(recipe: Recipe, generator: Generator, *further: Generator) -> Draw:
+    """Every random choice but the noise; shape, strain, distractors and detector do not depend on the class.
+
+    ``generator`` draws the crystal and its first view, each of ``further`` one view more.
+
+    Raises
+    ------
+    ValueError
+        If the lattice does not allow as many reflections, or a defect cannot be placed in the crystal.
+    """
     fractions = np.asarray([recipe.fraction_of(name) for name in CLASSES])
     defect = CLASSES[generator.choice(len(CLASSES), p=fractions)]
     lattice = _lattice(str(generator.choice(recipe.elements)))
@@ -75,12 +122,28 @@ def draw_crystal(recipe: Recipe, generator: np.random.Generator) -> Draw:
     grid = draw_grid(recipe, shape, G, generator)
     crystal = Crystal(lattice, shape, orientation)
     others = draw_distractors(recipe.distractors, crystal, generator)
-    detector = draw_detector(
+    first = View(reflection, grid, _detector(recipe, shape, generator))
+    defects = draw_defects(recipe, defect, crystal, reflection, generator)
+    views = _with_further(first, recipe, crystal, further)
+    return Draw(replace(crystal, defects=(*defects, *others, strain)), defect, views)
+
+
+def _with_further(first: View, recipe: Recipe, crystal: Crystal, generators: Sequence[Generator]) -> tuple[View, ...]:
+    """``first`` and a view for each of ``generators``, each in a reflection of its own on the voxels of the first."""
+    views = [first]
+    for generator in generators:
+        reflection = draw_further_reflection(recipe, crystal.lattice, [view.reflection for view in views], generator)
+        G = crystal.reflection_vector(reflection)
+        grid = grid_beside(G, first.grid.step, first.grid.shape, generator)
+        views.append(View(reflection, grid, _detector(recipe, crystal.shape, generator)))
+    return tuple(views)
+
+
+def _detector(recipe: Recipe, shape: Shape, generator: Generator) -> DetectorModel:
+    return draw_detector(
         recipe.detector, generator, shape=recipe.shape, extent=shape.extent(np.eye(3)),
         peak_counts=log_uniform(recipe.peak_counts, generator),
     )  # fmt: skip
-    defects = draw_defects(recipe, defect, crystal, reflection, generator)
-    return Draw(replace(crystal, defects=(*defects, *others, strain)), grid, reflection, defect, detector)
 
 
 @lru_cache(maxsize=64)
@@ -89,43 +152,64 @@ def _lattice(material: str) -> Lattice:
     return Lattice.of_material(material)
 
 
-def expose(drawn: Draw, index: int, generator: np.random.Generator) -> Sample:
-    """Counted exposure and truth of a drawn crystal."""
-    counts, mask = detected(drawn, generator)
-    measured = None if bool(mask.all()) else mask.numpy()
-    obj = bragg_object([drawn.crystal], [drawn.grid], [drawn.reflection])
-    return Sample(index, drawn.reflection, Exposure(counts.numpy(), drawn.grid, measured), _truth(drawn, obj))
+def expose(drawn: Draw, index: int, generators: Sequence[Generator]) -> tuple[Sample, ...]:
+    """Counted exposures and truth of a drawn crystal, one for each view and its generator."""
+    seen = detected(drawn, generators)
+    truths = _truths(drawn, bragg_object_of_views(drawn.crystal, drawn.peaks))
+    return tuple(
+        Sample(index, view.reflection, Exposure(counts.numpy(), view.grid, _gaps(mask)), truth)
+        for view, (counts, mask), truth in zip(drawn.views, seen, truths, strict=True)
+    )
 
 
 def detected(
-    drawn: Draw, generator: np.random.Generator, *, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Counts (float32) and mask (bool) ``(x, y, z)`` of a drawn crystal, on ``device``.
+    drawn: Draw, generators: Sequence[Generator], *, device: torch.device | str = "cpu"
+) -> list[tuple[Tensor, Tensor]]:
+    """Counts (float32) and mask (bool) ``(x, y, z)`` of each view of a drawn crystal, on ``device``.
 
-    The generator gives one number, the seed of the noise on that device.
+    Each view's generator gives one number, the seed of the noise on that device.
     """
-    amplitude = object_amplitudes(drawn.crystal, [(drawn.reflection, drawn.grid)], model=SINGLE, device=device)[0]
+    amplitudes = object_amplitudes(drawn.crystal, drawn.peaks, model=SINGLE, device=device)
+    return [
+        _counted(amplitude, view, generator)
+        for amplitude, view, generator in zip(amplitudes, drawn.views, generators, strict=True)
+    ]
+
+
+def _counted(amplitude: Tensor, view: View, generator: Generator) -> tuple[Tensor, Tensor]:
     intensity = amplitude.abs().square().double()
-    voxel = torch.as_tensor(drawn.grid.voxel, device=device)
-    return drawn.detector.detect(intensity, torch_generator(generator, intensity.device), voxel)
+    voxel = torch.as_tensor(view.grid.voxel, device=intensity.device)
+    return view.detector.detect(intensity, torch_generator(generator, intensity.device), voxel)
 
 
-def _truth(drawn: Draw, obj: BraggObject) -> Truth:
-    crystal, grid = drawn.crystal, drawn.grid
-    inside = obj.support[0] > 0
-    return Truth(
-        defect=defect_class(crystal.defects),
-        kinds=kinds_present(crystal),
-        lines=true_lines(crystal, drawn.reflection),
-        fault_step=fault_step(crystal, drawn.reflection),
-        displacement=_full((obj.displacement[0] * inside[..., None]).movedim(-1, 0), grid),
-        support=_full(obj.support[0], grid),
-        phase=_full(obj.phase[0] * inside, grid),
-        formula=crystal.lattice.formula,
-        structure=crystal.lattice.structure,
-        cell=crystal.lattice.cell,
-        orientation=crystal.orientation,
-    )
+def _gaps(mask: Tensor) -> NDArray[np.bool_] | None:
+    """The mask as an exposure holds it: None where every voxel was measured."""
+    return None if bool(mask.all()) else np.asarray(mask.numpy())
+
+
+def _truths(drawn: Draw, obj: BraggObject) -> list[Truth]:
+    """The truth of each view; class, kinds and displacement are the crystal's."""
+    crystal = drawn.crystal
+    defect, kinds, lines = defect_class(crystal.defects), kinds_present(crystal), crystal.lines()
+    truths = []
+    for view, support, phase, displacement in zip(drawn.views, obj.support, obj.phase, obj.displacement, strict=True):
+        inside = support > 0
+        truths.append(
+            Truth(
+                defect=defect,
+                kinds=kinds,
+                lines=tuple(true_line(line, crystal.lattice, crystal.orientation, view.reflection) for line in lines),
+                fault_step=fault_step(crystal, view.reflection),
+                displacement=_full((displacement * inside[..., None]).movedim(-1, 0), view.grid),
+                support=_full(support, view.grid),
+                phase=_full(phase * inside, view.grid),
+                formula=crystal.lattice.formula,
+                structure=crystal.lattice.structure,
+                cell=crystal.lattice.cell,
+                orientation=crystal.orientation,
+            )
+        )
+    return truths
 
 
 def _full(volume: Tensor, grid: QGrid) -> NDArray[np.float32]:

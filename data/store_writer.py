@@ -25,9 +25,18 @@ FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletc
 """Integers shrink most by byte shuffling; gzip 9 costs ten times the time of 4 for a few per cent."""
 
 
+LATER_FIELDS = {"reflection_count": 1}
+"""Fields that recipes have had only since sets were stored, and the value that those sets were made with."""
+
+
+def recipe_record(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as files hold it: without later fields that change nothing, so that older sets stay whole."""
+    return {key: value for key, value in to_dict(recipe).items() if (key, value) not in LATER_FIELDS.items()}
+
+
 def recipe_fingerprint(recipe: Recipe) -> str:
     """SHA-256 of the recipe and the program version: equal fingerprints, equal samples."""
-    text = yaml.safe_dump({"recipe": to_dict(recipe), "program_version": __version__}, sort_keys=True)
+    text = yaml.safe_dump({"recipe": recipe_record(recipe), "program_version": __version__}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -39,7 +48,7 @@ def root_attributes(recipe: Recipe) -> dict[str, Any]:
         "program_version": __version__,
         "name": recipe.name,
         "seed": recipe.seed,
-        "recipe": yaml.safe_dump(to_dict(recipe), sort_keys=False),
+        "recipe": yaml.safe_dump(recipe_record(recipe), sort_keys=False),
         "recipe_sha256": recipe_fingerprint(recipe),
     }
 

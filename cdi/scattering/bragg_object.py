@@ -68,19 +68,52 @@ def bragg_object(
     ValueError
         If a crystal fills more than half of its grid along an axis (oversampling below 2).
     """
-    volumes = []
-    for crystal, grid, reflection in zip(crystals, grids, reflections, strict=True):
-        check_oversampling(crystal.shape, grid)
-        x, y, z = (supersampling * n // 2 for n in grid.shape)
-        points = torch.as_tensor(voxel_points(grid, (x, y, z), supersampling=supersampling), device=device)
-        G, width = crystal.reflection_vector(reflection), voxel_width(grid, supersampling)
-        support = shape_fraction(crystal.shape, points, width) * scattering_fraction(crystal, points, G, width)
-        displacement = crystal.displacement(points)
-        offset = torch.as_tensor(grid.centre - G, device=device)
-        phase = displacement @ torch.as_tensor(G, device=device) + points @ offset
-        volumes.append((support, phase, displacement))
-    support, phase, displacement = (torch.stack(parts) for parts in zip(*volumes, strict=True))
-    return BraggObject(support, phase, displacement)
+    objects = [
+        bragg_object_of_views(crystal, [(reflection, grid)], supersampling=supersampling, device=device)
+        for crystal, grid, reflection in zip(crystals, grids, reflections, strict=True)
+    ]
+    return BraggObject(
+        torch.cat([obj.support for obj in objects]),
+        torch.cat([obj.phase for obj in objects]),
+        torch.cat([obj.displacement for obj in objects]),
+    )
+
+
+def bragg_object_of_views(
+    crystal: Crystal,
+    views: Sequence[tuple[Reflection, QGrid]],
+    *,
+    supersampling: int = 1,
+    device: torch.device | str = "cpu",
+) -> BraggObject:
+    """One crystal as each (reflection, grid) sees it: a batch of views on one displacement field.
+
+    See ``bragg_object``.
+
+    Raises
+    ------
+    ValueError
+        If the grids do not share their voxels, or the crystal fills more than half of them along an axis.
+    """
+    grid = views[0][1]
+    for _, other in views:
+        if other.shape != grid.shape or not np.array_equal(other.step, grid.step):
+            raise ValueError(
+                f"views must share shape and step of their grids, got {grid.shape}, {grid.step.tolist()} "
+                f"and {other.shape}, {other.step.tolist()}"
+            )
+    check_oversampling(crystal.shape, grid)
+    x, y, z = (supersampling * n // 2 for n in grid.shape)
+    points = torch.as_tensor(voxel_points(grid, (x, y, z), supersampling=supersampling), device=device)
+    width = voxel_width(grid, supersampling)
+    inside, displacement = shape_fraction(crystal.shape, points, width), crystal.displacement(points)
+    supports, phases = [], []
+    for reflection, view in views:
+        G = crystal.reflection_vector(reflection)
+        offset = torch.as_tensor(view.centre - G, device=device)
+        supports.append(inside * scattering_fraction(crystal, points, G, width))
+        phases.append(displacement @ torch.as_tensor(G, device=device) + points @ offset)
+    return BraggObject(torch.stack(supports), torch.stack(phases), displacement.expand(len(views), *displacement.shape))
 
 
 def voxel_numbers(grid: QGrid) -> Array:

@@ -63,14 +63,16 @@ def test_no_shortcut_carries_the_label(many: list[Draw]) -> None:
     rows: dict[bool, list[list[float]]] = {True: [], False: []}
     for draw in many:
         extent = draw.crystal.shape.extent(np.eye(3))
-        offset = (draw.grid.centre - draw.crystal.reflection_vector(draw.reflection)) @ np.linalg.inv(draw.grid.step)
+        (view,) = draw.views
+        G = draw.crystal.reflection_vector(view.reflection)
+        offset = (view.grid.centre - G) @ np.linalg.inv(view.grid.step)
         (waves,) = (defect for defect in draw.crystal.defects if isinstance(defect, SmoothStrain))
-        strain = np.abs(waves.amplitudes.numpy() @ draw.crystal.reflection_vector(draw.reflection)).sum()
+        strain = np.abs(waves.amplitudes.numpy() @ G).sum()
         ball = float(isinstance(draw.crystal.shape, Ball))
-        order = float(np.square(draw.reflection).sum())
+        order = float(np.square(view.reflection).sum())
         numbers = [
             extent.max(),
-            draw.detector.peak_counts,
+            view.detector.peak_counts,
             np.ptp(extent) / extent.max(),
             offset[0],
             strain,
@@ -105,11 +107,12 @@ def test_where_every_burgers_vector_is_seen_nothing_hides() -> None:
 def test_the_crystal_is_oversampled_after_rotation(index: int) -> None:
     """Between the recipe's bounds along every axis of the sheared grid, and within its central half."""
     draw = drawn(RECIPE, index)
-    dual = np.linalg.inv(draw.grid.voxel).T
-    ratio = np.asarray(draw.grid.shape) / draw.crystal.shape.extent(dual)
+    ((reflection, grid),) = draw.peaks
+    dual = np.linalg.inv(grid.voxel).T
+    ratio = np.asarray(grid.shape) / draw.crystal.shape.extent(dual)
     assert (ratio > 2.2 - 1e-6).all()
     assert (ratio < 4.4 + 1e-6).all()
-    offset = (draw.grid.centre - draw.crystal.reflection_vector(draw.reflection)) @ np.linalg.inv(draw.grid.step)
+    offset = (grid.centre - draw.crystal.reflection_vector(reflection)) @ np.linalg.inv(grid.step)
     assert (np.abs(offset) <= 1 + 1e-9).all()
 
 
@@ -139,7 +142,7 @@ def test_hidden_lines_have_g_dot_b_zero_and_visible_ones_an_integer(hidden: floa
     for i in range(12):
         sample = draw_sample(recipe, i)
         draw = drawn(recipe, i)
-        G = draw.crystal.reflection_vector(draw.reflection)
+        G = draw.crystal.reflection_vector(sample.reflection)
         for line in sample.truth.lines:
             assert line.g_dot_b == pytest.approx(float(G @ line.burgers) / (2 * np.pi), abs=1e-5)
             assert abs(line.g_dot_b - round(line.g_dot_b)) < 1e-6
@@ -232,8 +235,9 @@ def test_truth_volumes_agree_with_each_other() -> None:
     """phase = G·u + ramp inside, everything 0 outside, lines end on the surface."""
     sample = draw_sample(LARGE, 3)
     draw = drawn(LARGE, 3)
-    grid, truth = draw.grid, sample.truth
-    G = draw.crystal.reflection_vector(draw.reflection)
+    (view,) = draw.views
+    grid, truth = view.grid, sample.truth
+    G = draw.crystal.reflection_vector(view.reflection)
     index = np.stack(np.meshgrid(*(np.arange(n) - n // 2 for n in grid.shape), indexing="ij"), -1)
     ramp = (index @ grid.voxel) @ (grid.centre - G)
     inside = truth.support > 0
@@ -326,15 +330,15 @@ def test_distractors_do_not_depend_on_the_class() -> None:
             for draw in (first, second)
         ]
         assert kept[0] == kept[1]
-        assert first.detector == second.detector
-        np.testing.assert_array_equal(first.grid.step, second.grid.step)
+        assert first.views[0].detector == second.views[0].detector
+        np.testing.assert_array_equal(first.views[0].grid.step, second.views[0].grid.step)
 
 
 def test_a_batch_on_a_device_holds_the_samples_drawn_one_by_one(wide: list[Sample]) -> None:
     """Counts, mask, support and phase; whatever the size of the batches."""
     recipe = replace(WIDE, samples=5, first_index=3)
     seen = {
-        index: (batch.counts[i], batch.mask[i], batch.support[i], batch.phase[i])
+        index: (batch.counts[i, 0], batch.mask[i, 0], batch.support[i, 0], batch.phase[i, 0])
         for batch in DrawnBatches(recipe, 2)
         for i, index in enumerate(batch.indices)
     }

@@ -133,9 +133,10 @@ def test_oversampling_is_estimated_for_drawn_crystals() -> None:
     for i, ratio in enumerate(np.tile([2.2, 4.0, 7.0, 11.0], 5)):
         recipe = Recipe("estimate", 1, shape=(48, 48, 48), oversampling=(ratio, ratio))
         drawn = draw_crystal(recipe, np.random.default_rng([5, i]))
-        F = bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection], model=COARSE)[0]
+        ((reflection, grid),) = drawn.peaks
+        F = bragg_amplitude([drawn.crystal], [grid], [reflection], model=COARSE)[0]
         intensity = F.abs().square().double().numpy()
-        peak_counts = drawn.detector.peak_counts or 0.0
+        peak_counts = drawn.views[0].detector.peak_counts or 0.0
         counts = photon_counts(intensity, peak_counts=peak_counts, generator=np.random.default_rng(i))
         found.append(oversampling_estimate(counts) / ratio)
     values = np.concatenate(found)

@@ -76,9 +76,10 @@ def test_agreement_for_crystals_as_they_are_drawn(index: int) -> None:
     """The same for crystals of a recipe: any shape, lattice, reflection, strain and number of lines."""
     recipe = Recipe("agreement", 1, shape=(20, 24, 22), diameter_A=(100, 120), class_fractions=(0.1, 0.3, 0.3, 0.3))
     drawn = draw_crystal(recipe, np.random.default_rng([7, index]))
-    atoms = amplitude(drawn.crystal.atoms(), drawn.grid)
-    name = f"{drawn.crystal.lattice.formula} {drawn.reflection} {drawn.defect}"
-    value = overlap(bragg_amplitude([drawn.crystal], [drawn.grid], [drawn.reflection])[0].numpy(), atoms)
+    ((reflection, grid),) = drawn.peaks
+    atoms = amplitude(drawn.crystal.atoms(), grid)
+    name = f"{drawn.crystal.lattice.formula} {reflection} {drawn.defect}"
+    value = overlap(bragg_amplitude([drawn.crystal], [grid], [reflection])[0].numpy(), atoms)
     print(f"overlap of atoms and Bragg object, {name}: {value:.4f}")
     assert value > 0.99
 
