@@ -68,8 +68,8 @@ class StoredCrystals(Dataset[tuple[Sample, ...]]):
     def __getitem__(self, position: int) -> tuple[Sample, ...]:
         if not -len(self) <= position < len(self):
             raise IndexError(f"position must lie in [0, {len(self)}), got {position}")
-        first, last = self._starts[position % len(self) :][:2]
-        return tuple(self.samples[row] for row in range(first, last))
+        position %= len(self)
+        return tuple(self.samples[row] for row in range(self._starts[position], self._starts[position + 1]))
 
 
 def split_by_crystal(

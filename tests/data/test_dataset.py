@@ -1,6 +1,7 @@
 """Stored samples as a torch data set; splits by crystal."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from checks_of_data import SampleMaker, assert_same_sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.dataset import StoredSamples, split_by_crystal
+from data.dataset import StoredCrystals, StoredSamples, split_by_crystal
 from data.recipe import Recipe
 from data.sample import Sample
 from data.store_writer import write_samples
@@ -30,6 +31,29 @@ def test_samples_come_back_through_a_loader_with_workers(
     )
     for got, wanted in zip([sample for batch in loader for sample in batch], samples, strict=True):
         assert_same_sample(got, wanted)
+
+
+def test_exposures_of_a_crystal_come_back_together(tmp_path: Path, make_sample: SampleMaker, recipe: Recipe) -> None:
+    """Neighbours of one index, however many they are, through workers too; splits are by crystal."""
+    sizes = {7: 3, 8: 1, 11: 2, 9: 4}
+    sets = [
+        [replace(make_sample(index, masked=k == 1), reflection=(2, k - 2, 1)) for k in range(size)]
+        for index, size in sizes.items()
+    ]
+    write_samples(tmp_path / "dataset.h5", (sample for samples in sets for sample in samples), 10, recipe)
+    stored = StoredCrystals(tmp_path)
+    assert len(stored) == 4
+    assert stored.indices.tolist() == [7, 8, 11, 9]
+    loader: torch.utils.data.DataLoader[list[tuple[Sample, ...]]] = torch.utils.data.DataLoader(
+        stored, batch_size=3, num_workers=1, collate_fn=list, multiprocessing_context="fork", timeout=60
+    )
+    everywhere = [crystal for batch in loader for crystal in batch]
+    for got in (everywhere, [stored[position - 4] for position in range(4)], list(pickle.loads(pickle.dumps(stored)))):
+        for crystal, samples in zip(got, sets, strict=True):
+            for sample, wanted in zip(crystal, samples, strict=True):
+                assert_same_sample(sample, wanted)
+    with pytest.raises(IndexError, match=r"position must lie in \[0, 4\), got 4"):
+        stored[4]
 
 
 def test_an_unfinished_directory_is_named(tmp_path: Path) -> None:

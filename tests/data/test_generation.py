@@ -16,10 +16,11 @@ from checks_of_data import REPOSITORY, assert_one_line, assert_same_sample, die,
 from cdi.config import read_config, write_config
 from cdi.errors import RunError
 from data import generation
-from data.dataset import StoredSamples
+from data.dataset import StoredCrystals, StoredSamples
 from data.generation import Shard, generate, is_whole, shards_of
 from data.recipe import Recipe
-from data.sampling import draw_sample
+from data.sampling import draw_sample, draw_samples
+from data.store_writer import write_samples
 
 TINY = Recipe("tiny", samples=22, seed=5, samples_per_file=4, first_index=100, shape=(16, 20, 18), elements=("Cu",))
 
@@ -117,6 +118,33 @@ def test_a_shard_of_other_samples_does_not_count_as_whole(uninterrupted: Path) -
     assert not is_whole(Shard(first.path, first=4, count=4), TINY)
     assert not is_whole(first, replace(TINY, seed=6))
     assert not is_whole(Shard(uninterrupted / "none.h5", 0, 4), TINY)
+
+
+def test_a_set_of_several_reflections_is_made_resumed_and_read_by_crystal(tmp_path: Path, uninterrupted: Path) -> None:
+    """Shards hold whole crystals; one that lacks exposures is made again; first exposures are those of one alone."""
+    write_config(TINY, tmp_path / "tiny.yaml")
+    command = ["generate", tmp_path / "tiny.yaml", "samples=5", "reflection_count=3", "--output", tmp_path / "set"]
+    made = run_cdi(*command, "--processes", "1")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == f"{tmp_path}/set/dataset.h5: 5 samples, 3 exposures each, of 16 × 20 × 18 voxels\n"
+    stored, first = StoredCrystals(tmp_path / "set"), StoredSamples(uninterrupted)
+    recipe = replace(TINY, samples=5, reflection_count=3)
+    assert read_config(Recipe, tmp_path / "set" / "recipe.yaml") == recipe
+    assert stored.samples.indices.tolist() == [index for index in range(100, 105) for _ in range(3)]
+    assert stored.indices.tolist() == list(range(100, 105))
+    for position, samples in enumerate(stored):
+        assert_same_sample(samples[0], first[position])
+        for got, wanted in zip(samples, draw_samples(recipe, 100 + position), strict=True):
+            assert_same_sample(got, wanted)
+
+    shard = shards_of(recipe, tmp_path / "set")[1]
+    whole = shard.path.read_bytes()
+    write_samples(shard.path, draw_samples(recipe, 104)[:2], 2, recipe)
+    assert not is_whole(shard, recipe)
+    assert generate(recipe, tmp_path / "set", progress=False) == tmp_path / "set" / "dataset.h5"
+    assert shard.path.read_bytes() == whole
+    with pytest.raises(ValueError, match=r"holds another \(differs in: reflection_count\)"):
+        generate(replace(recipe, reflection_count=1), tmp_path / "set", progress=False)
 
 
 def test_two_writers_do_not_share_a_directory(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from data.generation import generate
 from data.recipe import Recipe
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(300)]
-SMALL = Recipe("small", samples=11, seed=5, samples_per_file=2, first_index=100, shape=(16, 20, 18), elements=("Cu",))
+SMALL = Recipe(
+    "small", samples=11, seed=5, samples_per_file=2, first_index=100, shape=(16, 20, 18), elements=("Cu",),
+    reflection_count=2,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_ranks_killed_midway_and_started_again_make_the_set_of_one_process(
     )
 
     assert (code, errors) == (0, "")
-    assert printed == f"{output}/dataset.h5: 11 samples of 16 × 20 × 18 voxels\n"
+    assert printed == f"{output}/dataset.h5: 11 samples, 2 exposures each, of 16 × 20 × 18 voxels\n"
     assert shards(output) == shards(of_one_process)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert not list(output.glob(".*.tmp"))

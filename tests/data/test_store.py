@@ -1,5 +1,6 @@
 """What is written is read back, and what is damaged is refused in one line."""
 
+import hashlib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from checks_of_data import REPOSITORY, SampleMaker, assert_same_sample
 
+from cdi import __version__
+from cdi.config import to_dict
 from cdi.defects.classes import CLASSES
 from cdi.defects.defect import Defect
 from cdi.lattices.materials import MATERIALS
@@ -18,7 +22,7 @@ from data.layout import LAYOUT
 from data.recipe import Recipe
 from data.sample import Sample
 from data.store import SampleFile
-from data.store_writer import encoded, write_samples
+from data.store_writer import encoded, recipe_fingerprint, recipe_record, write_samples
 
 
 @pytest.fixture
@@ -62,6 +66,36 @@ def test_joined_shards_read_as_their_concatenation(tmp_path: Path, samples: list
     with SampleFile(moved / "dataset.h5") as file:
         for got, wanted in zip(file, samples, strict=True):
             assert_same_sample(got, wanted)
+
+
+def test_exposures_of_a_crystal_stay_rows_of_their_own(
+    tmp_path: Path, make_sample: SampleMaker, recipe: Recipe
+) -> None:
+    """Each with its own reflection, lines and mask under the crystal's index, across joined shards."""
+    rows = [
+        replace(make_sample(40 + position, lines=position, masked=position == 2), index=40 + position // 3)
+        for position in range(6)
+    ]
+    rows = [replace(row, reflection=(2, -position, 1)) for position, row in enumerate(rows)]
+    shards = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    for shard, part in zip(shards, (rows[:3], rows[3:]), strict=True):
+        write_samples(shard, iter(part), 3, replace(recipe, reflection_count=3))
+    join_shards(shards, tmp_path / "dataset.h5", replace(recipe, reflection_count=3))
+    with SampleFile(tmp_path / "dataset.h5") as file:
+        assert file.indices.tolist() == [40, 40, 40, 41, 41, 41]
+        for got, wanted in zip(file, rows, strict=True):
+            assert_same_sample(got, wanted)
+
+
+def test_sets_of_one_exposure_a_crystal_keep_their_fingerprint(recipe: Recipe) -> None:
+    """That of the recipe as it was before crystals had several; another number is another set."""
+    before = {key: value for key, value in to_dict(recipe).items() if key != "reflection_count"}
+    text = yaml.safe_dump({"recipe": before, "program_version": __version__}, sort_keys=True)
+    assert recipe_fingerprint(recipe) == hashlib.sha256(text.encode()).hexdigest()
+    assert recipe_record(recipe) == before
+    three = replace(recipe, reflection_count=3)
+    assert recipe_record(three)["reflection_count"] == 3
+    assert recipe_fingerprint(three) != recipe_fingerprint(recipe)
 
 
 def test_shards_without_any_line_join(tmp_path: Path, make_sample: SampleMaker, recipe: Recipe) -> None:
