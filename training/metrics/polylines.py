@@ -16,7 +16,8 @@ def separation(first: Array, second: Array) -> tuple[float, float]:
     The mean over both directions of the distance from points along one line to the other; the largest of all these.
     """
     ways = [nearest(along(a), b)[0] for a, b in ((first, second), (second, first))]
-    return float(np.mean([way.mean() for way in ways])), float(max(way.max() for way in ways))
+    # By trapezoids: the mean over the length, in which an end counts half.
+    return float(np.mean([(way[1:] + way[:-1]).mean() / 2 for way in ways])), float(max(way.max() for way in ways))
 
 
 def separations(first: Sequence[Array], second: Sequence[Array]) -> Array:

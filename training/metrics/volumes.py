@@ -125,5 +125,5 @@ def grid_points(shape: tuple[int, ...]) -> Array:
 
 
 def wrapped(phase: Array) -> Array:
-    """``phase`` modulo 2π in (−π, π]."""
-    return np.asarray(np.angle(np.exp(1j * phase)))
+    """``phase`` modulo 2π in [−π, π]."""
+    return np.asarray(phase - 2 * np.pi * np.round(phase / (2 * np.pi)))
