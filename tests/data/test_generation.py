@@ -137,12 +137,13 @@ def test_a_set_of_several_reflections_is_made_resumed_and_read_by_crystal(tmp_pa
         for got, wanted in zip(samples, draw_samples(recipe, 100 + position), strict=True):
             assert_same_sample(got, wanted)
 
-    shard = shards_of(recipe, tmp_path / "set")[1]
-    whole = shard.path.read_bytes()
+    kept, shard = shards_of(recipe, tmp_path / "set")
+    whole, made_at = shard.path.read_bytes(), kept.path.stat().st_mtime_ns
     write_samples(shard.path, draw_samples(recipe, 104)[:2], 2, recipe)
+    assert is_whole(kept, recipe)
     assert not is_whole(shard, recipe)
     assert generate(recipe, tmp_path / "set", progress=False) == tmp_path / "set" / "dataset.h5"
-    assert shard.path.read_bytes() == whole
+    assert (shard.path.read_bytes(), kept.path.stat().st_mtime_ns) == (whole, made_at)
     with pytest.raises(ValueError, match=r"holds another \(differs in: reflection_count\)"):
         generate(replace(recipe, reflection_count=1), tmp_path / "set", progress=False)
 

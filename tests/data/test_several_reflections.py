@@ -26,6 +26,7 @@ from data.drawn_batches import DrawnBatches, choose, make_batch
 from data.recipe import Distractors, Recipe
 from data.sample import Sample
 from data.sampling import Draw, draw_crystal, draw_sample, draw_samples, expose, exposure_generators
+from data.truth_lines import kinds_present
 
 RECIPE = Recipe(
     "reflections",
@@ -179,6 +180,18 @@ def test_truth_says_what_each_reflection_tells(sets: list[tuple[Sample, ...]]) -
                 np.testing.assert_array_equal(other.points, line.points)
             differing += len({other.g_dot_b for other in same}) > 1
     assert differing > 3
+
+
+def test_a_fault_shows_in_some_reflections_and_hides_in_others() -> None:
+    """1/6⟨112⟩ in {111} and {200}: the phase steps by a third of a turn or not at all (Williams & Carter, ch. 25)."""
+    recipe = replace(RECIPE, elements=("Cu",), class_fractions=(0, 0, 0, 0, 1), reflections=((1, 1, 1), (2, 0, 0)))
+    faulted = [index for index in range(40) if "stacking fault" in kinds_present(drawn(recipe, index).crystal)][:4]
+    both = 0
+    for index in faulted:
+        steps = {round(3 * sample.truth.fault_step, 4) for sample in draw_samples(recipe, index)}
+        assert steps <= {0.0, 1.0}
+        both += len(steps) == 2
+    assert both >= 2
 
 
 def test_a_twin_leaves_some_reflections_and_stays_in_others() -> None:
