@@ -12,14 +12,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from tqdm import tqdm
@@ -31,6 +31,8 @@ from data.sample import Sample
 from data.store import open_hdf5
 from data.store_writer import recipe_fingerprint, recipe_record, write_samples
 from data.whole_file import remove_leftovers, whole_file
+
+R = TypeVar("R", bound=Recipe)
 
 RECIPE_FILE, LOCK_FILE, JOINED_FILE = "recipe.yaml", ".generating", "dataset.h5"
 
@@ -53,8 +55,18 @@ def shards_of(recipe: Recipe, directory: Path) -> list[Shard]:
     ]
 
 
-def generate(recipe: Recipe, directory: str | Path, *, processes: int = 1, progress: bool = True) -> Path:
+def generate(
+    recipe: R,
+    directory: str | Path,
+    *,
+    processes: int = 1,
+    progress: bool = True,
+    draw: Callable[[R, int], Iterable[Sample]] | None = None,
+) -> Path:
     """Make, or finish making, the data set of ``recipe`` in ``directory``; the path of ``dataset.h5``.
+
+    ``draw``, a function of a module, gives the samples of a crystal from (recipe, absolute index); by default
+    ``data.sampling.draw_samples``.
 
     Raises
     ------
@@ -70,7 +82,7 @@ def generate(recipe: Recipe, directory: str | Path, *, processes: int = 1, progr
     directory = Path(directory)
     with claimed(recipe, directory) as missing:
         with progress_bar(recipe, missing, shown=progress) as bar:
-            for shard in _written(missing, recipe, min(processes, max(1, len(missing)))):
+            for shard in _written(missing, recipe, min(processes, max(1, len(missing))), draw):
                 bar.update(shard.count)
         return join(recipe, directory)
 
@@ -109,13 +121,20 @@ def progress_bar(recipe: Recipe, missing: list[Shard], *, shown: bool) -> Any:
     return tqdm(total=recipe.samples, initial=done, unit="crystal", desc=recipe.name, disable=None if shown else True)
 
 
-def write_shard(recipe: Recipe, shard: Shard, after_crystal: Callable[[], None] | None = None) -> None:
+def write_shard(
+    recipe: R,
+    shard: Shard,
+    after_crystal: Callable[[], None] | None = None,
+    draw: Callable[[R, int], Iterable[Sample]] | None = None,
+) -> None:
     """Draw the shard's crystals and write them; ``after_crystal`` is called after each, and may raise to stop."""
     from data.sampling import draw_samples
 
+    samples_of = draw or draw_samples
+
     def samples() -> Iterator[Sample]:
         for index in _crystals(shard, recipe):
-            yield from draw_samples(recipe, index)
+            yield from samples_of(recipe, index)
             if after_crystal is not None:
                 after_crystal()
 
@@ -193,7 +212,9 @@ def _sole_writer(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _written(missing: list[Shard], recipe: Recipe, processes: int) -> Iterator[Shard]:
+def _written(
+    missing: list[Shard], recipe: R, processes: int, draw: Callable[[R, int], Iterable[Sample]] | None
+) -> Iterator[Shard]:
     """Shards as their files appear, in any order."""
     if not missing:
         return
@@ -203,7 +224,7 @@ def _written(missing: list[Shard], recipe: Recipe, processes: int) -> Iterator[S
     try:
         with _interrupts_ignored():  # inherited: Ctrl-C is this process's to answer, not the workers'
             running: dict[Future[None], Shard] = {
-                executor.submit(write_shard, recipe, shard): shard for shard in missing
+                executor.submit(write_shard, recipe, shard, None, draw): shard for shard in missing
             }
         for future in as_completed(running):
             future.result()

@@ -23,13 +23,14 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 def configuration_of(path: Path) -> type[Any]:
     """The dataclass that a shipped file is read into, told by its place and name."""
     from cdi.detector.model import DetectorModel
+    from data.molecular_dynamics.relaxed_recipe import RelaxedRecipe
     from data.recipe import Recipe
     from data.scan_config import ScanConfig
     from inference_insitu.config import InsituConfig
     from training.config import TrainConfig
 
     if path.parent.name == "recipes":
-        return Recipe
+        return RelaxedRecipe if path.stem == "relaxed" else Recipe
     kinds = {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel, "scan": ScanConfig}
     return kinds[path.stem.split("-")[0]]
 
@@ -106,7 +107,7 @@ def test_every_failure_is_one_line_and_its_exit_code(
 def test_every_shipped_configuration_is_found() -> None:
     assert EXAMPLES
     found = {configuration_of(path).__name__ for path in EXAMPLES}
-    assert found == {"Recipe", "InsituConfig", "TrainConfig", "DetectorModel", "ScanConfig"}
+    assert found == {"Recipe", "RelaxedRecipe", "InsituConfig", "TrainConfig", "DetectorModel", "ScanConfig"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""The commands ``relax`` and ``lines``. Free of torch and of MPI at the top."""
+"""The commands ``relax``, ``lines`` and ``relaxed-set``. Free of torch and of MPI at the top."""
 
 import sys
 from collections.abc import Sequence
@@ -45,12 +45,19 @@ def _add_relax_arguments(parser: ArgumentParser) -> None:
     minimum.add_argument("--minimiser", type=str, default="cg", help="cg (default) or fire")
     minimum.add_argument("--force-tolerance", type=float, default=1e-3, help="largest force left, eV/Å (default 0.001)")
     minimum.add_argument("--max-iterations", type=int, default=10_000, help="default 10000")
+    minimum.add_argument(
+        "--anchored-shell-A", type=float, default=0.0,
+        help="depth in Å below the surface within which atoms keep their places, so that lines stay (default 0: free)",
+    )  # fmt: skip
     annealing = parser.add_argument_group("annealing before it")
     annealing.add_argument("--anneal-K", type=float, default=None, help="temperature; without it, none")
     annealing.add_argument("--anneal-ps", type=float, default=None, help="time at it (default 10)")
     annealing.add_argument("--cool-ps", type=float, default=None, help="time of cooling (default 5)")
     annealing.add_argument(
         "--seed", type=int, default=None, help="of the motion (default 1), and of vacancies (default 0)"
+    )
+    annealing.add_argument(
+        "--quench", action=ActionYesNo(no_prefix="no-"), default=None, help="cool and minimise after it (default yes)"
     )
     parser.add_argument("--dxa", action=ActionYesNo(no_prefix="no-"), default=True, help="find the dislocation lines")
     _add_output_arguments(parser)
@@ -82,7 +89,7 @@ def _job(arguments: Namespace) -> _Job:
     _outputs(arguments, *(("", ".json", ".png") if _draws(arguments) else ("", ".json")))
     config = RelaxConfig(
         arguments.potential, arguments.minimiser, arguments.force_tolerance, arguments.max_iterations,
-        _annealing(arguments),
+        _annealing(arguments), arguments.anchored_shell_A,
     )  # fmt: skip
     require_lammps()
     if arguments.dxa:
@@ -95,14 +102,16 @@ def _job(arguments: Namespace) -> _Job:
 def _annealing(arguments: Namespace) -> Any:
     from data.molecular_dynamics.relaxation import Annealing
 
-    names = {"anneal_ps": "time_ps", "cool_ps": "cooling_ps", "seed": "seed"}
+    names = {"anneal_ps": "time_ps", "cool_ps": "cooling_ps", "seed": "seed", "quench": "quench"}
     given = {field: arguments[name] for name, field in names.items() if arguments[name] is not None}
     if arguments.anneal_K is not None:
         return Annealing(arguments.anneal_K, **given)
     if arguments.atoms is None:
         given.pop("seed", None)  # it draws the sites that a built crystal's defects leave empty
     if given:
-        raise ValueError("--anneal-ps, --cool-ps and --seed must come with --anneal-K: nothing else is random")
+        raise ValueError(
+            "--anneal-ps, --cool-ps, --quench and --seed must come with --anneal-K: nothing else is random"
+        )
     return None
 
 
@@ -245,6 +254,26 @@ def _draw(
         save_figure(figure, path)
 
 
+def _add_relaxed_set_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("recipe", type=str, metavar="RECIPE.yaml", help="what to relax (examples/recipes/relaxed.yaml)")
+    parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
+    parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
+    parser.add_argument("--processes", type=int, default=None, help="default: one a core")
+    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+
+
+def _relaxed_set(arguments: Namespace) -> None:
+    from cdi.config import read_config
+    from cdi.launched import available_cores
+    from data.molecular_dynamics.relaxed_recipe import RelaxedRecipe
+    from data.molecular_dynamics.relaxed_samples import relaxed_set as make
+
+    recipe = read_config(RelaxedRecipe, arguments.recipe, list(arguments.overrides or []))
+    processes = available_cores() if arguments.processes is None else arguments.processes
+    joined = make(recipe, arguments.output, processes=processes, progress=arguments.progress)
+    print(f"{joined}: {recipe.samples} relaxed crystals in {recipe.reflection_count} reflections each")
+
+
 relax = Command(
     "relax",
     "a crystal at rest in an interatomic potential, and its dislocations",
@@ -252,3 +281,9 @@ relax = Command(
     _relax,
 )
 lines = Command("lines", "the dislocation lines of atoms in a file, by OVITO's DXA", _add_lines_arguments, _find_lines)
+relaxed_set = Command(
+    "relaxed-set",
+    "a data set of relaxed crystals with the lines that are left, from a recipe",
+    _add_relaxed_set_arguments,
+    _relaxed_set,
+)

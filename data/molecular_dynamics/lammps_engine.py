@@ -114,9 +114,9 @@ def run_commands(lammps: Any, commands: str) -> None:
 def pair_commands(potential: Potential, elements: Sequence[str]) -> str:
     """LAMMPS commands for ``potential``; atom type t is ``elements[t - 1]``."""
     # A funcfl file holds one element and names none.
-    target, names = ("1 1", "") if potential.pair_style == "eam" else ("* *", " " + " ".join(elements))
+    names = "" if potential.pair_style == "eam" else " " + " ".join(elements)
     masses = "\n".join(f"mass {number} {_mass(element)}" for number, element in enumerate(elements, start=1))
-    return f'{masses}\npair_style {potential.pair_style}\npair_coeff {target} "{potential.path}"{names}\n'
+    return f'{masses}\npair_style {potential.pair_style}\npair_coeff * * "{potential.path}"{names}\n'
 
 
 def one_line(error: BaseException) -> str:

@@ -1,8 +1,13 @@
-"""A crystal with free surfaces, brought to the nearest minimum of an interatomic potential's energy.
+"""A crystal brought to the nearest minimum of an interatomic potential's energy.
 
-Molecular statics: all atoms move until no force exceeds a tolerance, after an optional annealing
+Molecular statics: atoms move until no force exceeds a tolerance, after an optional annealing
 with Langevin's thermostat (Schneider & Stoll, Phys. Rev. B 17, 1302, 1978). Cores dissociate,
 surfaces relax and image forces act, as the analytic fields of a built crystal do not know.
+
+Image forces draw lines out of particles of some nanometres. Where lines shall stay, the atoms of an
+outer shell keep the places that the elastic field gave them and the others relax within: the cluster
+method for dislocation cores (Sinclair, J. Appl. Phys. 42, 5321, 1971; Bulatov & Cai, Computer
+Simulations of Dislocations, 2006, ch. 5). The rigid shell pushes lines back where a free surface would pull.
 """
 
 from dataclasses import dataclass
@@ -14,7 +19,7 @@ from numpy.typing import NDArray
 from cdi.atoms import Atoms
 from cdi.errors import RunError
 from data.molecular_dynamics.lammps_engine import open_lammps, pair_commands, run_commands
-from data.molecular_dynamics.potential import common_potential
+from data.molecular_dynamics.potential import Potential, common_potential
 
 Array = NDArray[np.float64]
 
@@ -28,10 +33,10 @@ TIMESTEP_PS, DAMPING_PS, COLD_K = 0.002, 0.1, 1.0
 
 @dataclass(frozen=True)
 class Annealing:
-    """Motion at ``temperature_K`` for ``time_ps``, then linear cooling over ``cooling_ps``.
+    """Motion at ``temperature_K`` for ``time_ps``, then linear cooling over ``cooling_ps`` and a minimum.
 
-    ``seed`` draws velocities and the thermostat's forces; the same seed on the same number of
-    ranks gives the same crystal.
+    Without ``quench`` the motion ends hot: the atoms are a snapshot of it. ``seed`` draws velocities and
+    the thermostat's forces; the same seed on the same number of ranks gives the same crystal.
 
     Raises
     ------
@@ -43,6 +48,7 @@ class Annealing:
     time_ps: float = 10.0
     cooling_ps: float = 5.0
     seed: int = 1
+    quench: bool = True
 
     def __post_init__(self) -> None:
         for name in ("temperature_K", "time_ps", "cooling_ps", "seed"):
@@ -57,11 +63,12 @@ class RelaxConfig:
 
     ``potential`` is a name that comes with LAMMPS, or a path. The minimiser ends when no
     component of a force exceeds ``force_tolerance_eV_A`` (eV/Å), or after ``max_iterations``.
+    Atoms within ``anchored_shell_A`` (Å) of the convex surface keep their places; 0 leaves surfaces free.
 
     Raises
     ------
     ValueError
-        For an unknown minimiser, or a tolerance or number that is not positive.
+        For an unknown minimiser, a tolerance or number that is not positive, or a negative depth.
     """
 
     potential: str
@@ -69,6 +76,7 @@ class RelaxConfig:
     force_tolerance_eV_A: float = 1e-3
     max_iterations: int = 10_000
     annealing: Annealing | None = None
+    anchored_shell_A: float = 0.0
 
     def __post_init__(self) -> None:
         if self.minimiser not in MINIMISERS:
@@ -77,14 +85,17 @@ class RelaxConfig:
             raise ValueError(f"force_tolerance_eV_A must be positive, got {self.force_tolerance_eV_A}")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
+        if not (np.isfinite(self.anchored_shell_A) and self.anchored_shell_A >= 0):
+            raise ValueError(f"anchored_shell_A must not be negative, got {self.anchored_shell_A}")
 
 
 @dataclass(frozen=True)
 class Relaxed:
     """Relaxed ``atoms``, in the order and the frame of the given ones, and how they got there.
 
-    Energies are in eV per atom, the largest remaining component of a force in eV/Å,
-    displacements from the given positions in Å, without the rigid motion of the crystal.
+    Energies are in eV per atom, the largest remaining component of a force on a free atom in eV/Å,
+    displacements from the given positions in Å, without the rigid motion of a crystal that nothing
+    holds. ``iterations`` are those of the last minimisation: none of a snapshot.
     """
 
     atoms: Atoms
@@ -97,14 +108,15 @@ class Relaxed:
 
 
 def relax(atoms: Atoms, config: RelaxConfig, communicator: Any = None) -> Relaxed:
-    """``atoms`` relaxed with free surfaces; collective over ``communicator`` (mpi4py's; None: one process).
+    """``atoms`` relaxed, with free surfaces or within an anchored shell.
 
-    Every rank gives the same atoms and gets all of them back.
+    Collective over ``communicator`` (mpi4py's; None: one process). Every rank gives the same atoms
+    and gets all of them back.
 
     Raises
     ------
     ValueError
-        If there is no such potential, it lacks an element, or two atoms nearly coincide.
+        If there is no such potential, it lacks an element, two atoms nearly coincide, or the shell leaves none free.
     RunError
         If LAMMPS fails or the crystal comes apart.
     MissingDependencyError
@@ -112,21 +124,24 @@ def relax(atoms: Atoms, config: RelaxConfig, communicator: Any = None) -> Relaxe
     """
     potential = common_potential(config.potential, atoms.elements)
     _check_distances(atoms.positions)
+    anchored = _anchored(atoms.positions, config.anchored_shell_A)
     lammps = open_lammps(communicator)
     try:
-        _fill(lammps, atoms, pair_commands(potential, atoms.elements))
+        _fill(lammps, atoms, anchored, potential)
         run_commands(lammps, "balance 1.05 rcb\nrun 0")
         before = float(lammps.get_thermo("pe"))
         if config.annealing is not None:
             run_commands(lammps, _minimise(config) + _anneal(config.annealing))
-        run_commands(lammps, f"reset_timestep 0\n{_minimise(config)}")
+        ends_at_rest = config.annealing is None or config.annealing.quench
+        run_commands(lammps, f"reset_timestep 0\n{_minimise(config) if ends_at_rest else 'run 0'}")
         after, force = float(lammps.get_thermo("pe")), float(lammps.get_thermo("fmax"))
         iterations = int(lammps.extract_global("ntimestep"))
         positions = _gather(lammps, len(atoms))
     finally:
         lammps.close()
     _check_whole(positions, atoms, after)
-    positions = without_rigid_motion(positions, atoms.positions)
+    if not anchored.any():
+        positions = without_rigid_motion(positions, atoms.positions)
     moved = np.linalg.norm(positions - atoms.positions, axis=1)
     return Relaxed(
         Atoms(positions, atoms.species, atoms.elements),
@@ -149,6 +164,24 @@ def without_rigid_motion(positions: Array, reference: Array) -> Array:
     return np.asarray(rotation.apply(positions - centre) + target, np.float64)
 
 
+def depth_below_surface(points: Array, positions: Array) -> Array:
+    """Depth ``(...)`` in Å of ``points`` (..., 3) below the convex surface of atoms at ``positions`` (n, 3)."""
+    from scipy.spatial import ConvexHull
+
+    facets = ConvexHull(positions).equations
+    return np.asarray(-(np.asarray(points) @ facets[:, :3].T + facets[:, 3]).max(-1))
+
+
+def _anchored(positions: Array, shell: float) -> NDArray[np.bool_]:
+    """Which atoms ``(n,)`` lie in the shell that keeps its place."""
+    if shell == 0:
+        return np.zeros(len(positions), bool)
+    anchored = np.asarray(depth_below_surface(positions, positions) <= shell)
+    if anchored.all():
+        raise ValueError(f"anchored_shell_A must leave some atoms free, got {shell} for all {len(positions)}")
+    return anchored
+
+
 def _interior(positions: Array) -> NDArray[np.bool_]:
     from scipy.spatial import cKDTree
 
@@ -159,7 +192,11 @@ def _interior(positions: Array) -> NDArray[np.bool_]:
     return np.asarray(neighbours == np.bincount(neighbours).argmax())
 
 
-def _fill(lammps: Any, atoms: Atoms, pair: str) -> None:
+def _fill(lammps: Any, atoms: Atoms, anchored: NDArray[np.bool_], potential: Potential) -> None:
+    """Hand the atoms over in two groups, ``free`` and ``anchored``; the latter as elements of their own."""
+    kinds = len(atoms.elements)
+    held = f"group anchored type {kinds + 1}:{2 * kinds}\nfix hold anchored setforce 0 0 0" if anchored.any() else ""
+    elements = atoms.elements * (2 if held else 1)
     low, high = atoms.positions.min(0) - 1, atoms.positions.max(0) + 1
     block = " ".join(f"{a} {b}" for a, b in zip(low, high, strict=True))
     setup = f"""
@@ -168,19 +205,20 @@ atom_style atomic
 boundary s s s
 comm_style tiled
 region box block {block} units box
-create_box {len(atoms.elements)} box
-{pair}
+create_box {len(elements)} box
+{pair_commands(potential, elements)}
 neigh_modify every 1 delay 5 check yes
 thermo_style custom step temp pe fmax
 """
     run_commands(lammps, setup)
-    count = len(atoms)
+    count, types = len(atoms), atoms.species + 1 + kinds * anchored
     lammps.create_atoms(
-        count, np.arange(1, count + 1), atoms.species + 1, np.ascontiguousarray(atoms.positions).ravel(),
+        count, np.arange(1, count + 1), types, np.ascontiguousarray(atoms.positions).ravel(),
         shrinkexceed=True,
     )  # fmt: skip
     if int(lammps.get_natoms()) != count:
         raise RunError(f"LAMMPS must take all {count} atoms, it took {int(lammps.get_natoms())}")
+    run_commands(lammps, f"group free type 1:{kinds}\n{held}")
 
 
 def _minimise(config: RelaxConfig) -> str:
@@ -195,17 +233,16 @@ minimize 0 {config.force_tolerance_eV_A} {most} {10 * most}
 def _anneal(annealing: Annealing) -> str:
     temperature, seed = annealing.temperature_K, annealing.seed
     hold, cool = (max(1, round(time / TIMESTEP_PS)) for time in (annealing.time_ps, annealing.cooling_ps))
+    cooling = f"fix bath free langevin {temperature} {COLD_K} {DAMPING_PS} {seed} zero yes\nrun {cool}\n"
     # Half of the kinetic energy of atoms at rest in a minimum goes into the potential energy.
     return f"""
 reset_timestep 0
 timestep {TIMESTEP_PS}
-velocity all create {2 * temperature} {seed} loop geom mom yes rot yes
-fix integrate all nve
-fix bath all langevin {temperature} {temperature} {DAMPING_PS} {seed} zero yes
+velocity free create {2 * temperature} {seed} loop geom mom yes rot yes
+fix integrate free nve
+fix bath free langevin {temperature} {temperature} {DAMPING_PS} {seed} zero yes
 run {hold}
-fix bath all langevin {temperature} {COLD_K} {DAMPING_PS} {seed} zero yes
-run {cool}
-unfix bath
+{cooling if annealing.quench else ""}unfix bath
 unfix integrate
 velocity all set 0 0 0
 """

@@ -22,7 +22,13 @@ from cdi.shapes.polyhedron import Polyhedron
 from data.molecular_dynamics.equilibrium import equilibrium_lattice
 from data.molecular_dynamics.lammps_engine import open_lammps, run_commands
 from data.molecular_dynamics.potential import common_potential
-from data.molecular_dynamics.relaxation import Annealing, RelaxConfig, relax, without_rigid_motion
+from data.molecular_dynamics.relaxation import (
+    Annealing,
+    RelaxConfig,
+    depth_below_surface,
+    relax,
+    without_rigid_motion,
+)
 
 needs_lammps = pytest.mark.skipif(
     find_spec("lammps") is None or find_spec("mpi4py") is None, reason="needs LAMMPS and mpi4py"
@@ -135,6 +141,58 @@ def test_annealing_repeats_with_its_seed_and_brings_a_perfect_crystal_home() -> 
         assert np.abs(positions - still.atoms.positions).max() < 0.05
 
 
+@needs_lammps
+@pytest.mark.parametrize("shell", [0.0, 7.0])
+def test_a_snapshot_holds_half_of_its_thermal_energy_in_its_bonds(shell: float) -> None:
+    """Equipartition: 3/2 kT above the minimum for each free atom; anchored atoms have not moved at all."""
+    atoms = copper(34.0)
+    motion = Annealing(300.0, time_ps=0.8, seed=5, quench=False)
+    still = relax(atoms, RelaxConfig("Cu_mishin1", anchored_shell_A=shell))
+    hot = relax(atoms, RelaxConfig("Cu_mishin1", annealing=motion, anchored_shell_A=shell))
+    free = depth_below_surface(atoms.positions, atoms.positions) > shell if shell else np.ones(len(atoms), bool)
+    gained = (hot.energy_after_eV - still.energy_after_eV) * len(atoms) / free.sum()
+    assert gained == pytest.approx(1.5 * 8.617333e-5 * 300, rel=0.25)
+    assert hot.iterations == 0
+    assert hot.largest_force_eV_A > 0.1
+    np.testing.assert_array_equal(hot.atoms.positions[~free], atoms.positions[~free])
+    assert free.all() == (shell == 0)
+
+
+@needs_lammps
+@needs_ovito
+def test_an_edge_leaves_a_free_particle_and_stays_in_an_anchored_one_as_partials() -> None:
+    """Image forces expel it; where the outer 7 Å keep the elastic field they cannot, and b is conserved."""
+    from data.molecular_dynamics.dxa import burgers_fractions, extract_lines
+
+    lattice = Lattice.of_structure("fcc", ("Cu",), 3.61493)
+    system = lattice.slip_systems()[5]
+    edge = dislocation_on(lattice, system, character_deg=90, point=np.array([0.3, 0.2, 0.4]), orientation=TURNED)
+    atoms = Crystal(lattice, Ball.of_diameter(46.0), TURNED, (edge,)).atoms()
+    free = relax(atoms, RelaxConfig("Cu_mishin1", force_tolerance_eV_A=0.02))
+    assert extract_lines(free.atoms.positions, "fcc") == ()
+    held = relax(atoms, RelaxConfig("Cu_mishin1", force_tolerance_eV_A=0.02, anchored_shell_A=7.0))
+    assert held.largest_force_eV_A <= 0.02
+    assert held.energy_after_eV < held.energy_before_eV
+    moved = np.linalg.norm(held.atoms.positions - atoms.positions, axis=1)
+    shell = depth_below_surface(atoms.positions, atoms.positions) <= 7.0
+    assert not moved[shell].any()
+    assert moved[~shell].max() > 0.5
+    # The longest lines are the partials, one on each side; in the shell they are one.
+    found = sorted(extract_lines(held.atoms.positions, "fcc"), key=lambda entry: -entry.line.length)[:2]
+    total = np.zeros(3)
+    for entry in found:
+        assert sorted(np.abs(entry.burgers_lattice)) == pytest.approx([1 / 6, 1 / 6, 1 / 3], abs=1e-3)
+        sense = np.sign((entry.line.points[-1] - entry.line.points[0]) @ edge.direction.numpy())
+        total += sense * burgers_fractions(entry, lattice, TURNED)
+    assert total == pytest.approx(system.burgers, abs=1e-3)
+
+
+def test_depth_is_measured_from_the_facets() -> None:
+    corners = np.array([[x, y, z] for x in (0.0, 4.0) for y in (0.0, 6.0) for z in (0.0, 9.0)])
+    inside = np.array([[[1.0, 3.0, 4.0], [2.0, 3.0, 8.5]], [[4.0, 2.0, 3.0], [2.0, 7.0, 3.0]]])
+    np.testing.assert_allclose(depth_below_surface(inside, corners), [[1.0, 0.5], [0.0, -1.0]], atol=1e-12)
+
+
 def test_rigid_motion_is_removed_and_nothing_else() -> None:
     reference = copper(20.0).positions
     strained = reference.copy()
@@ -165,6 +223,10 @@ def test_bad_crystals_are_refused_before_lammps_sees_them() -> None:
         relax(twice, RelaxConfig("Cu_mishin1"))
     with pytest.raises(ValueError, match="at least 2 atoms"):
         relax(Atoms.of_element("Cu", np.zeros((1, 3))), RelaxConfig("Cu_mishin1"))
+    with pytest.raises(
+        ValueError, match=rf"anchored_shell_A must leave some atoms free, got 30.0 for all {len(atoms)}"
+    ):
+        relax(atoms, RelaxConfig("Cu_mishin1", anchored_shell_A=30.0))
     with pytest.raises(ValueError, match=r"potential must hold Ni, got Cu_mishin1"):
         relax(Atoms.of_element("Ni", atoms.positions), RelaxConfig("Cu_mishin1"))
     with pytest.raises(ValueError, match=r"potential must hold Cu, Ni, got Cu_u3, a funcfl file of one"):
@@ -188,6 +250,7 @@ def test_a_crystal_that_comes_apart_is_one_line() -> None:
         ({"minimiser": "newton"}, "minimiser must be one of cg, fire, got 'newton'"),
         ({"force_tolerance_eV_A": 0.0}, "force_tolerance_eV_A must be positive, got 0.0"),
         ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
+        ({"anchored_shell_A": -1.0}, "anchored_shell_A must not be negative, got -1.0"),
     ],
 )
 def test_a_bad_configuration_is_refused(change: dict[str, object], message: str) -> None:
