@@ -8,39 +8,64 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
 
 from cdi.config import read_object
 from models.config import NetworkConfig
 
-FORMAT = "crystal-defects-insitu checkpoint 1"
+FORMAT = "crystal-defects-insitu checkpoint 2"
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "default"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How raw logits become confidences, fitted on crystals held out of training.
+    """How raw outputs become confidences, fitted on crystals held out of training.
 
     Parameters
     ----------
-    temperature : divides the class logits (Guo et al., ICML 2017).
+    temperature, count_temperature : divide the logits of class and count (Guo et al., ICML 2017).
     decision_confidence : below this confidence in "defect" or "no defect" the answer is "undetermined".
     line_threshold : density above which a voxel belongs to a line.
+    line_slope, line_offset : the probability that a line of mean density c is true is σ(slope · logit c + offset)
+        (Platt, 1999).
+    winding_sigma : standard error of a measured winding g·b.
+    novelty_limit : distance from the familiar beyond which a pattern is unlike any seen; 0: never.
+
+    Raises
+    ------
+    ValueError
+        If a number lies out of its range.
     """
 
     temperature: float = 1.0
+    count_temperature: float = 1.0
     decision_confidence: float = 0.75
     line_threshold: float = 0.4
+    line_slope: float = 1.0
+    line_offset: float = 0.0
+    winding_sigma: float = 0.3
+    novelty_limit: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        for name in ("temperature", "count_temperature", "winding_sigma"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0.5 <= self.decision_confidence < 1:
             raise ValueError(f"decision_confidence must lie in [0.5, 1), got {self.decision_confidence}")
         if not 0 < self.line_threshold < 1:
             raise ValueError(f"line_threshold must lie in (0, 1), got {self.line_threshold}")
+        if not (isfinite(self.line_slope) and isfinite(self.line_offset)):
+            raise ValueError(f"line_slope and line_offset must be finite, got {self.line_slope}, {self.line_offset}")
+        if not 0 <= self.novelty_limit < inf:
+            raise ValueError(f"novelty_limit must be finite and not negative, got {self.novelty_limit}")
+
+    def line_confidence(self, height: float) -> float:
+        """Probability that a line whose density has the mean ``height`` is true."""
+        clipped = min(max(height, 1e-4), 1 - 1e-4)
+        return 1 / (1 + exp(-(self.line_slope * log(clipped / (1 - clipped)) + self.line_offset)))
 
 
 @dataclass(frozen=True)

@@ -1,117 +1,198 @@
-"""``DefectNet``: one exposure → class, line density, support and displacement phase.
+"""``DefectNet``: exposures of one crystal → class, count, lines, windings, support and displacement phase.
 
-The answer lives in real space, the input in reciprocal space: every output voxel depends on
-every input voxel. Convolutions reduce the pattern to 8³ tokens (of 32³ voxels), a transformer
-mixes them globally, convolutions expand them to the central half of the real-space grid, where
-the autocorrelation (real space as well) joins in. The direction of G and the voxels' metric join
-the tokens, and the angle between the predicted lines and G joins the class: it is what tells a
-screw from an edge where g·b ≠ 0. So does the angular average of the pattern.
+A design (``models.designs``) brings each pattern to real space. ``unrolled`` goes on: from its proposal a few
+iterations make each object consistent with the measured moduli, a reader answers from these, all reflections
+together, and its answer is the next proposal, ``passes`` times in all (cf. plug-and-play priors: Venkatakrishnan et
+al., GlobalSIP 2013).
+The other designs answer from the design's features, their reflections exchanging what they see. The heads are the
+same for all. The class reads, besides features, the dislocation density tensor that the windings give, which tells a
+screw from an edge, and the angular average of the patterns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from cdi.fourier import centre_crop
 from models.config import NetworkConfig
-from models.line_shape import LINE_SHAPE_FEATURES, line_shape
-from models.prediction import CLASSES
-from models.preprocess import GEOMETRY_FEATURES
+from models.data_consistency import data_consistent, twin_where, twins_to_align
+from models.designs.fourier import Fourier
+from models.designs.tokens import Tokens
+from models.designs.unet import UNet
+from models.layers import Exchange, ResidualBlock, over_set
+from models.pattern_set import PatternSet, geometry
+from models.prediction import CLASSES, MOST_LINES
+from models.preprocess import GEOMETRY_FEATURES, features
 from models.radial import RADIAL_FEATURES, radial_profile
+from models.reader import Reader, reader_input
+from models.windings import NYE_FEATURES, nye_features
 
-INPUT_CHANNELS = 4
-OUTPUT_CHANNELS = 4
+DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "tokens": Tokens,
+    "unet": UNet,
+    "fourier": Fourier,
+    "unrolled": Tokens,
+}
+"""What brings a pattern to real space, by the name of the design."""
+HIDDEN = 128
+"""Numbers that the class is decided from, and that novelty is measured in."""
 
 
 @dataclass(frozen=True)
-class NetworkOutput:
-    """Raw outputs, ``(batch, …)``; volumes cover the central half of the grid.
+class Proposal:
+    """What the first stage of ``unrolled`` says of each pattern by itself, ``(batch · reflections, x, y, z)``."""
 
-    Parameters
-    ----------
-    class_logits : (batch, classes)
-    line_logits, support_logits : (batch, x, y, z)
-    phasor : (batch, x, y, z) complex
-        Estimate of exp(iφ), φ = G·u, up to a global phase; its modulus falls where unsure.
-    """
-
-    class_logits: Tensor
     line_logits: Tensor
     support_logits: Tensor
     phasor: Tensor
 
+    def to(self, device: torch.device | str) -> "Proposal":
+        """The same on another device."""
+        return Proposal(self.line_logits.to(device), self.support_logits.to(device), self.phasor.to(device))
 
-class ResidualBlock(nn.Module):
-    """Two 3³ convolutions around a skip connection, normalised before each."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(8, channels), nn.SiLU(), nn.Conv3d(channels, channels, 3, padding=1),
-            nn.GroupNorm(8, channels), nn.SiLU(), nn.Conv3d(channels, channels, 3, padding=1),
-        )  # fmt: skip
+@dataclass(frozen=True)
+class NetworkOutput:
+    """Raw outputs; volumes cover the central half of the grid.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(batch, channels, x, y, z)`` to the same shape."""
-        change: Tensor = self.body(x)
-        return x + change
+    Parameters
+    ----------
+    class_logits : (batch, classes)
+    count_logits : (batch, MOST_LINES + 1)
+    line_logits : (batch, x, y, z)
+    support_logits : (batch, reflections, x, y, z)
+    phasor : (batch, reflections, x, y, z) complex
+        Estimates of exp(iφ), φ = G·u, each up to a global phase; the modulus falls where unsure.
+    winding : (batch, reflections, 3, x, y, z)
+        (G·b/2π) ξ times the line density, ξ along the voxel axes.
+    hidden : (batch, 128)
+        What the class is decided from.
+    proposal : of ``unrolled``; None for the other designs.
+    """
+
+    class_logits: Tensor
+    count_logits: Tensor
+    line_logits: Tensor
+    support_logits: Tensor
+    phasor: Tensor
+    winding: Tensor
+    hidden: Tensor
+    proposal: Proposal | None
 
 
 class DefectNet(nn.Module):
-    """See the module's docstring; ``forward`` takes ``features`` and ``geometry`` of ``models.preprocess``."""
+    """See the module's docstring; ``forward`` takes a ``PatternSet``."""
+
+    familiar_mean: Tensor
+    familiar_precision: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        width, dim = config.width, config.token_dim
-        self.stem = nn.Sequential(
-            nn.Conv3d(8 * INPUT_CHANNELS, width, 3, padding=1),
-            ResidualBlock(width),
-            nn.Conv3d(width, dim, 2, stride=2),
-            ResidualBlock(dim),
-        )
-        tokens = config.shape[0] * config.shape[1] * config.shape[2] // 64
-        self.position = nn.Parameter(0.02 * torch.randn(1, tokens, dim))
-        self.geometry = nn.Sequential(nn.Linear(GEOMETRY_FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
-        layer = nn.TransformerEncoderLayer(
-            dim, config.heads, 2 * dim, config.dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.mixer = nn.TransformerEncoder(layer, config.layers, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
-        self.expand = nn.ConvTranspose3d(dim, width, 2, stride=2)
-        self.merge = nn.Conv3d(width + 2, width, 3, padding=1)
-        self.decoder = nn.Sequential(ResidualBlock(width), ResidualBlock(width), nn.GroupNorm(8, width), nn.SiLU())
-        self.volume_head = nn.Conv3d(width, OUTPUT_CHANNELS, 1)
-        with torch.no_grad():  # start from "no line, little crystal": both fill a small part of the volume
-            self.volume_head.bias.copy_(torch.tensor([-4.0, -2.0, 0.0, 0.0]))  # type: ignore[union-attr]
-        seen = 2 * dim + GEOMETRY_FEATURES + LINE_SHAPE_FEATURES + RADIAL_FEATURES
-        self.classifier = nn.Sequential(
-            nn.BatchNorm1d(seen), nn.Linear(seen, 128), nn.SiLU(), nn.Dropout(0.3), nn.Linear(128, len(CLASSES))
-        )
+        self.design = DESIGNS[config.design](config)
+        self.unrolled = config.design == "unrolled"
+        if self.unrolled:
+            self.proposal_head = _volume_head(config.width, [-4.0, -2.0, 0.0, 0.0])
+            self.reader = Reader(config.reader_width)
+        else:
+            self.share = Exchange(config.width)
+            self.joint = nn.Sequential(ResidualBlock(config.width), nn.GroupNorm(8, config.width), nn.SiLU())
+        width = config.reader_width if self.unrolled else config.width
+        # "No line, little crystal" at first: both fill a small part of the volume.
+        self.line_head = _volume_head(width, [-4.0])
+        self.object_head = _volume_head(width, [-2.0, 0.0, 0.0])
+        self.winding_head = _volume_head(width, [0.0, 0.0, 0.0])
+        nn.init.zeros_(self.winding_head.weight)  # most voxels hold no line
+        seen = 2 * width + GEOMETRY_FEATURES + NYE_FEATURES + RADIAL_FEATURES + 1
+        self.hidden = nn.Sequential(nn.BatchNorm1d(seen), nn.Linear(seen, HIDDEN), nn.SiLU())
+        self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, len(CLASSES)))
+        self.counter = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, MOST_LINES + 1))
+        # How ``hidden`` is spread over crystals of the training's kind; fitted with the calibration.
+        self.register_buffer("familiar_mean", torch.zeros(HIDDEN))
+        self.register_buffer("familiar_precision", torch.zeros(HIDDEN, HIDDEN))
 
-    def forward(self, x: Tensor, geometry: Tensor) -> NetworkOutput:
-        """Outputs for input features ``(batch, 4, x, y, z)`` and ``geometry`` ``(batch, 10)``."""
-        seen, line, support, phasor = self.trunk(x, geometry)
-        return NetworkOutput(self.classifier(seen).float(), line, support, phasor)
+    def forward(
+        self, patterns: PatternSet, passes: int | None = None, proposal: Proposal | None = None
+    ) -> NetworkOutput:
+        """Outputs for a batch of sets.
 
-    def trunk(self, x: Tensor, geometry: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the classifier reads ``(batch, features)``, and the volumes of ``NetworkOutput``."""
-        tokens = self.stem(space_to_depth(x))
-        grid = tokens.shape[-3:]
-        tokens = tokens.flatten(2).transpose(1, 2) + self.position + self.geometry(geometry)[:, None]
-        mixed = self.mixer(tokens)
-        volume = self.expand(mixed.transpose(1, 2).unflatten(2, grid))
-        autocorrelation = centre_crop(x[:, 2:4], self.config.output_shape)
-        volume = self.volume_head(self.decoder(self.merge(torch.cat([volume, autocorrelation], 1))))
-        line, support, real, imaginary = volume.float().unbind(1)
-        # The lines are found for their own sake: the class reads their direction and does not bend them.
-        shape = line_shape(line.detach().sigmoid(), geometry)
-        seen = torch.cat([mixed.mean(1), mixed.amax(1), geometry, shape, radial_profile(x)], -1)
-        return seen, line, support, torch.complex(real, imaginary)
+        ``passes`` of an unrolled network (default: the configuration's); no derivative but of the last. A ``proposal``
+        of ``propose`` that was made before need not be made again.
+        """
+        where = geometry(patterns)
+        x = features(patterns.counts.flatten(0, 1))
+        flat = where.flatten(0, 1)
+        if not self.unrolled:
+            return self._answer(
+                self.joint(self.share(self.design(x, flat), patterns.present)), x, patterns, where, None
+            )
+        proposal = proposal or self.propose(x, flat)
+        current = proposal
+        number = passes or self.config.passes
+        for done in range(1, number + 1):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and done == number):
+                volume = self.reader(self._retrieved(current, patterns), flat, patterns.present)
+                if done < number:
+                    line, objects = self._line(volume, patterns), self.object_head(volume).float()
+                    current = Proposal(
+                        line.repeat_interleave(patterns.present.shape[1], 0), objects[:, 0],
+                        torch.complex(objects[:, 1], objects[:, 2]),
+                    )  # fmt: skip
+        return self._answer(volume, x, patterns, where, proposal)
+
+    def _line(self, volume: Tensor, patterns: PatternSet) -> Tensor:
+        logits: Tensor = self.line_head(over_set(volume, patterns.present)).float()[:, 0]
+        return logits
+
+    def _answer(
+        self, volume: Tensor, x: Tensor, patterns: PatternSet, where: Tensor, proposal: Proposal | None
+    ) -> NetworkOutput:
+        """The heads' outputs for features ``volume`` ``(batch · reflections, width, x, y, z)``."""
+        batch, reflections = patterns.present.shape
+        objects = self.object_head(volume).float().unflatten(0, (batch, reflections))
+        winding = self.winding_head(volume).float().unflatten(0, (batch, reflections))
+        shared = over_set(volume, patterns.present)
+        line = self._line(volume, patterns)
+        # The lines are found for their own sake: the class reads their windings and does not bend them.
+        nye = nye_features(winding.detach(), patterns.G, patterns.voxel, patterns.known)
+        spectrum = over_set(radial_profile(x), patterns.present)
+        amount = line.detach().sigmoid().sum((1, 2, 3))[:, None].add(1).log()
+        seen = [shared.mean((2, 3, 4)), shared.amax((2, 3, 4)), over_set(where.flatten(0, 1), patterns.present), nye]
+        hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
+        return NetworkOutput(
+            self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0],
+            torch.complex(objects[:, :, 1], objects[:, :, 2]), winding, hidden, proposal,
+        )  # fmt: skip
+
+    def novelty(self, hidden: Tensor) -> Tensor:
+        """Mahalanobis distance ``(batch,)`` of ``hidden`` from the familiar, over √128 (Lee et al., NeurIPS 2018)."""
+        away = (hidden - self.familiar_mean).double()
+        squared = torch.einsum("bi,ij,bj->b", away, self.familiar_precision.double(), away)
+        return (squared.clamp_min(0) / HIDDEN).sqrt()
+
+    def propose(self, x: Tensor, where: Tensor) -> Proposal:
+        """The first stage of ``unrolled`` for features ``x`` (n, 4, x, y, z) and geometry ``where`` (n, 10)."""
+        line, support, real, imaginary = self.proposal_head(self.design(x, where)).float().unbind(1)
+        return Proposal(line, support, torch.complex(real, imaginary))
+
+    @torch.no_grad()
+    def _retrieved(self, proposal: Proposal, patterns: PatternSet) -> Tensor:
+        """The reader's input: objects consistent with the data, all of one twin."""
+        line, support, phasor = proposal.line_logits.sigmoid(), proposal.support_logits.sigmoid(), proposal.phasor
+        counts, measured = patterns.counts.flatten(0, 1), patterns.measured.flatten(0, 1)
+        density = data_consistent(counts, measured, support, phasor, self.config.iterations)
+        sets = [v.unflatten(0, patterns.present.shape) for v in (density, line, support, phasor)]
+        if patterns.present.shape[1] > 1:
+            shown = torch.stack([sets[0].abs(), sets[1], sets[2]], 2)
+            turned = twins_to_align(shown, patterns.present)
+            sets = [twin_where(volume, turned) for volume in sets]
+        density, line, support, phasor = (volume.flatten(0, 1) for volume in sets)
+        return reader_input(density, line, support, phasor)
 
 
-def space_to_depth(x: Tensor) -> Tensor:
-    """``(b, c, 2x, 2y, 2z)`` → ``(b, 8c, x, y, z)``: no information lost, 1/8 of the voxels."""
-    batch, channels, *size = x.shape
-    x = x.reshape(batch, channels, size[0] // 2, 2, size[1] // 2, 2, size[2] // 2, 2)
-    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, 8 * channels, size[0] // 2, size[1] // 2, size[2] // 2)
+def _volume_head(width: int, biases: list[float]) -> nn.Conv3d:
+    head = nn.Conv3d(width, len(biases), 1)
+    with torch.no_grad():
+        head.bias.copy_(torch.tensor(biases))  # type: ignore[union-attr]
+    return head

@@ -1,58 +1,86 @@
-"""What the network says of one exposure. Free of torch, so that any process can read it."""
+"""What the network says of one crystal. Free of torch, so that any process can read it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.defects.classes import CHARACTERS
+from cdi.defects.classes import CLASSES
 
-CLASSES = CHARACTERS
-"""What the network tells apart: straight dislocations by their character."""
+MOST_LINES = 6
+"""Counts are told up to this many lines; the last one means "or more"."""
+
+__all__ = ["CLASSES", "MOST_LINES", "BurgersCandidate", "PredictedLine", "Prediction"]
 
 
-def class_index(defect: str) -> int:
-    """Index of ``defect`` in ``CLASSES``.
+@dataclass(frozen=True)
+class BurgersCandidate:
+    """A Burgers vector in fractions of the cell, in the sense of the line's points, and its probability."""
 
-    Raises
-    ------
-    ValueError
-        If the network does not tell that class.
-    """
-    if defect not in CLASSES:
-        raise ValueError(f"defect must be one of {', '.join(CLASSES)}, all that this network tells, got {defect!r}")
-    return CLASSES.index(defect)
+    fractions: tuple[float, float, float]
+    probability: float
 
 
 @dataclass(frozen=True)
 class PredictedLine:
-    """A dislocation line: ``points_A`` (n, 3) centred on the crystal.
+    """A dislocation line.
 
-    ``burgers`` is the Burgers vector in Å, or None where the exposure does not determine it (one
-    reflection sees only g·b). ``confidence`` lies within [0, 1].
+    Parameters
+    ----------
+    points_A : (n, 3)
+        Polyline in Å from the crystal's centre (in voxels where the geometry is unknown).
+    burgers : (3,) in Å, laboratory frame, in the sense of ``points_A``
+        None where the reflections, or the lattice being unknown, do not determine it.
+    confidence : float
+        Calibrated probability in [0, 1] that a true line lies within 2 voxels.
+    windings : (reflections,)
+        Measured g·b in the sense of ``points_A``: whole numbers for perfect dislocations.
+    candidates : tuple of BurgersCandidate
+        The most probable first; empty where the lattice is unknown.
     """
 
     points_A: NDArray[np.float64]
     burgers: tuple[float, float, float] | None
     confidence: float
+    windings: tuple[float, ...] = ()
+    candidates: tuple[BurgersCandidate, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {
+            "points_A": np.round(self.points_A, 2).tolist(),
+            "burgers": None if self.burgers is None else [round(x, 4) for x in self.burgers],
+            "confidence": round(self.confidence, 4),
+            "windings": [round(w, 3) for w in self.windings],
+            "candidates": [
+                {"fractions": [round(x, 4) for x in c.fractions], "probability": round(c.probability, 4)}
+                for c in self.candidates[:6]
+            ],
+        }
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Answer for one exposure, with the volumes it was read from.
+    """Answer for one crystal, with the volumes it was read from.
 
     Parameters
     ----------
     defect_probability : float
-        Calibrated probability of any (visible) dislocation.
+        Calibrated probability of any (visible) dislocation or fault.
     class_probabilities : tuple of float
         In the order of ``CLASSES``; they sum to 1.
-    undetermined : bool
-        True where the model declines to answer: confidence below its threshold.
+    count_probabilities : tuple of float
+        Of 0, 1, … ``MOST_LINES`` (or more) visible lines.
+    undetermined : str
+        Why the model declines to answer ("" where it does not): ``unsure``, or ``novel`` for a pattern unlike those
+        that it was trained on.
     lines : tuple of PredictedLine
-    line_density, support, phase : (x, y, z) float32
-        Real-space volumes on the central half of the model's grid; phase in radians.
+        The longest first.
+    line_density, support : (x, y, z) float32
+        Real-space volumes on the central half of the model's grid; the support of any reflection.
+    phase : (reflections, x, y, z) float32
+        G·u in radians, each up to a constant.
     voxel : (3, 3)
         Real-space voxel vectors in Å (row i along axis i); identity where the geometry of the
         exposure is unknown, lines then being in voxels.
@@ -64,7 +92,8 @@ class Prediction:
 
     defect_probability: float
     class_probabilities: tuple[float, ...]
-    undetermined: bool
+    count_probabilities: tuple[float, ...]
+    undetermined: str
     lines: tuple[PredictedLine, ...]
     line_density: NDArray[np.float32]
     support: NDArray[np.float32]
@@ -92,15 +121,10 @@ class Prediction:
             "class": self.defect_class,
             "class_probabilities": {k: round(p, 4) for k, p in zip(CLASSES, self.class_probabilities, strict=True)},
             "count": self.count,
-            "undetermined": self.undetermined,
-            "lines": [
-                {
-                    **asdict(line),
-                    "points_A": np.round(line.points_A, 2).tolist(),
-                    "confidence": round(line.confidence, 4),
-                }
-                for line in self.lines
-            ],
+            "count_probabilities": [round(p, 4) for p in self.count_probabilities],
+            "undetermined": bool(self.undetermined),
+            "undetermined_because": self.undetermined or None,
+            "lines": [line.to_json() for line in self.lines],
             "model": self.model,
             "seconds": round(self.seconds, 4),
         }

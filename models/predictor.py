@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cdi.pattern import Exposure
+from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
-from models.lines import trace_lines
-from models.network import DefectNet
-from models.prediction import Prediction
-from models.preprocess import features, fit_to_grid, geometry
+from models.known_crystal import KnownCrystal
+from models.lines import TracedLine, traced_lines
+from models.network import DefectNet, NetworkOutput
+from models.prediction import BurgersCandidate, PredictedLine, Prediction
+from models.preprocess import fit_set, pattern_set
+
+Array = NDArray[np.float64]
+Volume = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -55,41 +61,100 @@ class Predictor:
         return self.network.config.shape
 
     def predict(self, exposures: Sequence[Exposure]) -> list[Prediction]:
-        """One prediction an exposure, computed as one batch.
+        """One prediction an exposure, each of a crystal of its own; see ``predict_crystals``."""
+        return self.predict_crystals([[exposure] for exposure in exposures])
 
-        Lines are reported where a defect is more probable than none. With one reflection the
-        Burgers vector of a line is not determined (only g·b is) and stays None.
+    def predict_crystals(
+        self, sets: Sequence[Sequence[Exposure]], known: Sequence[KnownCrystal | None] | None = None
+    ) -> list[Prediction]:
+        """One prediction a crystal from its reflections, computed as one batch.
+
+        Lines are reported where a defect is more probable than none; their Burgers vectors where the crystal is
+        ``known`` and its reflections tell.
+
+        Raises
+        ------
+        ValueError
+            If reflections of one crystal do not share their q steps, or ``known`` disagrees with the sets.
+        FloatingPointError
+            If the network's answer is not finite.
         """
         start = time.perf_counter()
-        fitted = [fit_to_grid(exposure, self.shape) for exposure in exposures]
-        counts = torch.from_numpy(np.stack([exposure.counts for exposure in fitted])).to(self.device)
-        where = torch.from_numpy(np.stack([geometry(exposure.grid) for exposure in fitted])).to(self.device)
+        lattices = [None] * len(sets) if known is None else list(known)
+        for exposures, crystal in zip(sets, lattices, strict=True):
+            if crystal is not None and len(crystal.reflections) != len(exposures):
+                raise ValueError(
+                    f"reflections must be one an exposure, got {len(crystal.reflections)} for {len(exposures)}"
+                )
+        fitted = [fit_set(exposures, self.shape) for exposures in sets]
         with torch.inference_mode():
-            output = self.network(features(counts), where)
-            probabilities = (output.class_logits / self.calibration.temperature).softmax(-1).double().cpu().numpy()
-            density, support = output.line_logits.sigmoid().cpu().numpy(), output.support_logits.sigmoid().cpu().numpy()
-            phase = output.phasor.angle().cpu().numpy()
-        if not (np.isfinite(probabilities).all() and np.isfinite(density).all()):
+            output = self.network(pattern_set(fitted).to(self.device))
+            novelty = self.network.novelty(output.hidden).cpu().numpy()
+            answers = _answers(output, self.calibration)
+        if not all(np.isfinite(part).all() for part in answers):
             raise FloatingPointError(
                 f"model {self.model['name']!r} gave NaN or infinity; its weights or input are broken"
             )
-        predictions = []
-        for i, exposure in enumerate(fitted):
-            voxel = np.eye(3) if exposure.grid is None else exposure.grid.voxel
-            defect = float(1 - probabilities[i, 0])
-            lines = trace_lines(density[i], voxel, threshold=self.calibration.line_threshold) if defect > 0.5 else ()
-            predictions.append(
-                Prediction(
-                    defect_probability=defect,
-                    class_probabilities=tuple(float(p) for p in probabilities[i]),
-                    undetermined=max(defect, 1 - defect) <= self.calibration.decision_confidence,
-                    lines=lines,
-                    line_density=density[i],
-                    support=support[i],
-                    phase=phase[i],
-                    voxel=voxel,
-                    model=self.model,
-                    seconds=(time.perf_counter() - start) / len(fitted),
-                )
-            )
-        return predictions
+        rows = zip(*answers, novelty, fitted, lattices, strict=True)
+        predictions = [self._prediction(*row) for row in rows]
+        seconds = (time.perf_counter() - start) / len(sets)
+        return [Prediction(**{**vars(prediction), "seconds": seconds}) for prediction in predictions]
+
+    def _prediction(
+        self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,
+        novelty: float, exposures: Sequence[Exposure], crystal: KnownCrystal | None,
+    ) -> Prediction:  # fmt: skip
+        number = len(exposures)
+        grids = [exposure.grid for exposure in exposures]
+        voxel = np.eye(3) if grids[0] is None else grids[0].voxel
+        defect = float(1 - classes[0])
+        threshold = self.calibration.line_threshold
+        traced = traced_lines(density, winding[:number], voxel, threshold=threshold) if defect > 0.5 else ()
+        G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
+        return Prediction(
+            defect_probability=defect,
+            class_probabilities=tuple(float(p) for p in classes),
+            count_probabilities=tuple(float(p) for p in counts),
+            undetermined=self._undetermined(defect, novelty),
+            lines=tuple(self._line(line, crystal, G) for line in traced),
+            line_density=density,
+            support=support[:number].max(0),
+            phase=phase[:number],
+            voxel=voxel,
+            model=self.model,
+            seconds=0.0,
+        )
+
+    def _undetermined(self, defect: float, novelty: float) -> str:
+        if 0 < self.calibration.novelty_limit < novelty:
+            return "novel"
+        return "unsure" if max(defect, 1 - defect) <= self.calibration.decision_confidence else ""
+
+    def _line(self, line: TracedLine, crystal: KnownCrystal | None, G: Array) -> PredictedLine:
+        confidence = self.calibration.line_confidence(line.confidence)
+        windings = tuple(float(w) for w in line.windings)
+        if crystal is None:
+            return PredictedLine(line.points_A, None, confidence, windings)
+        found = burgers_posterior(line.windings, self.calibration.winding_sigma, crystal.lattice, crystal.reflections)
+        candidates = tuple(
+            BurgersCandidate((float(a), float(b), float(c)), float(p))
+            for (a, b, c), p in zip(found.candidates, found.probabilities, strict=True)
+        )
+        orientation = crystal.oriented(G)
+        burgers = None
+        if found.determined and orientation is not None:
+            x, y, z = (float(v) for v in orientation @ (found.candidates[0] @ crystal.lattice.cell))
+            burgers = (x, y, z)
+        return PredictedLine(line.points_A, burgers, confidence, windings, candidates)
+
+
+def _answers(output: NetworkOutput, calibration: Calibration) -> tuple[Array, Array, Volume, Volume, Volume, Volume]:
+    """Class and count probabilities, line density, support, phase and winding of a batch, on the CPU."""
+    return (
+        (output.class_logits / calibration.temperature).softmax(-1).double().cpu().numpy(),
+        (output.count_logits / calibration.count_temperature).softmax(-1).double().cpu().numpy(),
+        output.line_logits.sigmoid().cpu().numpy(),
+        output.support_logits.sigmoid().cpu().numpy(),
+        output.phasor.angle().cpu().numpy(),
+        output.winding.cpu().numpy(),
+    )

@@ -1,20 +1,25 @@
-"""Turn raw outputs into confidences: temperature, abstention and line threshold on held-out crystals."""
+"""Turn raw outputs into confidences, on crystals held out of training.
 
-from collections.abc import Sequence
+Temperatures of class and count, the confidence to abstain below, the threshold of lines and the probability that a
+line is true, the error of a winding, and what a familiar pattern looks like.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from torch.utils.data import DataLoader
+from scipy.optimize import linear_sum_assignment, minimize, minimize_scalar
+from torch import Tensor
 
 from cdi.ambiguity import inverted
 from models.checkpoint import Calibration
-from models.lines import trace_lines
+from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
-from models.preprocess import features
-from training.metrics import LineScore, f1, match_lines
-from training.targets import Targets
+from training.batches import Raw, finished
+from training.metrics import line_distances
+from training.targets import CrystalTruth, Targets
 
 Array = NDArray[np.float64]
 
@@ -22,31 +27,63 @@ WANTED_ACCURACY = 0.98
 """Accuracy of "defect or none" among answered crystals at which abstention aims."""
 LEAST_CONFIDENCE = 0.7
 """Whatever the accuracy, an answer less sure than this is "undetermined"."""
+NEAR = 2.0
+"""Voxels within which a line counts as found."""
+FAMILIAR_SHARE = 0.995
+"""Share of held-out crystals of the training's kind that are not called novel."""
+RIDGE = 1e-2
+"""Variance, over the mean one, added to every direction in which the familiar is spread."""
 
 
-def calibrate(network: DefectNet, loader: DataLoader[Targets]) -> Calibration:
-    """Fit on the crystals of ``loader`` (determined ones), which training has not seen."""
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One crystal's line volumes, in voxels, and its truth with the twin chosen by their overlap."""
+
+    density: NDArray[np.float32]
+    winding: NDArray[np.float32]
+    lines: tuple[tuple[Array, Array], ...]
+    defect: bool
+
+
+@torch.inference_mode()
+def calibrate(network: DefectNet, batches: Iterable[Raw]) -> Calibration:
+    """Fit on the crystals of ``batches``, which training has not seen; sets what is familiar to ``network``."""
     device = next(network.parameters()).device
     network.eval()
-    logits, defects, volumes = [], [], []
-    with torch.inference_mode():
-        for batch in loader:
-            output = network(features(batch.counts.to(device)), batch.geometry.to(device))
-            keep = batch.determined > 0
-            logits.append(output.class_logits.cpu()[keep])
-            defects.append(batch.defect[keep])
-            volumes += list(zip(output.line_logits.sigmoid().cpu()[keep].numpy(), batch.line[keep], strict=True))
-    scores, labels = torch.cat(logits).double(), torch.cat(defects)
-    temperature = fit_temperature(scores, labels)
-    defect = 1 - (scores / temperature).softmax(-1)[:, 0].numpy()
+    classes, counts, hidden, defects, numbers, determined = [], [], [], [], [], []
+    seen: list[Seen] = []
+    for raw in batches:
+        batch = finished(raw, device)
+        output = network(batch.patterns)
+        classes.append(output.class_logits.cpu())
+        counts.append(output.count_logits.cpu())
+        hidden.append(output.hidden.cpu())
+        defects.append(batch.defect.cpu())
+        numbers.append(batch.count.cpu())
+        determined.append(batch.determined.cpu() > 0)
+        probability = output.class_logits.softmax(-1)[:, 0].cpu() < 0.5
+        seen += _seen(output.line_logits.sigmoid().cpu(), output.winding.cpu(), batch, probability)
+    kept = torch.cat(determined)
+    logits, labels = torch.cat(classes).double()[kept], torch.cat(defects)[kept]
+    temperature = fit_temperature(logits, labels)
+    defect = 1 - (logits / temperature).softmax(-1)[:, 0].numpy()
+    threshold = line_threshold(seen)
+    heights, true, errors = _found(seen, threshold)
+    slope, offset = fit_confidence(heights, true)
+    limit = _familiarise(network, torch.cat(hidden).double())
     return Calibration(
         temperature=temperature,
+        count_temperature=fit_temperature(torch.cat(counts).double(), torch.cat(numbers)),
         decision_confidence=decision_confidence(defect, labels.numpy() > 0),
-        line_threshold=line_threshold(volumes),
+        line_threshold=threshold,
+        line_slope=slope,
+        line_offset=offset,
+        winding_sigma=float(np.clip(1.4826 * np.median(np.abs(errors)), 0.05, 1.0)) if len(errors) else 0.3,
+        novelty_limit=limit,
     )
 
 
-def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature of least cross-entropy (Guo et al., ICML 2017), within [0.25, 8]."""
 
     def loss(log_temperature: float) -> float:
@@ -65,20 +102,79 @@ def decision_confidence(defect: Array, happened: NDArray[np.bool_]) -> float:
     return 0.95
 
 
-def line_threshold(volumes: Sequence[tuple[NDArray[np.float32], torch.Tensor]]) -> float:
-    """The density threshold of best line F1 at 2 voxels; the true lines are traced from their own density."""
-    levels = np.arange(0.2, 0.75, 0.05)
+def line_threshold(seen: Sequence[Seen]) -> float:
+    """The density threshold of best line F1 at 2 voxels."""
+    levels = np.arange(0.2, 0.7, 0.1)
 
     def score(level: float) -> float:
-        return f1([_score(density, truth, level) for density, truth in volumes], 2.0)
+        matches = [_match(crystal, level) for crystal in seen]
+        hits = sum(int((distance <= NEAR).sum()) for _, distance, _ in matches)
+        number = sum(len(found) for found, _, _ in matches) + sum(len(crystal.lines) for crystal in seen)
+        return 2 * hits / number if number else 0.0
 
-    return float(round(levels[int(np.nanargmax([score(level) for level in levels]))], 2))
+    return float(round(levels[int(np.argmax([score(level) for level in levels]))], 2))
 
 
-def _score(density: NDArray[np.float32], truth: torch.Tensor, level: float) -> LineScore:
-    """Matching against the twin that is closer, by overlap of the densities."""
-    twinned = float((inverted(truth) * torch.as_tensor(density)).sum()) > float(
-        (truth * torch.as_tensor(density)).sum()
-    )
-    found, there = (trace_lines(v, np.eye(3), threshold=t) for v, t in ((density, level), (truth.numpy(), 0.5)))
-    return match_lines([line.points_A for line in found], [line.points_A for line in there], twinned=twinned)
+def fit_confidence(heights: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset of Platt's sigmoid (1999) of logit height, its targets softened as he does; 1, 0 without both."""
+    if true.all() or not true.any():
+        return 1.0, 0.0
+    clipped = np.clip(heights, 1e-4, 1 - 1e-4)
+    x = np.log(clipped / (1 - clipped))
+    target = np.where(true, (true.sum() + 1) / (true.sum() + 2), 1 / ((~true).sum() + 2))
+
+    def loss(parameters: Array) -> float:
+        z = parameters[0] * x + parameters[1]
+        return float((np.logaddexp(0, z) - target * z).mean())
+
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
+    return float(slope), float(offset)
+
+
+def _seen(density: Tensor, winding: Tensor, batch: Targets, defect: Tensor) -> list[Seen]:
+    line = batch.line.cpu()
+    twinned = ((inverted(line) * density).sum((1, 2, 3)) > (line * density).sum((1, 2, 3))).tolist()
+    to_voxels = torch.linalg.inv(batch.patterns.voxel).cpu().numpy()
+    rows = zip(density.numpy(), winding.numpy(), batch.truths, to_voxels, twinned, defect.tolist(), strict=True)
+    return [Seen(d, w, _lines(truth, matrix, -1 if twin else 1), there) for d, w, truth, matrix, twin, there in rows]
+
+
+def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Array, Array], ...]:
+    return tuple((sign * points @ to_voxels, windings) for points, windings in truth.visible)
+
+
+def _match(crystal: Seen, level: float) -> tuple[tuple[TracedLine, ...], Array, NDArray[np.int64]]:
+    """Lines found, distance of each to the true line that it is matched with (inf: none), and which that is."""
+    found = traced_lines(crystal.density, crystal.winding, np.eye(3), threshold=level) if crystal.defect else ()
+    distance, partner = np.full(len(found), np.inf), np.full(len(found), -1)
+    if found and crystal.lines:
+        table = line_distances([line.points_A for line in found], [points for points, _ in crystal.lines])
+        rows, columns = linear_sum_assignment(table)
+        distance[rows], partner[rows] = table[rows, columns], columns
+    return found, distance, partner
+
+
+def _found(seen: Sequence[Seen], level: float) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Of all lines found: height, whether true; and the errors of the windings of true ones, up to their sense."""
+    heights, true, errors = [], [], []
+    for crystal in seen:
+        for line, distance, partner in zip(*_match(crystal, level), strict=True):
+            heights.append(line.confidence)
+            true.append(distance <= NEAR)
+            if distance <= NEAR:
+                windings = crystal.lines[partner][1]
+                both = (line.windings - windings, line.windings + windings)
+                errors.append(min(both, key=lambda error: float(np.abs(error).sum())))
+    return np.array(heights), np.array(true, bool), np.concatenate(errors or [np.empty(0)])
+
+
+def _familiarise(network: DefectNet, hidden: Tensor) -> float:
+    """Set mean and precision of what is familiar; the distance within which ``FAMILIAR_SHARE`` of it lies."""
+    # What fits the spread must not also say how far it reaches: one half each.
+    fitted, judged = hidden[::2], hidden[1::2]
+    spread = torch.cov(fitted.T)
+    spread = spread + RIDGE * spread.diagonal().mean() * torch.eye(len(spread), dtype=torch.float64)
+    network.familiar_mean.copy_(fitted.mean(0))
+    network.familiar_precision.copy_(torch.linalg.inv(spread))
+    distances = network.novelty(judged.to(network.familiar_mean))
+    return float(torch.quantile(distances.double(), FAMILIAR_SHARE))

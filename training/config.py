@@ -1,104 +1,123 @@
 """Configuration of a training run. Free of torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from cdi.defects.classes import CLASSES
 from data.recipe import Recipe
 from models.config import NetworkConfig
-from models.prediction import CLASSES as TOLD
 
-NOT_TOLD = tuple(name for name in CLASSES if name not in TOLD)
-"""Classes of truth that the network does not answer."""
+PARTS = ("all", "proposal", "reader")
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the four terms: class, line density, support, phase."""
+    """Weights of the terms: class, count, line density, windings, support, phase, and the proposal's own sum."""
 
     defect: float = 1.0
+    count: float = 0.5
     line: float = 2.0
+    winding: float = 1.0
     support: float = 1.0
     phase: float = 1.0
+    proposal: float = 1.0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run on crystals drawn on the fly.
+    """A training run, on crystals drawn on the fly or on a stored data set.
 
     Parameters
     ----------
     name : of the model, written into its checkpoint.
     recipe : distribution of the training crystals; ``samples`` bounds how many are drawn.
-    validation_samples : crystals behind the recipe's last index, never trained on.
-    network : sizes of the network.
-    epochs : of ``samples_per_epoch`` new crystals each.
-    batch_size, learning_rate, weight_decay, warmup_steps : of AdamW with a cosine schedule.
-    workers : processes that draw crystals.
+    dataset : directory or file of ``cdi generate`` to train on instead, with that recipe; None: draw.
+    reflections : exposures of a crystal, batch by batch in turn; with ``dataset`` the first of those stored.
+    validation_samples : crystals behind the recipe's last index, never trained on; of a ``dataset`` its last crystals.
+    calibration_samples : crystals behind those, on which confidences are fitted.
+    network : design and sizes.
+    parts : what is trained: ``all``, the ``proposal`` of an unrolled network alone, or all but that (``reader``).
+    loss : weights of its terms.
+    epochs : of ``batches_per_epoch`` batches each.
+    batch_size : exposures of a batch; crystals are that over the reflections of each.
+    learning_rate, weight_decay, warmup_steps : of AdamW with a cosine schedule.
+    patience : epochs without a better validation loss after which training stops; None: never early.
+    workers : processes that draw crystals, and without a GPU expose them.
+    precision : of the network on the device: ``32-true`` or ``bf16-mixed``.
+    compiled : whether torch compiles the network.
     minutes : wall-clock budget; training stops, complete and saved, when it is spent. None: no limit.
-    classifier_samples : crystals, behind those of the epochs, on which the classifier is fitted anew
-        in the end with the rest of the network frozen; 0 leaves it as it is.
-    seed : of the weights and of the axis symmetries.
+    seed : of the weights and of dropout.
     initial : checkpoint to start from (path or shipped name); parts of the network that it lacks start
         as they would without it. None: from scratch.
 
     Raises
     ------
     ValueError
-        For a count below 1, or a pattern shape that differs between recipe and network.
+        For a count below 1, an unknown part or precision, or a pattern shape that differs between recipe and network.
     """
 
     name: str
     recipe: Recipe
+    dataset: str | None = None
+    reflections: tuple[int, ...] = (1, 3, 2)
+    validation_samples: int = 384
+    calibration_samples: int = 512
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    parts: str = "all"
     loss: LossWeights = field(default_factory=LossWeights)
-    validation_samples: int = 512
     epochs: int = 20
-    samples_per_epoch: int = 2048
-    batch_size: int = 16
+    batches_per_epoch: int = 128
+    batch_size: int = 24
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
+    patience: int | None = None
     workers: int = 1
+    precision: str = "32-true"
+    compiled: bool = False
     minutes: float | None = None
-    classifier_samples: int = 0
     seed: int = 0
     initial: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("validation_samples", "epochs", "samples_per_epoch", "batch_size"):
+        for name in ("validation_samples", "calibration_samples", "epochs", "batches_per_epoch", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if 0 != self.classifier_samples < 64:
-            raise ValueError(f"classifier_samples must be 0 or at least 64, got {self.classifier_samples}")
+        for name, choices in (("parts", PARTS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.parts != "all" and self.network.design != "unrolled":
+            raise ValueError(f"parts must be all for the design {self.network.design}, got {self.parts!r}")
+        if not self.reflections or min(self.reflections) < 1 or 2 * max(self.reflections) > self.batch_size:
+            raise ValueError(
+                f"reflections must be numbers from 1 to batch_size / 2 = {self.batch_size // 2}, got {self.reflections}"
+            )
         if self.workers < 0 or self.warmup_steps < 0:
             raise ValueError(f"workers and warmup_steps must not be negative, got {self.workers}, {self.warmup_steps}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
         if not self.learning_rate > 0 or self.weight_decay < 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if self.recipe.shape != self.network.shape:
             raise ValueError(f"network.shape must equal recipe.shape {self.recipe.shape}, got {self.network.shape}")
-        for defect in NOT_TOLD:
-            if self.recipe.fraction_of(defect) > 0:
-                raise ValueError(
-                    f"recipe.class_fractions must be 0 for {defect}: the network tells apart {', '.join(TOLD)}, "
-                    f"got {self.recipe.class_fractions}"
-                )
-        if self.drawn_in_epochs + self.classifier_samples > self.recipe.samples:
+        if self.dataset is None and self.drawn > self.recipe.samples:
             raise ValueError(
-                f"recipe.samples must cover epochs x samples_per_epoch + classifier_samples = "
-                f"{self.drawn_in_epochs + self.classifier_samples}, got {self.recipe.samples}"
+                f"recipe.samples must cover epochs x batches_per_epoch x batch_size = {self.drawn}, "
+                f"got {self.recipe.samples}"
             )
 
     @property
-    def drawn_in_epochs(self) -> int:
-        """Crystals that the epochs draw."""
-        return self.epochs * self.samples_per_epoch
+    def drawn(self) -> int:
+        """Indices that the epochs set aside: ``batch_size`` a batch, however many it uses."""
+        return self.epochs * self.batches_per_epoch * self.batch_size
+
+    def crystals(self, reflections: int) -> int:
+        """Crystals of a batch with that many exposures of each."""
+        return self.batch_size // reflections
 
     @property
     def validation_recipe(self) -> Recipe:
         """The same distribution, on crystals behind the last that training can reach."""
-        from dataclasses import replace
-
         first = self.recipe.first_index + self.recipe.samples
         return replace(self.recipe, first_index=first, samples=self.validation_samples)

@@ -1,7 +1,7 @@
-"""The loss, the best over what intensity hides: twin and global phase.
+"""Losses over the joint ambiguity group: each crystal is compared with its truth or its twin, whichever is closer.
 
-Line density, support and phase are compared with the truth and with its twin *jointly*, and the
-smaller sum counts (``cdi.ambiguity``); translation is fixed by the crystal's centroid.
+The twin is chosen once for everything that depends on it, all reflections included; the global phase of each
+reflection is free.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,19 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cdi.ambiguity import inverted
-from models.network import NetworkOutput
+from models.network import NetworkOutput, Proposal
 from training.config import LossWeights
 from training.targets import Targets
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Per-sample terms ``(batch,)``, each after the choice of the twin, and their weighted total ()."""
+    """Per-crystal terms ``(batch,)``, each after the choice of the twin, and their weighted total ()."""
 
     defect: Tensor
+    count: Tensor
     line: Tensor
+    winding: Tensor
     support: Tensor
     phase: Tensor
     total: Tensor
@@ -29,26 +31,44 @@ class Losses:
 
 def losses(output: NetworkOutput, truth: Targets, weights: LossWeights) -> Losses:
     """Loss of a batch; what g·b = 0 hides (``determined`` 0) is not asked for."""
-    direct = _volume_terms(output, truth.line, truth.support, truth.phase)
-    mirrored = _volume_terms(output, inverted(truth.line), inverted(truth.support), -inverted(truth.phase))
-    scale = torch.tensor([weights.line, weights.support, weights.phase], device=direct.device)
-    twin_is_closer = (mirrored @ scale) < (direct @ scale)
-    terms = torch.where(twin_is_closer[:, None], mirrored, direct)
-    terms = terms * torch.stack(
-        [truth.determined, torch.ones_like(truth.determined), torch.ones_like(truth.determined)], -1
+    straight = _volume_terms(output, truth.line, truth.winding, truth.support, truth.phase)
+    turned = _volume_terms(
+        output, inverted(truth.line), -inverted(truth.winding), inverted(truth.support), -inverted(truth.phase)
     )
+    scale = torch.tensor([weights.line, weights.winding, weights.support, weights.phase], device=straight.device)
+    terms = torch.where(((turned @ scale) < (straight @ scale))[:, None], turned, straight)
     defect = F.cross_entropy(output.class_logits, truth.defect, reduction="none") * truth.determined
-    total = weights.defect * defect.mean() + (terms @ scale).mean()
-    return Losses(defect, terms[:, 0], terms[:, 1], terms[:, 2], total)
+    count = F.cross_entropy(output.count_logits, truth.count, reduction="none")
+    total = weights.defect * defect.mean() + weights.count * count.mean() + (terms @ scale).mean()
+    return Losses(defect, count, *terms.unbind(1), total=total)
 
 
-def _volume_terms(output: NetworkOutput, line: Tensor, support: Tensor, phase: Tensor) -> Tensor:
-    """``(batch, 3)``: line, support, phase."""
+def proposal_losses(proposal: Proposal, truth: Targets, weights: LossWeights) -> Tensor:
+    """Total () for the first stage, which sees each exposure by itself: here each has its own twin."""
+    reflections = truth.patterns.present.shape[1]
+    line = truth.line.repeat_interleave(reflections, 0)
+    support, phase = truth.support.flatten(0, 1), truth.phase.flatten(0, 1)
+
+    def terms(line: Tensor, support: Tensor, phase: Tensor) -> Tensor:
+        return (
+            weights.line * line_loss(proposal.line_logits, line)
+            + weights.support * support_loss(proposal.support_logits, support)
+            + weights.phase * phase_loss(proposal.phasor, support, phase)
+        )
+
+    both = torch.minimum(terms(line, support, phase), terms(inverted(line), inverted(support), -inverted(phase)))
+    present = truth.patterns.present.flatten().to(both)
+    return (both * present).sum() / present.sum().clamp_min(1)
+
+
+def _volume_terms(output: NetworkOutput, line: Tensor, winding: Tensor, support: Tensor, phase: Tensor) -> Tensor:
+    """``(batch, 4)``: line, winding, support, phase; means over the reflections of a crystal."""
     return torch.stack(
         [
             line_loss(output.line_logits, line),
-            F.binary_cross_entropy_with_logits(output.support_logits, support, reduction="none").mean((1, 2, 3)) * 4,
-            phase_loss(output.phasor, support, phase),
+            winding_loss(output.winding, winding),
+            support_loss(output.support_logits, support).mean(1),
+            phase_loss(output.phasor, support, phase).mean(1),
         ],
         -1,
     )
@@ -69,9 +89,27 @@ def line_loss(logits: Tensor, line: Tensor) -> Tensor:
     return cross + dice * present
 
 
+def winding_loss(winding: Tensor, truth: Tensor) -> Tensor:
+    """Squared error over the power of the truth, softened by that of a short line, mean over reflections ``(batch,)``.
+
+    Shapes ``(batch, reflections, 3, x, y, z)``.
+    """
+    wrong = (winding - truth).square().sum((2, 3, 4, 5))
+    return (wrong / (truth.square().sum((2, 3, 4, 5)) + SHORT_LINE)).mean(1)
+
+
+SHORT_LINE = 20.0
+"""Power Σ |ξ ρ|² of a line about 8 voxels long."""
+
+
+def support_loss(logits: Tensor, support: Tensor) -> Tensor:
+    """Mean cross-entropy over the volume, ``(...)`` of ``(..., x, y, z)``."""
+    return F.binary_cross_entropy_with_logits(logits, support, reduction="none").mean((-3, -2, -1)) * 4
+
+
 def phase_loss(phasor: Tensor, support: Tensor, phase: Tensor) -> Tensor:
-    """``min_α ⟨|p − e^{i(φ+α)}|²⟩`` over the support ``(batch,)``: the best global phase in closed form."""
-    volume = support.sum((1, 2, 3)).clamp_min(1)
-    overlap = (support * phasor * torch.polar(torch.ones_like(phase), -phase)).sum((1, 2, 3)).abs()
-    power = (support * (phasor.real.square() + phasor.imag.square())).sum((1, 2, 3))
+    """``min_α ⟨|p − e^{i(φ+α)}|²⟩`` over the support ``(...)``: the best global phase in closed form."""
+    volume = support.sum((-3, -2, -1)).clamp_min(1)
+    overlap = (support * phasor * torch.polar(torch.ones_like(phase), -phase)).sum((-3, -2, -1)).abs()
+    power = (support * (phasor.real.square() + phasor.imag.square())).sum((-3, -2, -1))
     return (power - 2 * overlap) / volume + 1

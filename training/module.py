@@ -1,45 +1,23 @@
 """The Lightning module: network, loss, schedule, and the streams of crystals."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
-from data.drawn import DrawnSamples, EpochSampler
-from data.recipe import Recipe
-from data.symmetry import AxisSymmetry
+from data.dataset import StoredCrystals
 from models.checkpoint import load
-from models.network import DefectNet
-from models.preprocess import features
+from models.network import DefectNet, NetworkOutput
+from training.batches import DrawnTargets, EpochBatches, FixedCrystals, Raw, StoredTargets, finished, loader, propose
 from training.config import TrainConfig
-from training.losses import losses
-from training.targets import Targets, collate, targets
+from training.losses import Losses, losses, proposal_losses
+from training.targets import Targets
 
 UNKNOWN_GEOMETRY = 0.1
-"""Fraction of training exposures whose geometry is withheld, so that patterns without one are answered too."""
-
-
-class DrawnTargets(Dataset[Targets]):
-    """Targets of drawn samples; with ``symmetry_seed`` each in one of the 48 orientations of its axes."""
-
-    def __init__(self, recipe: Recipe, symmetry_seed: int | None = None) -> None:
-        self.samples = DrawnSamples(recipe)
-        self.symmetry_seed = symmetry_seed
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Targets:
-        if self.symmetry_seed is None:
-            return targets(self.samples[index])
-        generator = np.random.default_rng([self.symmetry_seed, index])
-        symmetry = AxisSymmetry.draw(generator)
-        return targets(self.samples[index], symmetry, hide_geometry=generator.random() < UNKNOWN_GEOMETRY)
+"""Fraction of crystals of one exposure whose geometry is withheld, so that patterns without one are answered too."""
 
 
 class DefectModule(lightning.LightningModule):
@@ -51,50 +29,62 @@ class DefectModule(lightning.LightningModule):
         torch.manual_seed(config.seed)
         self.network = DefectNet(config.network)
         if config.initial is not None:
-            _start_from(self.network, config.initial)
+            start_from(self.network, config.initial)
+        _freeze(self.network, config.parts)
         # On a CPU 3D convolutions run faster with the channels last; the result is the same.
         self.network.to(memory_format=torch.channels_last_3d)
+        self.answer = torch.compile(self.network) if config.compiled else self.network
 
-    def transfer_batch_to_device(self, batch: Targets, device: torch.device, dataloader_idx: int) -> Targets:
-        """Move a ``Targets`` batch."""
-        return batch.to(device)
+    def on_train_epoch_start(self) -> None:
+        """What is frozen neither learns nor drops out."""
+        if self.config.parts == "reader":
+            self.network.design.eval()
+
+    def transfer_batch_to_device(self, batch: Raw, device: torch.device, dataloader_idx: int) -> Targets:
+        """Targets on ``device``: moved there, or made there."""
+        with torch.no_grad():
+            return finished(batch, device)
 
     def training_step(self, batch: Targets, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         # Dropout draws from the global stream: a step's draws must not depend on where the run resumed.
         torch.manual_seed(self.config.seed + self.global_step)
-        return self._step(batch, "train")
+        return self._step(_some_unknown(batch), "train")
 
     def validation_step(self, batch: Targets, batch_idx: int) -> Tensor:
-        """Loss and class accuracy of one batch of crystals never trained on."""
+        """Loss and scores of one batch of crystals never trained on."""
         return self._step(batch, "validation")
 
     def _step(self, batch: Targets, stage: str) -> Tensor:
-        output = self.network(features(batch.counts), batch.geometry)
-        loss = losses(output, batch, self.config.loss)
-        determined = batch.determined.sum().clamp_min(1)
-        hit = (output.class_logits.argmax(-1) == batch.defect).float()
-        any_hit = ((output.class_logits.argmax(-1) > 0) == (batch.defect > 0)).float()
-        values = {
-            "loss": loss.total,
-            "defect": loss.defect.sum() / determined,
-            "line": loss.line.sum() / determined,
-            "support": loss.support.mean(),
-            "phase": loss.phase.mean(),
-            "accuracy": (hit * batch.determined).sum() / determined,
-            "any_accuracy": (any_hit * batch.determined).sum() / determined,
-        }
-        size = len(batch.counts)
-        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, batch_size=size, on_step=False, on_epoch=True)
+        if self.config.parts == "proposal":
+            proposal = propose(self.network, batch.patterns)
+            total = proposal_losses(proposal, batch, self.config.loss)
+            self._log(stage, len(batch), {"loss": total})
+            return total
+        passes = self.config.network.passes
+        # Every pass must be good to go on from: the number of passes that a step learns from is drawn.
+        number = 1 + int(torch.randint(passes, ())) if stage == "train" else passes
+        output: NetworkOutput = self.answer(batch.patterns, number, batch.proposal)
+        terms = losses(output, batch, self.config.loss)
+        total = terms.total
+        if self.config.parts == "all" and output.proposal is not None:
+            own = proposal_losses(output.proposal, batch, self.config.loss)
+            total = total + self.config.loss.proposal * own
+        self._log(stage, len(batch), {"loss": total, **_scores(output, terms, batch)})
+        return total
+
+    def _log(self, stage: str, size: int, values: dict[str, Tensor]) -> None:
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=self.trainer.world_size > 1)
         if stage == "train":
-            self.log("loss", loss.total, prog_bar=True, logger=False, batch_size=size)
-        return loss.total
+            self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=size)
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate warms up, then falls along a cosine over the planned steps."""
         config = self.config
-        optimizer = torch.optim.AdamW(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        total = config.epochs * math.ceil(config.samples_per_epoch / config.batch_size)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
+        total = config.epochs * config.batches_per_epoch // self.trainer.world_size
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
@@ -103,34 +93,42 @@ class DefectModule(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def train_dataloader(self) -> DataLoader[Targets]:
+    def train_dataloader(self) -> "DataLoader[Raw]":
         """New crystals every epoch."""
-        config = self.config
-        sampler = EpochSampler(config.recipe.samples, config.samples_per_epoch)
-        return self._loader(DrawnTargets(config.recipe, config.seed), sampler)
+        config, trainer = self.config, self.trainer
+        sampler = EpochBatches(config.batches_per_epoch, trainer.global_rank, trainer.world_size)
+        if config.dataset is not None:
+            crystals = StoredCrystals(config.dataset)
+            kept = range(len(crystals) - config.validation_samples)
+            return loader(StoredTargets(config, crystals, kept), sampler, config.workers)
+        frozen = self.network if config.parts == "reader" and config.workers else None
+        return loader(DrawnTargets(config, volumes_here=self._on_cpu, frozen=frozen), sampler, config.workers)
 
-    def val_dataloader(self) -> DataLoader[Targets]:
+    def val_dataloader(self) -> "DataLoader[Raw]":
         """Always the same crystals, behind the last that training can reach."""
-        return self._loader(DrawnTargets(self.config.validation_recipe), None)
-
-    def classifier_dataloader(self) -> DataLoader[Targets]:
-        """The crystals behind those of the epochs."""
         config = self.config
-        first = config.recipe.first_index + config.drawn_in_epochs
-        recipe = replace(config.recipe, first_index=first, samples=config.classifier_samples)
-        return self._loader(DrawnTargets(recipe, config.seed), None)
+        if config.dataset is not None:
+            crystals = StoredCrystals(config.dataset)
+            first = len(crystals) - config.validation_samples
+            stored = StoredTargets(config, crystals, range(first, len(crystals)))
+            number = config.validation_samples // config.crystals(max(config.reflections))
+            return loader(stored, EpochBatches(max(1, number)), config.workers)
+        fixed: Dataset[Raw] = FixedCrystals(config.validation_recipe, config, volumes_here=self._on_cpu)
+        return loader(fixed, SequentialSampler(fixed), config.workers)  # type: ignore[arg-type]
 
-    def _loader(self, dataset: Dataset[Targets], sampler: EpochSampler | None) -> DataLoader[Targets]:
-        config = self.config
-        return DataLoader(
-            dataset, config.batch_size, sampler=sampler, collate_fn=collate, num_workers=config.workers,
-            persistent_workers=config.workers > 0, prefetch_factor=4 if config.workers else None,
-            worker_init_fn=_one_thread,
-        )  # fmt: skip
+    @property
+    def _on_cpu(self) -> bool:
+        return self.trainer.strategy.root_device.type == "cpu"
 
 
-def _start_from(network: DefectNet, initial: str) -> None:
-    """Load the weights of a checkpoint into the parts of ``network`` that bear their names."""
+def start_from(network: DefectNet, initial: str) -> None:
+    """Load the weights of a checkpoint into the parts of ``network`` that bear their names.
+
+    Raises
+    ------
+    ValueError
+        If a part has another size, or the checkpoint holds parts that the network lacks.
+    """
     try:
         result = network.load_state_dict(load(initial).weights, strict=False)
     except RuntimeError as error:
@@ -139,5 +137,37 @@ def _start_from(network: DefectNet, initial: str) -> None:
         raise ValueError(f"initial must fit the network; it also holds {', '.join(result.unexpected_keys)}")
 
 
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
+def _freeze(network: DefectNet, parts: str) -> None:
+    for name, parameter in network.named_parameters():
+        of_proposal = name.startswith(("design.", "proposal_head."))
+        parameter.requires_grad_(parts == "all" or of_proposal == (parts == "proposal"))
+
+
+def _some_unknown(batch: Targets) -> Targets:
+    """Targets with the geometry of some crystals of one exposure withheld, drawn from torch's global stream."""
+    from dataclasses import replace
+
+    patterns = batch.patterns
+    if patterns.present.shape[1] > 1:
+        return batch
+    known = torch.rand(len(batch), device=patterns.voxel.device) >= UNKNOWN_GEOMETRY
+    # The first stage, where it has answered already, has seen it; what learns has not.
+    hidden = replace(patterns, G=patterns.G * known[:, None, None], voxel=patterns.voxel * known[:, None, None])
+    return replace(batch, patterns=hidden)
+
+
+def _scores(output: NetworkOutput, terms: Losses, batch: Targets) -> dict[str, Tensor]:
+    determined = batch.determined.sum().clamp_min(1)
+    hit = (output.class_logits.argmax(-1) == batch.defect).float()
+    any_hit = ((output.class_logits.softmax(-1)[:, 0] < 0.5) == (batch.defect > 0)).float()
+    return {
+        "defect": terms.defect.sum() / determined,
+        "count": terms.count.mean(),
+        "line": terms.line.mean(),
+        "winding": terms.winding.mean(),
+        "support": terms.support.mean(),
+        "phase": terms.phase.mean(),
+        "accuracy": (hit * batch.determined).sum() / determined,
+        "any_accuracy": (any_hit * batch.determined).sum() / determined,
+        "count_accuracy": (output.count_logits.argmax(-1) == batch.count).float().mean(),
+    }

@@ -4,18 +4,20 @@ import json
 import platform
 from dataclasses import replace
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from cdi.config import to_dict, write_config
 from models.checkpoint import Checkpoint, load, save
+from models.network import DefectNet
+from training.batches import calibration_batches
 from training.calibration import calibrate
-from training.classifier import fit_classifier
 from training.config import TrainConfig
 from training.module import DefectModule
 
@@ -56,10 +58,12 @@ def train(config: TrainConfig, output: Path) -> Path:
     callbacks: list[Callback] = [saver, keep, TQDMProgressBar(refresh_rate=5)]
     if config.minutes is not None:
         callbacks.append(Timer(timedelta(minutes=config.minutes), interval="epoch"))
+    if config.patience is not None:
+        callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = lightning.Trainer(
-        max_epochs=config.epochs, accelerator="auto", devices="auto", callbacks=callbacks,
-        logger=CSVLogger(output, name="log"), gradient_clip_val=1.0, enable_model_summary=False,
-        log_every_n_steps=10, num_sanity_val_steps=0, default_root_dir=output,
+        max_epochs=config.epochs, accelerator="auto", devices="auto", callbacks=callbacks, logger=_loggers(output),
+        precision=config.precision, gradient_clip_val=1.0, enable_model_summary=False, log_every_n_steps=10,
+        num_sanity_val_steps=0, default_root_dir=output, use_distributed_sampler=False,
     )  # fmt: skip
     try:
         trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
@@ -70,15 +74,23 @@ def train(config: TrainConfig, output: Path) -> Path:
 
 
 def finish(path: Path, config: TrainConfig) -> None:
-    """Fit the classifier anew (where asked) and the calibration on validation crystals, and save again."""
+    """Fit the calibration on crystals that neither training nor validation has seen, and save again."""
+    if config.parts == "proposal":
+        return  # the first stage alone answers nothing
     checkpoint = load(path)
-    module = DefectModule(config)
-    module.network.load_state_dict(checkpoint.weights)
-    module.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    if config.classifier_samples:
-        fit_classifier(module.network, module.classifier_dataloader(), seed=config.seed)
-        checkpoint = replace(checkpoint, weights=module.network.state_dict())
-    save(replace(checkpoint, calibration=calibrate(module.network, module.val_dataloader())), path)
+    network = DefectNet(config.network)
+    network.load_state_dict(checkpoint.weights)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    calibration = calibrate(network, calibration_batches(config))
+    save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
+
+
+def _loggers(output: Path) -> list[Logger]:
+    """CSV always, TensorBoard where it is installed."""
+    loggers: list[Logger] = [CSVLogger(output, name="log")]
+    if find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(output, name="tensorboard"))
+    return loggers
 
 
 def _claim(output: Path, config: TrainConfig) -> None:
@@ -97,7 +109,7 @@ def _facts(trainer: lightning.Trainer, config: TrainConfig) -> dict[str, Any]:
     return {
         "config": to_dict(config),
         "epochs": trainer.current_epoch + 1,
-        "crystals": (trainer.current_epoch + 1) * config.samples_per_epoch,
+        "exposures": (trainer.current_epoch + 1) * config.batches_per_epoch * config.batch_size,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
