@@ -19,6 +19,8 @@ T = TypeVar("T")
 def read_config(cls: type[T], path: str | Path | None = None, overrides: list[str] | None = None) -> T:
     """An instance of the dataclass ``cls`` from YAML at ``path`` and ``key=value`` overrides.
 
+    Where a nested configuration is wanted, the name of a YAML file beside ``path`` stands for its content.
+
     Raises
     ------
     ValueError
@@ -27,7 +29,7 @@ def read_config(cls: type[T], path: str | Path | None = None, overrides: list[st
         If the file cannot be read.
     """
     origin = str(path) if path is not None else "the command line"
-    values = _read_yaml(Path(path)) if path is not None else {}
+    values = _included(cls, _read_yaml(Path(path)), Path(path).parent) if path is not None else {}
     for override in overrides or []:
         key, equals, text = override.partition("=")
         if not equals:
@@ -84,6 +86,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys and values, got a {type(values).__name__}")
     return values
+
+
+def _included(cls: Any, values: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """``values`` with the files named in place of nested configurations read."""
+    nested = {field.name for field in dataclasses.fields(cls) if dataclasses.is_dataclass(field.type)}
+    return {
+        key: _read_yaml(directory / value) if key in nested and isinstance(value, str) else value
+        for key, value in values.items()
+    }
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
