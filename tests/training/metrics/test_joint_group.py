@@ -134,6 +134,16 @@ def test_a_twin_of_one_reflection_alone_is_not_forgiven() -> None:
     assert score.sites.inside.right < 0.5 * score.sites.inside.true
 
 
+def test_all_reflections_choose_the_twin_together() -> None:
+    """In a ball one reflection is exactly the twin's, two are the truth's with some noise: two outweigh it."""
+    ball = (np.linalg.norm(grid_points(SHAPE), axis=-1) < 5).astype(float)
+    true = CrystalObject(ball, crystal(SPANNING, lines=2).volumes.phase)
+    noise = np.random.default_rng(0).normal(0, 0.5, true.phase.shape)
+    noisy = np.concatenate([(true.phase + noise)[:2], true.twin().phase[2:]])
+    assert not align(CrystalObject(ball, noisy), true).twinned
+    assert align(CrystalObject(ball, noisy).twin(), true).twinned
+
+
 def test_lines_of_the_other_twin_are_not_forgiven() -> None:
     """The volumes choose; lines that belong to the twin of these volumes are in the wrong place."""
     true = crystal(SPANNING, lines=2)
