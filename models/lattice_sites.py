@@ -19,8 +19,12 @@ Array = NDArray[np.float64]
 BRANCHES = np.array(list(product((-1.0, 0.0, 1.0), repeat=3)))
 CONSISTENT = 0.5
 """Radians rms by which a branch may fit the phases worse than the best one and still be taken for being shorter."""
-ROUNDS = 3
+OUTLYING = 1.0
+"""Radians from the mean beyond which a voxel has no say in a phase constant."""
+ROUNDS = 5
 """Of branches and phase constants in turn."""
+COPLANAR = 1e-6
+"""Volume of three reflections, over the cube of the longest, up to which they lie in a plane."""
 CHUNK = 20_000
 """Sites interpolated at once."""
 _STENCIL = np.array(list(product((-1, 0, 1, 2), repeat=3)))
@@ -201,13 +205,14 @@ def _least(vectors: Array, lattice: Lattice, rotation: Array) -> Array:
 
 
 def _basis(G: Array) -> list[int]:
-    """The three of the reflections that span the least volume: they leave u the fewest branches."""
-    triples = list(combinations(range(len(G)), 3))
-    volumes = np.array([abs(np.linalg.det(G[list(three)])) for three in triples])
-    spanning = volumes > 1e-6 * np.linalg.norm(G, axis=1).max(initial=0.0) ** 3
-    if not spanning.any():
+    """The three that span the least volume, which leaves u the fewest branches; the shortest of these, the roundest."""
+    triples = [list(three) for three in combinations(range(len(G)), 3)]
+    size = np.linalg.norm(G, axis=1)
+    volumes = {tuple(three): abs(np.linalg.det(G[three])) / max(size[three].max() ** 3, 1e-12) for three in triples}
+    spanning = [three for three in triples if volumes[tuple(three)] > COPLANAR]
+    if not spanning:
         raise ValueError(f"G must hold three reflections that are not coplanar, got {G.tolist()}")
-    return list(triples[int(np.where(spanning, volumes, np.inf).argmin())])
+    return min(spanning, key=lambda three: (round(abs(np.linalg.det(G[three])), 6), (size[three] ** 2).sum()))
 
 
 def _nearest_branches(inverse: Array, G: Array, phase: Array, three: list[int], weight: Array) -> Array:
@@ -219,7 +224,10 @@ def _nearest_branches(inverse: Array, G: Array, phase: Array, three: list[int], 
     everywhere = np.arange(phase.shape[1])
     u = choices[chosen, :, everywhere].T
     for _ in range(ROUNDS if others else 0):
-        constant = _circular_mean(phase[others] - G[others] @ u, weight)
+        left = phase[others] - G[others] @ u
+        constant = _circular_mean(left, weight)
+        # Where the branch is wrong still, the phases left over cluster elsewhere.
+        constant = _circular_mean(left, weight * (np.abs(_wrapped(left - constant[:, None])) < OUTLYING))
         told = phase[others] - constant[:, None]
         misfit = np.sqrt((_wrapped(told - G[others] @ choices) ** 2).mean(1))
         agreed = misfit <= misfit.min(0) + CONSISTENT
