@@ -76,14 +76,14 @@ def burgers_posterior(
     miller = np.asarray(reflections, np.float64).reshape(-1, 3)
     measured, error = np.asarray(windings, np.float64), np.asarray(sigma, np.float64)
     if measured.shape != (len(miller),) or not len(miller) or not np.isfinite(measured).all():
-        raise ValueError(f"windings must be one finite number for each of {len(miller)} reflections, got {windings}")
+        raise ValueError(f"windings must be one finite number for each of {len(miller)} reflections, got {measured}")
     if error.shape not in ((), measured.shape) or not (error > 0).all() or not np.isfinite(error).all():
-        raise ValueError(f"sigma must be positive, one number or one a reflection, got {sigma}")
+        raise ValueError(f"sigma must be positive, one number or one a reflection, got {error}")
     vectors, prior = burgers_candidates(lattice, kinds)
     expected = vectors @ miller.T
     logs = np.log(prior) - (((measured - expected) / error) ** 2).sum(1) / 2
     weights = np.exp(logs - logs.max())
-    alike = (np.abs(expected[:, None] - expected) < SEEN).all(-1)
+    alike = np.all(np.abs(expected[:, None] - expected) < SEEN, axis=-1)
     probabilities = alike @ weights / alike.sum(1)
     order = np.argsort(-probabilities, kind="stable")
     best = order[0]

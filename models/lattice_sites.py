@@ -36,8 +36,8 @@ def displacement(phasors: NDArray[np.complexfloating], G: ArrayLike, support: Ar
 
     Everywhere that branch which is nearest to one rigid shift of the whole crystal: the shift that gives each of
     three reflections its circular mean phase over the support. Across the cut of a dislocation u jumps by a vector
-    that no phase sees, wherever the branch happens to change. With more than three reflections the others' phase constants are
-    fitted, branches are those on which all reflections agree, and u is the least-squares solution.
+    that no phase sees, wherever the branch happens to change. With more than three reflections the others' phase
+    constants are fitted, branches are those on which all reflections agree, and u is the least-squares solution.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def displacement(phasors: NDArray[np.complexfloating], G: ArrayLike, support: Ar
     if not inside.any():
         raise ValueError("support must hold at least one voxel, got none")
     three = _basis(vectors)
-    phase, share = np.angle(phasors[:, inside]), weight[inside]
+    phase, share = np.asarray(np.angle(phasors[:, inside]), np.float64), weight[inside]
     constant = _circular_mean(phase, share)
     relative = _wrapped(phase - constant[:, None])
     inverse = np.linalg.inv(vectors[three])
@@ -172,7 +172,7 @@ def _moved(u: Array, support: Array, voxel: Array, lattice: Lattice, rotation: A
     reference = np.take_along_axis(values, (linear * (filled > 0)).argmax(1)[:, None, None], 1)
     differences = _least(values - reference, lattice, rotation)
     mean = (weights[..., None] * differences).sum(1) / weights.sum(1)[:, None]
-    return sites + reference[:, 0] + mean
+    return np.asarray(sites + reference[:, 0] + mean)
 
 
 def _cubic(share: Array) -> Array:
@@ -240,7 +240,7 @@ def _nearest_branches(inverse: Array, G: Array, phase: Array, three: list[int], 
 
 
 def _circular_mean(phase: Array, weight: Array) -> Array:
-    return np.angle((weight * np.exp(1j * phase)).sum(-1))
+    return np.asarray(np.angle((weight * np.exp(1j * phase)).sum(-1)))
 
 
 def _wrapped(phase: Array) -> Array:

@@ -82,7 +82,7 @@ def test_no_winding_at_all_is_never_determined() -> None:
 def test_partials_are_those_of_structures_that_split() -> None:
     assert len(burgers_candidates(GOLD, ["partial"])[0]) == 24
     assert len(burgers_candidates(TUNGSTEN)[0]) == 8
-    with pytest.raises(ValueError, match="structure must be one of .* to have partial Burgers vectors, got 'bcc'"):
+    with pytest.raises(ValueError, match=r"structure must be one of .* to have partial Burgers vectors, got 'bcc'"):
         burgers_candidates(TUNGSTEN, ["partial"])
 
 

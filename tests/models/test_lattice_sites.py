@@ -29,9 +29,7 @@ POINT = np.array([4.0, -3.0, 5.0])
 def dislocated(character: float, lattice: Lattice = GOLD, system: SlipSystem | None = None) -> Crystal:
     chosen = SlipSystem((0.5, -0.5, 0), (1, 1, 1)) if system is None else system
     line = dislocation_on(lattice, chosen, character_deg=character, point=POINT, orientation=TURN)
-    strain = SmoothStrain(
-        torch.tensor([[0.05, 0.02, -0.04]]), torch.tensor([[0.02, -0.05, 0.03]]), torch.tensor([0.7])
-    )
+    strain = SmoothStrain(torch.tensor([[0.05, 0.02, -0.04]]), torch.tensor([[0.02, -0.05, 0.03]]), torch.tensor([0.7]))
     return Crystal(lattice, truncated_octahedron(90, TURN, ratio=1.2), TURN, (line, strain))
 
 
@@ -58,7 +56,7 @@ def away_from_line(crystal: Crystal, sites: Array) -> Array:
 
 
 def gaps(crystal: Crystal, sites: Array, translation: Array) -> Array:
-    """Å from each of ``sites``, moved back by ``translation``, to the nearest atom: outside the core, below the surface."""
+    """Å from ``sites``, moved back by ``translation``, to the nearest atom: outside the core, below the surface."""
     width = np.linalg.norm(VOXEL, axis=1).max()
     moved = sites - translation
     deep = crystal.shape.signed_distance(torch.as_tensor(moved)).numpy() < -width
@@ -67,7 +65,7 @@ def gaps(crystal: Crystal, sites: Array, translation: Array) -> Array:
 
 
 def translation_of(crystal: Crystal, u: Array) -> Array:
-    """By which ``u`` differs from the crystal's own displacement at one voxel far from the line, up to a lattice vector."""
+    """By which ``u`` differs from the crystal's own displacement at one voxel, up to a lattice vector."""
     true = crystal.displacement(torch.as_tensor(places())).numpy()
     return np.asarray(u[:, 7, 11, 12] - true[7, 11, 12])
 
@@ -125,9 +123,7 @@ def test_more_reflections_lower_the_error_of_noisy_phases() -> None:
         u = displacement(np.exp(1j * noise), G, support)[:, support > 0]
         errors.append(np.sqrt(((u - np.median(u, 1)[:, None]) ** 2).sum(0).mean()))
     # Covariance of least squares: (GᵀG)⁻¹ σ².
-    expected = [
-        0.2 * np.sqrt(np.trace(np.linalg.inv(G.T @ G))) for G in (seen(crystal, r)[1] for r in (THREE, SIX))
-    ]
+    expected = [0.2 * np.sqrt(np.trace(np.linalg.inv(G.T @ G))) for G in (seen(crystal, r)[1] for r in (THREE, SIX))]
     np.testing.assert_allclose(errors, expected, rtol=0.05)
 
 
@@ -139,7 +135,7 @@ def test_more_reflections_lower_the_error_of_noisy_phases() -> None:
 def test_reflections_fix_sites_where_no_other_shift_has_the_same_phases(
     reflections: list[Reflection], fixed: bool
 ) -> None:
-    """Against all shifts by sixths and eighths of the cell: one that no phase sees is a lattice vector, or not all are."""
+    """Of all shifts by sixths and eighths of the cell those that no phase sees are lattice vectors, or not all are."""
     steps = np.arange(24) / 24
     shifts = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
     turns = shifts @ np.asarray(reflections).T
