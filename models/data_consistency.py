@@ -27,11 +27,19 @@ SUPPORT_LEVEL = 0.35
 
 
 @torch.no_grad()
-def data_consistent(counts: Tensor, measured: Tensor, support: Tensor, phasor: Tensor, iterations: int) -> Tensor:
+def data_consistent(
+    counts: Tensor,
+    measured: Tensor,
+    support: Tensor,
+    phasor: Tensor,
+    iterations: int,
+    hybrid_share: float = HYBRID_SHARE,
+) -> Tensor:
     """Complex densities ``(n, x/2, y/2, z/2)``, of unit mean modulus within the support, global phase taken off.
 
     ``counts`` and ``measured`` ``(n, x, y, z)``; ``support`` (probability) and ``phasor`` (complex)
-    ``(n, x/2, y/2, z/2)`` of the proposal. Voxels not measured are free.
+    ``(n, x/2, y/2, z/2)`` of the proposal. Voxels not measured are free. The first ``hybrid_share`` of the
+    iterations is hybrid input-output, the rest error reduction.
     """
     shape = (counts.shape[-3], counts.shape[-2], counts.shape[-1])
     box = (phasor.shape[-3], phasor.shape[-2], phasor.shape[-1])
@@ -49,7 +57,7 @@ def data_consistent(counts: Tensor, measured: Tensor, support: Tensor, phasor: T
     for step in range(iterations):
         amplitude = corner_amplitude(density)
         projected = corner_object(project_modulus_(amplitude, root, loose, squared_modulus(amplitude)))
-        density = update_(density, projected, hybrid if step < HYBRID_SHARE * iterations else reduction)
+        density = update_(density, projected, hybrid if step < hybrid_share * iterations else reduction)
     found = centre_crop(origin_to_centre(density), box) * inside
     power = found.abs().sum((-3, -2, -1), keepdim=True) / inside.sum((-3, -2, -1), keepdim=True).clamp_min(1)
     mean = found.sum((-3, -2, -1), keepdim=True)
