@@ -1,4 +1,4 @@
-"""Any file of a Bragg peak as an ``Exposure``: our own, NumPy's, TIFF stacks and frame directories.
+"""Any file of a Bragg peak as an ``Exposure``: our own, CXI, NumPy's, TIFF stacks and frame directories.
 
 Axes: a stack is (frame, row, column), and these become (x, y, z) of the exposure. Counts are
 the file's own numbers. The geometry comes from the file (ours) or from a SPEC file beside the
@@ -17,22 +17,24 @@ from numpy.typing import NDArray
 
 from cdi.pattern import Exposure
 from data.beamline_files import DARK, WHITEFIELD, find_scan, measured_pixels, read_image, read_tiff
+from data.cxi_file import is_cxi, read_cxi
 from data.pattern_store import PATTERN_FORMAT, read_pattern
 from data.store import SampleFile, open_hdf5
 
 STACK_KEYS = ("frames", "counts", "intensity", "data")
 FORMATS = (
-    "HDF5 of cdi simulate or cdi generate (.h5), NumPy stacks (.npy, .npz with one of the arrays "
+    "HDF5 of cdi simulate or cdi generate (.h5), CXI (.cxi), NumPy stacks (.npy, .npz with one of the arrays "
     f"{', '.join(STACK_KEYS)}), TIFF stacks (.tif), a directory of TIFF frames"
 )
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames ``(frame, row, column)`` as read, and the angles where the file holds them."""
+    """Frames ``(frame, row, column)`` as read, and angles and usable voxels where the file tells them."""
 
     counts: NDArray[np.generic]
     theta_deg: NDArray[np.float64] | None = None
+    usable: NDArray[np.bool_] | None = None
 
 
 def read_exposure(
@@ -60,7 +62,7 @@ def read_exposure(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    if path.is_file() and h5py.is_hdf5(path):
+    if path.is_file() and h5py.is_hdf5(path) and not is_cxi(path):
         if spec is not None or scan is not None:
             raise ValueError(f"--spec and --scan must be left out for {path}: the file holds its own geometry")
         return _from_hdf5(path, index)
@@ -73,6 +75,8 @@ def read_exposure(
 def _reader(path: Path) -> Callable[[Path], Stack]:
     if path.is_dir():
         return _frames
+    if h5py.is_hdf5(path):
+        return _cxi
     with path.open("rb") as file:
         head = file.read(8)
     starts: dict[bytes, Callable[[Path], Stack]] = {
@@ -115,11 +119,19 @@ def _exposed(path: Path, stack: Stack, spec: Path | None, number: int | None) ->
     scan = find_scan(path, spec=spec, number=number, theta_deg=stack.theta_deg)
     grid = None if scan is None else scan.rocking(shape).grid()
     good = measured_pixels(path, shape[1:], scan)
-    mask = None if good is None else np.broadcast_to(good, shape)
+    masks = [
+        mask for mask in (None if good is None else np.broadcast_to(good, shape), stack.usable) if mask is not None
+    ]
+    mask = np.logical_and.reduce(masks) if masks else None
     try:
         return Exposure(counts.astype(np.float32), grid, mask)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _cxi(path: Path) -> Stack:
+    counts, usable = read_cxi(path)
+    return Stack(counts, usable=usable)
 
 
 def _npy(path: Path) -> Stack:
