@@ -15,7 +15,7 @@ from inference_insitu.results import StoredResult, read_results
 from models.prediction import CLASSES
 
 PREDICTED, TRUE, LOAD = "#c2410c", "#1d4ed8", "#374151"
-CLASS_COLOURS = dict(zip(CLASSES, ("#d1d5db", "#0f766e", "#7c3aed", "#d97706"), strict=True))
+CLASS_COLOURS = dict(zip(CLASSES, ("#d1d5db", "#0f766e", "#7c3aed", "#d97706", "#be123c", "#0369a1"), strict=True))
 TITLES = ("before", "at", "after")
 
 

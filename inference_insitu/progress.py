@@ -28,12 +28,12 @@ class ProgressLine:
 
 
 def describe(result: Result, steps: int) -> str:
-    """One line of at most 100 characters: step, load, answer, state of the stream."""
+    """One line, short enough for a terminal: step, load, answer and doubt about it, state of the stream."""
     frame, prediction = result.frame, result.prediction
     answer = f"{prediction.defect_class} × {prediction.count}" if prediction.count else prediction.defect_class
-    unsure = " (undetermined)" if prediction.undetermined else ""
+    doubt = f" ({prediction.undetermined})" if prediction.undetermined else ""
     return (
         f"step {frame.step:>6}/{steps}  {frame.time_ps:6.2f} ps  {frame.load_nN:7.1f} nN  "
-        f"P(defect) {prediction.defect_probability:.2f}  {answer}{unsure}  "
+        f"P(defect) {prediction.defect_probability:.2f}  {answer}{doubt}  "
         f"{result.seconds:.2f} s  dropped {result.dropped} of {result.published}"
     )

@@ -90,13 +90,15 @@ def _rows(result: Result) -> dict[str, Any]:
         "class_probabilities": np.asarray(prediction.class_probabilities, np.float64),
         "count": np.int32(prediction.count),
         "undetermined": bool(prediction.undetermined),
+        "undetermined_because": prediction.undetermined,
         "prediction": json.dumps(prediction.to_json()),
         "counts": result.exposure.counts,
         "q_centre": frame.grid.centre,
         "q_step": frame.grid.step,
         "line_density": np.asarray(prediction.line_density, np.float32),
         "support": np.asarray(prediction.support, np.float32),
-        "phase": np.asarray(prediction.phase, np.float32),
+        # A frame is one reflection.
+        "phase": np.asarray(prediction.phase[0], np.float32),
         "voxel": np.asarray(prediction.voxel, np.float64),
     }
 

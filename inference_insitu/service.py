@@ -133,9 +133,11 @@ def _finite(prediction: Prediction) -> bool:
     numbers: tuple[ArrayLike, ...] = (
         prediction.defect_probability,
         prediction.class_probabilities,
+        prediction.count_probabilities,
         prediction.line_density,
         prediction.support,
         prediction.phase,
         *(line.points_A for line in prediction.lines),
+        *(line.windings for line in prediction.lines),
     )
     return all(bool(np.isfinite(value).all()) for value in numbers)

@@ -10,7 +10,7 @@ from cdi.grid import QGrid
 from cdi.pattern import Exposure
 from inference_insitu.frame import Frame
 from inference_insitu.service import Result
-from models.prediction import PredictedLine, Prediction
+from models.prediction import CLASSES, MOST_LINES, PredictedLine, Prediction
 
 SHAPE = (12, 10, 8)
 PATIENCE_S = 60.0
@@ -31,17 +31,18 @@ def frame(step: int, shape: tuple[int, int, int] = SHAPE) -> Frame:
     return Frame(step, pattern(step, shape), grid(shape), time_ps=0.004 * step, load_nN=1.5 * step)
 
 
-def prediction(probability: float = 0.75, lines: int = 2) -> Prediction:
+def prediction(probability: float = 0.75, lines: int = 2, undetermined: str = "") -> Prediction:
     half = (6, 5, 4)
     points = np.linspace([-5.0, 0, 1], [5.0, 2, 3], 4)
     return Prediction(
         defect_probability=probability,
-        class_probabilities=(1 - probability, probability, 0.0, 0.0),
-        undetermined=False,
-        lines=tuple(PredictedLine(points + i, None, 0.5) for i in range(lines)),
+        class_probabilities=(1 - probability, probability, *[0.0] * (len(CLASSES) - 2)),
+        count_probabilities=tuple(float(n == lines) for n in range(MOST_LINES + 1)),
+        undetermined=undetermined,
+        lines=tuple(PredictedLine(points + i, None, 0.5, (1.02,)) for i in range(lines)),
         line_density=np.full(half, 0.25, np.float32),
         support=np.ones(half, np.float32),
-        phase=np.zeros(half, np.float32),
+        phase=np.linspace(-3, 3, 120, dtype=np.float32).reshape(1, *half),
         voxel=np.diag([6.0, 7.0, 8.0]),
         model={"name": "fake", "weights_sha256": "0" * 64},
         seconds=0.01,

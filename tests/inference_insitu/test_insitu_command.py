@@ -29,7 +29,7 @@ def model(tmp_path_factory):
     from models.config import NetworkConfig
     from models.network import DefectNet
 
-    network = NetworkConfig(width=8, token_dim=16, layers=1, heads=2)
+    network = NetworkConfig(width=8, token_dim=16, layers=1, heads=2, reader_width=8, iterations=2)
     path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
     save(Checkpoint("untrained", network, DefectNet(network).state_dict()), path)
     return path

@@ -3,8 +3,10 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import fakes
+import h5py
 import numpy as np
 import pytest
 
@@ -14,18 +16,19 @@ from inference_insitu.books import Books, percentiles
 from inference_insitu.comparison import auroc, compare
 from inference_insitu.config import InsituConfig, LoadConfig
 from inference_insitu.lammps_simulation import LoadReading, orientation, rotation
-from inference_insitu.picture import chosen_results
-from inference_insitu.progress import ProgressLine
+from inference_insitu.picture import CLASS_COLOURS, chosen_results
+from inference_insitu.progress import ProgressLine, describe
 from inference_insitu.report import finish_run
 from inference_insitu.results import ResultsFile, read_results
-from inference_insitu.service import Result
+from inference_insitu.service import Result, _finite
 from inference_insitu.simulation import Timing
+from models.prediction import CLASSES
 
 
-def result(step, probability=0.75, lines=2):
+def result(step, probability=0.75, lines=2, undetermined=""):
     frame = fakes.frame(step)
     exposure = frame.exposure(InsituConfig().pattern)
-    return Result(frame, exposure, fakes.prediction(probability, lines), 0.1, step + 1, 0)
+    return Result(frame, exposure, fakes.prediction(probability, lines, undetermined), 0.1, step + 1, 0)
 
 
 def analysis(step, length):
@@ -50,6 +53,34 @@ def test_every_result_can_be_read_while_the_run_goes_on_and_after_a_kill(tmp_pat
     assert (stored.counts == result(20).exposure.counts).all()
     assert stored.prediction == fakes.prediction().to_json()
     assert stored.defect_class == "edge"
+
+
+def test_a_row_holds_the_phase_of_its_one_reflection_and_why_it_is_undetermined(tmp_path):
+    """``phase`` is (x, y, z) a row; the reason stands beside the flag and in the JSON."""
+    sink = ResultsFile(tmp_path / "results.h5")
+    for step, reason in ((0, "novel"), (10, ""), (20, "unsure")):
+        sink(result(step, undetermined=reason))
+    sink.close()
+    with h5py.File(tmp_path / "results.h5") as file:
+        assert list(file.attrs["classes"]) == list(CLASSES)
+        assert file["phase"].shape == (3, 6, 5, 4)
+        np.testing.assert_array_equal(file["phase"][1], fakes.prediction().phase[0])
+        assert list(file["undetermined"]) == [True, False, True]
+        assert list(file["undetermined_because"].asstr()) == ["novel", "", "unsure"]
+    assert [stored.prediction["undetermined_because"] for stored in read_results(tmp_path)] == ["novel", None, "unsure"]
+
+
+def test_every_class_has_a_colour_of_its_own():
+    assert set(CLASS_COLOURS) == set(CLASSES)
+    assert len(set(CLASS_COLOURS.values())) == len(CLASSES)
+
+
+def test_a_prediction_with_a_winding_that_is_not_finite_is_not_kept():
+    whole = fakes.prediction()
+    assert _finite(whole)
+    broken = replace(whole.lines[0], windings=(float("nan"),))
+    assert not _finite(replace(whole, lines=(broken,)))
+    assert not _finite(replace(whole, count_probabilities=(float("inf"),) * 7))
 
 
 def test_the_books_refuse_a_second_outcome_and_an_unknown_one():
@@ -158,7 +189,11 @@ def test_progress_is_whole_lines_unless_it_is_a_terminal():
     assert pipe.getvalue().count("\n") == 2
     assert "\r" not in pipe.getvalue()
     assert terminal.getvalue().count("\n") == 1
-    assert "P(defect) 0.75  edge × 2" in pipe.getvalue()
+    assert "P(defect) 0.75  edge × 2  0.10 s" in pipe.getvalue()
+
+
+def test_progress_says_why_an_answer_is_undetermined():
+    assert "edge × 2 (novel)  0.10 s" in describe(result(10, undetermined="novel"), 100)
 
 
 @pytest.mark.parametrize("axis", [(1, 1, 1), (0, 0, 1), (1, 1, 0), (1, 1, 2), (1, 2, 3)])
