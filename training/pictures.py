@@ -1,6 +1,5 @@
-"""Pictures of predictions: beside the truth where there is one, alone for a measurement."""
+"""Pictures of predictions beside the truth."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,25 +43,6 @@ def draw_comparison(axes: list["Axes"], sample: Sample, prediction: Prediction) 
     _draw_density(axes[3], prediction)
 
 
-def save_prediction_picture(exposure: Exposure, prediction: Prediction, path: str | Path, *, title: str) -> None:
-    """The fitted exposure in two planes, and phase, support and line density as predicted."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 3.9), layout="constrained")
-    axes = figure.subplots(1, 4)
-    _draw_pattern(axes[0], exposure.counts, f"pattern as the network sees it, {_photons(exposure)}")
-    _draw_phase(axes[1], prediction.support, prediction.phase, "predicted phase G·u (rad)", colorbar=True)
-    to_voxels = np.linalg.inv(prediction.voxel)
-    _draw_lines(axes[1], [line.points_A @ to_voxels for line in prediction.lines], prediction.support.shape)
-    image = axes[2].imshow(_plane(prediction.support).T, origin="lower", cmap="Greys", vmin=0, vmax=1)
-    axes[2].set_title("predicted support", fontsize=9)
-    axes[2].set(xlabel="x (voxels)", ylabel="y (voxels)")
-    figure.colorbar(image, ax=axes[2], shrink=0.8)
-    _draw_density(axes[3], prediction)
-    figure.suptitle(f"{title}: {_answer(prediction)}")
-    figure.savefig(path, dpi=130, format="png")
-
-
 def _answer(prediction: Prediction) -> str:
     doubt = ", undetermined" if prediction.undetermined else ""
     return f"{prediction.defect_class}, P(defect) {prediction.defect_probability:.2f}, {prediction.count} lines{doubt}"
@@ -82,13 +62,11 @@ def _draw_pattern(axes: "Axes", counts: NDArray[np.float32], title: str) -> None
     axes.set(xlabel="$q_x$ (voxels)", ylabel="$q_y$ (voxels)")
 
 
-def _draw_phase(axes: "Axes", support: Any, phase: Any, title: str, *, colorbar: bool = False) -> None:
+def _draw_phase(axes: "Axes", support: Any, phase: Any, title: str) -> None:
     shown = np.ma.masked_where(_plane(support) < 0.5, np.angle(np.exp(1j * _plane(phase))))
-    image = axes.imshow(shown.T, origin="lower", cmap="twilight", vmin=-np.pi, vmax=np.pi)
+    axes.imshow(shown.T, origin="lower", cmap="twilight", vmin=-np.pi, vmax=np.pi)
     axes.set_title(title, fontsize=9)
     axes.set(xlabel="x (voxels)", ylabel="y (voxels)", facecolor="0.93")
-    if colorbar and axes.figure is not None:
-        axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
 
 def _draw_lines(axes: "Axes", lines: list[Array], shape: tuple[int, ...]) -> None:

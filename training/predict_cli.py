@@ -1,0 +1,147 @@
+"""The command ``predict``. Free of torch at the top."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from cdi.command import Command
+
+if TYPE_CHECKING:
+    from cdi.pattern import Reflection
+    from models.prediction import Prediction
+    from training.measured_crystal import MeasuredCrystal, Question
+
+OUTPUTS = ("picture", "vtk", "volumes", "sites")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=str, metavar="FILE",
+        help="one a reflection of the crystal: CXI, HDF5, .npy, .npz, TIFF stack, a directory of TIFF frames; "
+        "or one data set of `cdi generate`",
+    )  # fmt: skip
+    parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
+    parser.add_argument("--index", type=int, default=None, help="crystal of a data set: all of its exposures")
+    parser.add_argument("--element", type=str, default=None, metavar="Au", help="element or compound of the table")
+    parser.add_argument("--structure-file", type=str, default=None, help="lattice of a CIF, POSCAR, … instead")
+    parser.add_argument(
+        "--reflections", nargs="+", type=str, default=None, metavar="'h k l'", help="Miller indices, one a file"
+    )
+    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
+    parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--picture", type=str, default=None, metavar="OUT.png", help="what the network saw and answered"
+    )
+    parser.add_argument("--vtk", type=str, default=None, metavar="OUT.vtp", help="lines for ParaView, in Å")
+    parser.add_argument(
+        "--volumes", type=str, default=None, metavar="OUT.h5", help="line density, support, phases, displacement"
+    )
+    parser.add_argument(
+        "--sites", type=str, default=None, metavar="OUT.extxyz", help="lattice sites, from three reflections or more"
+    )
+
+
+def _predict(arguments: Namespace) -> None:
+    from data.vtk_lines import check_vtk_name
+    from data.whole_file import check_output
+    from models.checkpoint import resolve
+    from training.measured_crystal import read_crystal
+
+    # Whatever is wrong is told before the seconds that torch takes to import.
+    resolve(arguments.model)
+    for name in OUTPUTS:
+        if arguments[name] is not None:
+            check_output(arguments[name], overwrite=True)
+    if arguments.vtk is not None:
+        check_vtk_name(arguments.vtk)
+    crystal = read_crystal(arguments.files, _question(arguments))
+    prediction, fitted = _answer(crystal, arguments.model)
+    written = _write(prediction, fitted, arguments)
+    if arguments.json:
+        print(json.dumps(_to_json(prediction, crystal)))
+        return
+    from training.prediction_text import report
+
+    for line in (*report(prediction, crystal), *written):
+        print(line)
+
+
+def _question(arguments: Namespace) -> "Question":
+    from cdi.lattices.lattice import Lattice
+    from cdi.lattices.structure_file import read_lattice
+    from training.measured_crystal import Question
+
+    if arguments.element is not None and arguments.structure_file is not None:
+        raise ValueError("--element must be left out with --structure-file, got both")
+    lattice = None
+    if arguments.element is not None:
+        lattice = Lattice.of_material(arguments.element)
+    elif arguments.structure_file is not None:
+        lattice = read_lattice(arguments.structure_file)
+    reflections = tuple(_miller(text) for text in arguments.reflections or ())
+    return Question(arguments.index, arguments.spec, tuple(arguments.scan or ()), lattice, reflections)
+
+
+def _miller(text: str) -> "Reflection":
+    try:
+        h, k, ell = (int(word) for word in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValueError(f"--reflections must be three whole numbers each, e.g. '1 1 1', got {text!r}") from error
+    return h, k, ell
+
+
+def _answer(crystal: "MeasuredCrystal", model: str) -> "tuple[Prediction, MeasuredCrystal]":
+    """The prediction, and the crystal's exposures as the network saw them."""
+    from models.predictor import Predictor
+    from models.preprocess import fit_set
+
+    predictor = Predictor.load(model)
+    (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
+    return prediction, replace(crystal, exposures=fit_set(crystal.exposures, predictor.shape))
+
+
+def _write(prediction: "Prediction", fitted: "MeasuredCrystal", arguments: Namespace) -> list[str]:
+    """Write what is asked for; a line about each."""
+    from training.prediction_files import write_lines, write_sites, write_volumes
+
+    done = []
+    if arguments.picture is not None:
+        from data.whole_file import whole_file
+        from training.prediction_picture import save_prediction_picture
+
+        with whole_file(arguments.picture) as temporary:
+            save_prediction_picture(fitted, prediction, temporary, title=Path(arguments.files[0]).name)
+        done.append(f"picture      {arguments.picture}")
+    if arguments.vtk is not None:
+        write_lines(arguments.vtk, prediction)
+        done.append(f"lines        {arguments.vtk}")
+    if arguments.volumes is not None:
+        write_volumes(arguments.volumes, prediction, fitted)
+        done.append(f"volumes      {arguments.volumes}")
+    if arguments.sites is not None:
+        done.append(f"sites        {write_sites(arguments.sites, prediction, fitted)} in {arguments.sites}")
+    return done
+
+
+def _to_json(prediction: "Prediction", crystal: "MeasuredCrystal") -> dict[str, Any]:
+    """The stable object, with what it was made of."""
+    known = crystal.known
+    return {
+        **prediction.to_json(),
+        "patterns": list(crystal.names),
+        "reflections": None if known is None else [list(hkl) for hkl in known.reflections],
+        "lattice": None if known is None else known.lattice.formula,
+        "unit": "voxel" if crystal.exposures[0].grid is None else "angstrom",
+    }
+
+
+predict = Command(
+    "predict",
+    "say what defect a crystal's patterns show: class, lines, Burgers vectors, confidence",
+    _add_arguments,
+    _predict,
+)
