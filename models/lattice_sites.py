@@ -66,7 +66,7 @@ def displacement(phasors: NDArray[np.complexfloating], G: ArrayLike, support: Ar
     phase, share = np.asarray(np.angle(phasors[:, inside]), np.float64), weight[inside]
     constant = _circular_mean(phase, share)
     relative = _wrapped(phase - constant[:, None])
-    inverse = np.linalg.inv(vectors[three])
+    inverse = np.asarray(np.linalg.inv(vectors[three]), np.float64)
     moved = _nearest_branches(inverse, vectors, relative, three, share)
     u = np.zeros((3, *weight.shape))
     u[:, inside] = moved + (inverse @ constant[three])[:, None]

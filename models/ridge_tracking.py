@@ -22,7 +22,9 @@ ALONG, ACROSS = 0.7, 1.0
 """Standard deviations of the window of a correction, along the line and across it."""
 OWN = 0.4
 """Share of the density about a point that must be the line's own."""
-TURNING = 0.5
+TRUSTED = 0.5
+"""Trust from which a point is taken as it is found."""
+TURNING = 0.8
 """Share of a step's change of direction that the tangent takes over: all of it would follow the noise."""
 GAP = 2.5
 """Length of what is bridged; as much must follow behind it."""
@@ -30,13 +32,13 @@ BESIDE = 0.9
 """A point this near to a line runs on it."""
 ALIGNED = 0.75
 """Least cosine between the two ends of a closed loop."""
-FARTHEST = 0.25
-"""Of a correction in one step: half as far as the step, a turn of 27°."""
+FARTHEST = 0.35
+"""Of a correction in one step: a turn of 35°, as of a loop whose radius is less than a voxel."""
 CLOSING = 4.0
 """Least length of a closed loop."""
 NEGLIGIBLE = 0.2
 """Winding below which J tells nothing: a Shockley partial that is seen winds by a third or more."""
-UNLIKE = 0.8
+UNLIKE = 1.0
 """Standard deviation of the part of its J by which a line's surroundings differ from it."""
 REMEMBERED = 0.2
 """Share of what a step finds that a line's windings take over."""
@@ -140,33 +142,31 @@ class RidgeTracker:
         return Ridge(points, np.concatenate([lower[::-1], [height], heights]), False)
 
     def _one_way(self, start: Array, direction: Array, windings: Array) -> tuple[Array, Array, bool]:
-        points: list[Array] = []
-        heights: list[float] = []
-        place, tangent, level = start, direction, 1.0
+        points, heights, trusts = [start], [0.0], [1.0]
+        tangent, level = direction, 1.0
         kept = run = gap = 0
-        bridged = False
-        for _ in range(LONGEST):
-            predicted = place + STEP * tangent
+        bridged = closed = False
+        while len(points) <= LONGEST and not closed and max(gap, (len(points) - 1 - kept) / 2) * STEP <= GAP:
+            predicted = points[-1] + STEP * tangent
             shift, height, share, now = self._step(predicted, tangent, windings)
             seen = height >= self.threshold and share >= OWN
             # At the edge of a gap or a crossing the centroid is that of a line cut obliquely: less is made of it.
             trust = min(1.0, height * share / level) ** 2 if seen else 0.0
-            place = predicted + trust * shift
+            points.append(predicted + trust * shift)
+            heights.append(height)
+            trusts.append(trust)
             if seen:
-                tangent = _turned(tangent, place - points[-1] if points else place - start)
+                tangent = _turned(tangent, points[-1] - points[-2], TURNING * trust)
                 windings = windings + REMEMBERED * (now - windings)
                 level = level + REMEMBERED * (height * share - level)
-            points.append(place)
-            heights.append(height)
             run, gap = (run + 1, 0) if seen else (0, gap + 1)
             bridged = bridged or not seen
             if seen and (not bridged or run * STEP >= GAP):
-                kept = len(points)
-            if STEP * gap > GAP or STEP * (len(points) - kept) > 2 * GAP:
-                break
-            if len(points) * STEP > CLOSING and np.linalg.norm(place - start) < STEP and tangent @ direction > ALIGNED:
-                return np.asarray(points), np.asarray(heights), True
-        return np.reshape(points[:kept], (-1, 3)), np.asarray(heights[:kept]), False
+                kept = len(points) - 1
+            back = float(np.linalg.norm(points[-1] - start)) < STEP and float(tangent @ direction) > ALIGNED
+            closed = back and len(points) * STEP > CLOSING
+        line = _bridged(np.asarray(points[: kept + 1]), np.asarray(trusts[: kept + 1]))
+        return line[1:], np.asarray(heights[1 : kept + 1]), closed
 
     def _windings(self, point: Array, tangent: Array) -> Array:
         _, weight, values, _ = self._window(point, tangent)
@@ -199,7 +199,8 @@ class RidgeTracker:
         total = float(weighted.sum())
         if total <= 1e-6:
             return np.zeros(3), 0.0, 0.0, windings
-        shift = weighted @ relative / total
+        # The window draws the centroid of a tube towards its own middle by this factor.
+        shift = (1 + TUBE**2 / ACROSS**2) * (weighted @ relative) / total
         shift *= min(1.0, FARTHEST / max(float(np.linalg.norm(shift)), 1e-12))
         shift -= (shift @ tangent) * tangent
         tube = np.exp((across - 2 * relative @ shift + shift @ shift) / (-2 * TUBE**2))
@@ -219,10 +220,18 @@ class RidgeTracker:
         return relative, np.exp(along / (-2 * ALONG**2) + across / (-2 * ACROSS**2)), values, across
 
 
-def _turned(tangent: Array, chord: Array) -> Array:
-    """``tangent`` turned towards ``chord``, in part."""
-    turned = tangent + TURNING * (chord / np.linalg.norm(chord) - tangent)
+def _turned(tangent: Array, chord: Array, share: float) -> Array:
+    """``tangent`` turned towards ``chord`` by a ``share`` of the way."""
+    turned = tangent + share * (chord / np.linalg.norm(chord) - tangent)
     return np.asarray(turned / np.linalg.norm(turned))
+
+
+def _bridged(points: Array, trusts: Array) -> Array:
+    """``points`` (n, 3), those within that are not trusted put evenly between those that are."""
+    order = np.arange(len(points))
+    sure = trusts >= TRUSTED
+    inside = order <= order[sure].max()
+    return np.stack([np.where(inside, np.interp(order, order[sure], x[sure]), x) for x in points.T], -1)
 
 
 def _curvature(volume: Array, index: NDArray[np.int64]) -> Array:

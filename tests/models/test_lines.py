@@ -133,7 +133,7 @@ def test_three_arms_of_a_junction_are_three_lines_whose_windings_add_up() -> Non
     total = np.zeros(2)
     for line in lines:
         ends = np.linalg.norm(line.points_A[[0, -1]] - node, axis=1)
-        assert ends.min() < 1.8
+        assert ends.min() < 2
         total += line.windings * (1 if ends.argmin() == 1 else -1)
     np.testing.assert_allclose(total, 0, atol=1 / 3)
 
@@ -206,3 +206,23 @@ def test_nothing_gives_no_traced_line() -> None:
 def test_malformed_volumes_are_refused(density: Array, winding: Array | None, threshold: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         traced_lines(density, winding, np.eye(3), threshold=threshold)
+
+
+def test_a_loop_of_two_voxels_is_closed_by_its_winding() -> None:
+    """Its sides are all that the density shows: J, opposite on both, tells that they are one."""
+    loop = arc(2.1, 2 * np.pi, (0.2, -0.3, 0.4))
+    density, flux = volumes([(loop, [1.0, 2.0])])
+    (line,) = traced_lines(density, flux, np.eye(3), threshold=0.4)
+    np.testing.assert_array_equal(line.points_A[0], line.points_A[-1])
+    assert off(line.points_A, loop) < 0.8
+    assert line.windings[1] == pytest.approx(2 * line.windings[0], rel=0.05)
+
+
+@pytest.mark.parametrize(("other", "lines"), [([1.0, 0.5], 1), ([-1.0, -0.5], 2)], ids=["alike", "opposite"])
+def test_ends_that_face_each_other_join_if_they_wind_alike(other: list[float], lines: int) -> None:
+    """Over 4.5 voxels of nothing, tubes' ends included."""
+    first, second = segment([-9, -3, -2], [-2.2, -0.75, -0.5]), segment([2.2, 0.75, 0.5], [9, 3, 2])
+    density, flux = volumes([(first, [1.0, 0.5]), (second, other)], (22, 16, 18))
+    found = traced_lines(density, flux, np.eye(3), threshold=0.4)
+    assert len(found) == lines
+    assert off(found[0].points_A, np.asarray([first[0], second[1]])) < 0.4
