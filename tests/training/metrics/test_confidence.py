@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -38,6 +38,7 @@ def test_a_reliability_curve_by_hand() -> None:
     assert of_items(np.ones((1, 3))) == pytest.approx([by_hand])
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), levels=st.integers(2, 12))
 def test_separation_is_the_area_under_the_roc_curve(seed: int, levels: int) -> None:
     """As scikit-learn counts it, ties and weights included."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.metrics import bootstrap
@@ -31,6 +31,7 @@ def test_resamples_draw_as_many_crystals_with_replacement() -> None:
     assert (weights != resamples(200, seed=2, number=300)).any()
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), crystals=st.integers(1, 9))
 def test_a_weighted_median_is_that_of_the_repeated_values(seed: int, crystals: int) -> None:
     """Numpy's on explicit repetition, the mean of the two in the middle of an even number."""

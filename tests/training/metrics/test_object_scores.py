@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from crystals_to_score import SHAPE, SPANNING, VOXEL, crystal, support, vectors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.metrics import CrystalObject, Line, object_score
@@ -14,6 +14,7 @@ from training.metrics.volumes import grid_points, inverted, wrapped
 NOWHERE = np.zeros(SHAPE, bool)
 
 
+@settings(deadline=None)
 @given(offset=st.floats(-10, 10))
 def test_a_global_phase_costs_nothing(offset: float) -> None:
     """The truth plus a constant phase scores perfectly."""

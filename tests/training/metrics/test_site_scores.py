@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from crystals_to_score import GOLD, MORE, SHAPE, SPANNING, TURN, crystal, support, vectors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
@@ -20,6 +20,7 @@ PRIMITIVE = GOLD.cell_volume / 4
 ROW = st.tuples(*[st.integers(-4, 4)] * 3)
 
 
+@settings(deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=6))
 def test_a_basis_makes_all_its_vectors_and_no_more(rows: list[tuple[int, int, int]]) -> None:
     """Its volume is the greatest common divisor of the volumes of all three; every vector is a whole combination."""
@@ -48,6 +49,7 @@ def test_the_lattice_seen_is_the_crystal_s_own_or_finer(
     np.testing.assert_allclose(parts, np.round(parts), atol=1e-9)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), wide=st.floats(0.01, 1.0), offset=st.floats(-9, 9))
 def test_the_circular_median_has_the_least_distance(seed: int, wide: float, offset: float) -> None:
     """Against every point of the sample; and two outliers in five do not move it."""
