@@ -2,9 +2,9 @@
 
     python benchmarks/consistency.py [--model default] [--crystals 64] [--seed 51000000]
 
-Objects of one exposure after n iterations of ``models.data_consistency``, started from the truth and from the proposal of
-an unrolled network, with different shares of hybrid input-output, for four detectors: none, partial coherence
-alone, everything else, everything. Error: mean |Δφ| over the support up to twin and global phase, median and mean over
+Objects of one exposure after n iterations of ``models.data_consistency``, started from the truth and from the
+proposal of an unrolled network, with different shares of hybrid input-output, for four detectors: none, partial
+coherence alone, everything else, everything. Error: mean |Δφ| over the support up to twin and global phase, median and mean over
 crystals, with the mean's standard error.
 """
 
@@ -71,7 +71,8 @@ def tell(truth: Targets, found: Tensor, **facts: str | float) -> None:
     for name, chosen in (("none", truth.defect == 0), ("defect", truth.defect > 0)):
         some = error[chosen]
         emit(**facts, crystals=name, number=len(some), median_rad=round(float(some.median()), 4),
-             mean_rad=round(float(some.mean()), 4), standard_error=round(float(some.std() / len(some) ** 0.5), 4))  # fmt: skip
+             mean_rad=round(float(some.mean()), 4),
+             standard_error=round(float(some.std() / len(some) ** 0.5), 4))  # fmt: skip
 
 
 def phase_error(found: Tensor, truth: Targets) -> Tensor:
