@@ -4,8 +4,8 @@
 
 Objects of one exposure after n iterations of ``models.data_consistency``, started from the truth and from the
 proposal of an unrolled network, with different shares of hybrid input-output, for four detectors: none, partial
-coherence alone, everything else, everything. Error: mean |Δφ| over the support up to twin and global phase, median and mean over
-crystals, with the mean's standard error.
+coherence alone, everything else, everything. Error: mean |Δφ| over the support up to twin and global phase, median and
+mean over crystals, with the mean's standard error.
 """
 
 from collections.abc import Iterator
