@@ -37,10 +37,11 @@ class Exchange(nn.Module):
 
 def over_set(x: Tensor, present: Tensor) -> Tensor:
     """Mean ``(batch, …)`` of ``x`` ``(batch · reflections, …)`` over the reflections that are ``present``."""
-    stacked = x.unflatten(0, (present.shape[0], present.shape[1]))
+    stacked = x.reshape(*present.shape, *x.shape[1:])
     weight = present.to(x.dtype)
     weight = weight / weight.sum(1, keepdim=True).clamp_min(1)
-    return (stacked * weight.reshape(*weight.shape, *[1] * (stacked.dim() - 2))).sum(1)
+    mean: Tensor = (stacked * weight.reshape(*weight.shape, *[1] * (stacked.dim() - 2))).sum(1)
+    return mean
 
 
 def space_to_depth(x: Tensor) -> Tensor:

@@ -155,8 +155,10 @@ class DefectNet(nn.Module):
         shared = over_set(volume, patterns.present)
         line = self._line(volume, patterns)
         # The lines are found for their own sake: the class reads their windings and does not bend them.
-        nye = nye_features(winding.detach(), patterns.G, patterns.voxel, patterns.known)
-        spectrum = over_set(radial_profile(x), patterns.present)
+        # Second moments and ratios of sums need all digits, whatever the convolutions make do with.
+        with torch.autocast(x.device.type, enabled=False):
+            nye = nye_features(winding.detach(), patterns.G, patterns.voxel, patterns.known)
+            spectrum = over_set(radial_profile(x), patterns.present)
         amount = line.detach().sigmoid().sum((1, 2, 3))[:, None].add(1).log()
         seen = [shared.mean((2, 3, 4)), shared.amax((2, 3, 4)), over_set(where.flatten(0, 1), patterns.present), nye]
         hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
@@ -182,7 +184,7 @@ class DefectNet(nn.Module):
         line, support, phasor = proposal.line_logits.sigmoid(), proposal.support_logits.sigmoid(), proposal.phasor
         counts, measured = patterns.counts.flatten(0, 1), patterns.measured.flatten(0, 1)
         density = data_consistent(counts, measured, support, phasor, self.config.iterations)
-        sets = [v.unflatten(0, patterns.present.shape) for v in (density, line, support, phasor)]
+        sets = [v.reshape(*patterns.present.shape, *v.shape[1:]) for v in (density, line, support, phasor)]
         if patterns.present.shape[1] > 1:
             shown = torch.stack([sets[0].abs(), sets[1], sets[2]], 2)
             turned = twins_to_align(shown, patterns.present)

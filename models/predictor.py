@@ -109,7 +109,9 @@ class Predictor:
         voxel = np.eye(3) if grids[0] is None else grids[0].voxel
         defect = float(1 - classes[0])
         threshold = self.calibration.line_threshold
-        traced = traced_lines(density, winding[:number], voxel, threshold=threshold) if defect > 0.5 else ()
+        # The pattern shows circulation about the voxel axes, which on left-handed ones is that about −ξ.
+        flux = winding[:number] * np.sign(np.linalg.det(voxel))
+        traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
         G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
         return Prediction(
             defect_probability=defect,

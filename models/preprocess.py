@@ -193,7 +193,7 @@ def _bin(
         # Middle of the central bin, seen from the voxel N // 2 of the unbinned grid.
         offset = (np.asarray(sides) // 2) * factor + (factor - 1) / 2 - np.asarray(grid.shape) // 2
         grid = QGrid(grid.centre + offset @ grid.step, grid.step * factor[:, None], (sides[0], sides[1], sides[2]))
-    whole = measured.reshape(split).all(axis=(1, 3, 5))
+    whole: NDArray[np.bool_] = np.asarray(measured.reshape(split).all(axis=(1, 3, 5)))
     return counts.reshape(split).sum(axis=(1, 3, 5), dtype=np.float32), whole, grid
 
 

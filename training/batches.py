@@ -45,7 +45,7 @@ class DrawnTargets(Dataset[Raw]):
         if self.frozen is None:
             return targets
         with torch.no_grad():
-            return replace(targets, proposal=propose(self.frozen, targets.patterns))
+            return replace(targets, proposal=propose(self.frozen.eval(), targets.patterns))
 
 
 class StoredTargets(Dataset[Raw]):
@@ -55,13 +55,17 @@ class StoredTargets(Dataset[Raw]):
     """
 
     def __init__(self, config: TrainConfig, crystals: StoredCrystals, positions: Sequence[int]) -> None:
+        if not len(positions):
+            raise ValueError(
+                f"validation_samples must leave crystals of the data set on both sides, got "
+                f"{config.validation_samples} of {len(crystals)}"
+            )
         self.config, self.crystals, self.positions = config, crystals, np.asarray(positions)
 
     def __getitem__(self, number: int) -> Raw:
         reflections = self.config.reflections[number % len(self.config.reflections)]
-        size = self.config.crystals(reflections)
-        chosen = []
-        for place in range(number * size, (number + 1) * size):
+        chosen: list[Sequence[Sample]] = []
+        for place in range(first_place(self.config, number), first_place(self.config, number + 1)):
             again, position = divmod(place, len(self.positions))
             order = np.random.default_rng([self.config.seed, again]).permutation(self.positions)
             samples = self.crystals[int(order[position])]
@@ -72,6 +76,13 @@ class StoredTargets(Dataset[Raw]):
                 )
             chosen.append(samples[:reflections])
         return finished(chosen, "cpu")
+
+
+def first_place(config: TrainConfig, number: int) -> int:
+    """Crystals of all batches before the batch ``number``."""
+    sizes = [config.crystals(reflections) for reflections in config.reflections]
+    rounds, rest = divmod(number, len(sizes))
+    return rounds * sum(sizes) + sum(sizes[:rest])
 
 
 class EpochBatches(Sampler[int]):
@@ -146,7 +157,7 @@ def calibration_batches(config: TrainConfig) -> "DataLoader[Raw]":
     first = behind.first_index + behind.samples
     recipe = replace(behind, first_index=first, samples=config.calibration_samples)
     fixed = FixedCrystals(recipe, config, volumes_here=True)
-    return loader(fixed, SequentialSampler(fixed), config.workers)  # type: ignore[arg-type]
+    return loader(fixed, SequentialSampler(fixed), config.workers)
 
 
 def _one_thread(worker: int) -> None:

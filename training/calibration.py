@@ -116,7 +116,7 @@ def line_threshold(seen: Sequence[Seen]) -> float:
 
 
 def fit_confidence(heights: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset of Platt's sigmoid (1999) of logit height, its targets softened as he does; 1, 0 without both."""
+    """Slope and offset of Platt's sigmoid (1999) of logit height, its targets softened as his; 1, 0 without both."""
     if true.all() or not true.any():
         return 1.0, 0.0
     clipped = np.clip(heights, 1e-4, 1 - 1e-4)

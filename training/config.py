@@ -79,9 +79,11 @@ class TrainConfig:
     initial: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("validation_samples", "calibration_samples", "epochs", "batches_per_epoch", "batch_size"):
+        for name in ("validation_samples", "epochs", "batches_per_epoch", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.calibration_samples < 4:  # two to say what is familiar, two to say how far that reaches
+            raise ValueError(f"calibration_samples must be at least 4, got {self.calibration_samples}")
         for name, choices in (("parts", PARTS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -95,8 +97,10 @@ class TrainConfig:
             raise ValueError(f"workers and warmup_steps must not be negative, got {self.workers}, {self.warmup_steps}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1, got {self.patience}")
-        if not self.learning_rate > 0 or self.weight_decay < 0:
+        if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if self.recipe.shape != self.network.shape:

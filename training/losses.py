@@ -40,7 +40,8 @@ def losses(output: NetworkOutput, truth: Targets, weights: LossWeights) -> Losse
     defect = F.cross_entropy(output.class_logits, truth.defect, reduction="none") * truth.determined
     count = F.cross_entropy(output.count_logits, truth.count, reduction="none")
     total = weights.defect * defect.mean() + weights.count * count.mean() + (terms @ scale).mean()
-    return Losses(defect, count, *terms.unbind(1), total=total)
+    line, winding, support, phase = terms.unbind(1)
+    return Losses(defect, count, line, winding, support, phase, total)
 
 
 def proposal_losses(proposal: Proposal, truth: Targets, weights: LossWeights) -> Tensor:

@@ -1,17 +1,28 @@
 """The Lightning module: network, loss, schedule, and the streams of crystals."""
 
 import math
+from itertools import count
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
 from data.dataset import StoredCrystals
 from models.checkpoint import load
 from models.network import DefectNet, NetworkOutput
-from training.batches import DrawnTargets, EpochBatches, FixedCrystals, Raw, StoredTargets, finished, loader, propose
+from training.batches import (
+    DrawnTargets,
+    EpochBatches,
+    FixedCrystals,
+    Raw,
+    StoredTargets,
+    finished,
+    first_place,
+    loader,
+    propose,
+)
 from training.config import TrainConfig
 from training.losses import Losses, losses, proposal_losses
 from training.targets import Targets
@@ -111,14 +122,14 @@ class DefectModule(lightning.LightningModule):
             crystals = StoredCrystals(config.dataset)
             first = len(crystals) - config.validation_samples
             stored = StoredTargets(config, crystals, range(first, len(crystals)))
-            number = config.validation_samples // config.crystals(max(config.reflections))
-            return loader(stored, EpochBatches(max(1, number)), config.workers)
-        fixed: Dataset[Raw] = FixedCrystals(config.validation_recipe, config, volumes_here=self._on_cpu)
-        return loader(fixed, SequentialSampler(fixed), config.workers)  # type: ignore[arg-type]
+            numbers = range(next(n for n in count() if first_place(config, n) >= config.validation_samples))
+            return loader(stored, SequentialSampler(numbers), config.workers)
+        fixed = FixedCrystals(config.validation_recipe, config, volumes_here=self._on_cpu)
+        return loader(fixed, SequentialSampler(fixed), config.workers)
 
     @property
     def _on_cpu(self) -> bool:
-        return self.trainer.strategy.root_device.type == "cpu"
+        return bool(self.trainer.strategy.root_device.type == "cpu")
 
 
 def start_from(network: DefectNet, initial: str) -> None:

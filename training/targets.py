@@ -45,7 +45,8 @@ class Targets:
     line : (batch, x/2, y/2, z/2)
         exp(−d²/2σ²) of the distance to the nearest of these lines, within the support.
     winding : (batch, reflections, 3, x/2, y/2, z/2)
-        (G·b/2π) ξ times that, ξ the unit tangent along the voxel axes, summed over lines.
+        (G·b/2π) ξ times that, ξ the unit tangent along the voxel axes, summed over lines: the circulation of the phase
+        about the voxel axes, hence with the other sign where these are left-handed.
     support : (batch, reflections, x/2, y/2, z/2)
         What scatters in each reflection, in [0, 1].
     phase : (batch, reflections, x/2, y/2, z/2)
@@ -67,8 +68,8 @@ class Targets:
 
     def to(self, device: torch.device | str) -> "Targets":
         """The same on another device."""
-        parts = (getattr(self, f.name) for f in fields(self))
-        return Targets(*(part.to(device) if hasattr(part, "to") else part for part in parts))
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{name: part.to(device) if hasattr(part, "to") else part for name, part in moved.items()})
 
     def __len__(self) -> int:
         return len(self.defect)
@@ -117,16 +118,17 @@ def targets_of_samples(crystals: Sequence[Sequence[Sample]]) -> Targets:
     shape = grids[0][0].shape
     half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
     counts, mask, support, phase = (
-        torch.as_tensor(np.array([[volume(sample) for sample in samples] for samples in crystals]))
-        for volume in (
-            lambda sample: sample.exposure.counts,
-            lambda sample: np.ones(shape, bool) if sample.exposure.mask is None else sample.exposure.mask,
-            lambda sample: sample.truth.support,
-            lambda sample: sample.truth.phase,
-        )
+        torch.as_tensor(np.array([[_volumes(sample)[part] for sample in samples] for samples in crystals]))
+        for part in range(4)
     )
     truths = [CrystalTruth.of_samples(samples) for samples in crystals]
     return _targets(counts, mask, centre_crop(support, half), centre_crop(phase, half), grids, truths)
+
+
+def _volumes(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+    exposure, truth = sample.exposure, sample.truth
+    mask = np.ones(exposure.counts.shape, bool) if exposure.mask is None else exposure.mask
+    return exposure.counts, mask, truth.support, truth.phase
 
 
 def _grid(sample: Sample) -> QGrid:
@@ -193,7 +195,7 @@ def centred(counts: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
                     volume[n] = torch.roll(volume[n], -distance, axis)
                     edge = (slice(-distance, None) if distance > 0 else slice(0, -distance),)
                     volume[n][(slice(None),) * axis + edge] = 0
-    return moved.unflatten(0, counts.shape[:2]), seen.unflatten(0, counts.shape[:2]), shift
+    return moved.reshape(counts.shape), seen.reshape(mask.shape), shift
 
 
 def _ramp(shift: Tensor, whole: Sequence[int], half: Sequence[int]) -> Tensor:
@@ -213,7 +215,7 @@ def line_volumes(
     shape: Sequence[int],
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Density ``(x, y, z)`` and winding ``(reflections, 3, x, y, z)`` of lines (points in Å, windings); see ``Targets``.
+    """Density ``(x, y, z)`` and winding ``(reflections, 3, x, y, z)`` of ``lines``; see ``Targets``.
 
     Distances and tangents are taken in voxels, so that a tube is round on the network's grid.
     """
@@ -221,13 +223,13 @@ def line_volumes(
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     density = torch.zeros(len(index), device=device)
     flux = torch.zeros(reflections, 3, len(index), device=device)
-    to_voxels = np.linalg.inv(voxel)
+    to_voxels, hand = np.linalg.inv(voxel), float(np.sign(np.linalg.det(voxel)))
     for points, windings in lines:
         corners = torch.as_tensor(points @ to_voxels, dtype=torch.float32, device=device)
         squared, tangent = _nearest(index, corners)
         tube = torch.exp(-squared / (2 * LINE_WIDTH**2))
         density = torch.maximum(density, tube)
-        turns = torch.as_tensor(windings, dtype=torch.float32, device=device)
+        turns = torch.as_tensor(hand * windings, dtype=torch.float32, device=device)
         flux += turns[:, None, None] * (tangent.T * tube)
     return density.reshape(*shape), flux.reshape(reflections, 3, *shape)
 

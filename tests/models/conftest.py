@@ -15,7 +15,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def config() -> NetworkConfig:
-    return NetworkConfig(shape=(16, 24, 16), width=8, token_dim=16, layers=1, heads=2)
+    return NetworkConfig(
+        shape=(16, 24, 16), width=8, token_dim=16, layers=1, heads=2, iterations=2, reader_width=8, modes=3
+    )
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -31,10 +33,31 @@ def test_a_checkpoint_comes_back_bit_for_bit(checkpoint: Checkpoint, checkpoint_
     assert not list(checkpoint_file.parent.glob("*.tmp"))
 
 
+def test_a_calibration_and_what_is_familiar_come_back(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Every number of it, and the buffers that novelty is measured with."""
+    fitted = Calibration(1.7, 0.6, 0.81, 0.3, 2.5, -0.25, 0.11, 3.2)
+    checkpoint.weights["familiar_mean"][:] = torch.arange(128.0)
+    save(replace(checkpoint, calibration=fitted), tmp_path / "fitted.safetensors")
+    found = load(tmp_path / "fitted.safetensors")
+    assert found.calibration == fitted
+    assert torch.equal(found.weights["familiar_mean"], torch.arange(128.0))
+
+
+def test_a_line_is_the_surer_the_brighter() -> None:
+    """Platt's sigmoid of the logit: at slope 1 and offset 0 the height itself, finite at 0 and 1."""
+    heights = [0.0, 0.2, 0.5, 0.9, 1.0]
+    plain = [Calibration().line_confidence(height) for height in heights]
+    assert plain[1:4] == pytest.approx(heights[1:4])
+    fitted = [Calibration(line_slope=2.0, line_offset=-1.0).line_confidence(height) for height in heights]
+    assert fitted == sorted(fitted)
+    assert 0 < fitted[0] < fitted[-1] < 1
+    assert fitted[3] == pytest.approx(81 * np.exp(-1) / (1 + 81 * np.exp(-1)))
+
+
 def test_the_hash_is_that_of_the_file(checkpoint: Checkpoint, checkpoint_file: Path, tmp_path: Path) -> None:
     """As ``sha256sum`` prints it; other weights have another."""
     assert weights_sha256(checkpoint_file) == hashlib.sha256(checkpoint_file.read_bytes()).hexdigest()
-    checkpoint.weights["position"][:] += 1
+    checkpoint.weights["design.position"][:] += 1
     save(checkpoint, tmp_path / "other.safetensors")
     assert weights_sha256(tmp_path / "other.safetensors") != weights_sha256(checkpoint_file)
 
@@ -93,7 +116,7 @@ GOOD = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "crystal-defects-insitu checkpoint 0"}, "train it again"),
+        ({"format": "crystal-defects-insitu checkpoint 1"}, "checkpoint 1'; train it again"),
         ({"format": None}, "must be of format"),
         ({"network": None}, "'network'"),
         ({"network": "{"}, "'network'"),
@@ -127,11 +150,16 @@ def test_the_header_that_the_others_vary_is_good(tmp_path: Path) -> None:
     [
         ({"shape": (16, 20, 16)}, "shape must be multiples of 8"),
         ({"shape": (8, 16, 16)}, "shape must be multiples of 8"),
-        ({"width": 12}, "width and token_dim must be multiples of 8"),
-        ({"token_dim": 4}, "width and token_dim must be multiples of 8"),
-        ({"heads": 3}, "heads divide token_dim"),
+        ({"design": "transformer"}, "design must be one of tokens, unet, fourier, unrolled, got 'transformer'"),
+        ({"width": 12}, "width, token_dim and reader_width must be multiples of 8"),
+        ({"token_dim": 4}, "width, token_dim and reader_width must be multiples of 8"),
+        ({"reader_width": 20}, "width, token_dim and reader_width must be multiples of 8"),
+        ({"heads": 5}, "heads divide token_dim"),
         ({"layers": 0}, "layers and heads must be at least 1"),
         ({"dropout": 1.0}, "dropout must lie in"),
+        ({"iterations": 0}, r"iterations must lie in \[1, 1000\], got 0"),
+        ({"passes": 21}, r"passes must lie in \[1, 20\], got 21"),
+        ({"modes": 1}, "modes must be at least 2, got 1"),
     ],
 )
 def test_malformed_networks_are_refused(change: dict[str, Any], message: str) -> None:
@@ -145,6 +173,12 @@ def test_malformed_networks_are_refused(change: dict[str, Any], message: str) ->
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"decision_confidence": 0.4}, "decision_confidence must lie in"),
         ({"line_threshold": 1.0}, "line_threshold must lie in"),
+        ({"count_temperature": -1.0}, "count_temperature must be positive, got -1.0"),
+        ({"winding_sigma": 0.0}, "winding_sigma must be positive"),
+        ({"line_slope": float("inf")}, "line_slope and line_offset must be finite"),
+        ({"line_offset": float("nan")}, "line_slope and line_offset must be finite"),
+        ({"novelty_limit": -0.1}, "novelty_limit must be finite and not negative"),
+        ({"novelty_limit": float("inf")}, "novelty_limit must be finite and not negative"),
     ],
 )
 def test_malformed_calibrations_are_refused(change: dict[str, float], message: str) -> None:

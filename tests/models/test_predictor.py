@@ -1,4 +1,4 @@
-"""The predictor: the stable object for scripts, batches, broken weights."""
+"""The predictor: the stable object for scripts, sets and batches, Burgers vectors, broken weights."""
 
 import json
 from dataclasses import replace
@@ -7,20 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from objects_by_hand import HALF, TURN, VOXEL, WHOLE, Array, indices, tube
+from torch import Tensor
 
-from cdi.grid import QGrid
-from cdi.pattern import Exposure
-from models.checkpoint import Checkpoint, weights_sha256
+from cdi.grid import QGrid, real_space_step
+from cdi.lattices.lattice import Lattice
+from cdi.pattern import Exposure, Reflection
+from models.checkpoint import Calibration, Checkpoint, weights_sha256
 from models.config import NetworkConfig
-from models.network import DefectNet, space_to_depth
-from models.prediction import CLASSES, PredictedLine, Prediction
+from models.known_crystal import KnownCrystal
+from models.network import HIDDEN, DefectNet, NetworkOutput
+from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.predictor import Predictor
+
+GOLD = Lattice.of_material("Au")
+SPANNING: tuple[Reflection, ...] = ((1, 1, 1), (1, -1, 1), (2, 0, 0))
+BURGERS = np.array([0.5, -0.5, 0])
+POINT, ALONG = np.array([0.4, -0.8, 0.3]), np.array([0.3, 1.0, -0.2])
+STEP = real_space_step(VOXEL, WHOLE)
+EDGE = [0.0, 5, 0, 0, 0, 0]
 
 
 def exposures(count: int) -> list[Exposure]:
     rng = np.random.default_rng(0)
-    grids = [None, QGrid([0, 0, 3.0], 0.004 * np.eye(3) + 0.0005, (16, 24, 16))]
-    return [Exposure(rng.poisson(rng.exponential(4.0, (16, 24, 16))), grids[i % 2]) for i in range(count)]
+    grids = [None, QGrid([0, 0, 3.0], 0.004 * np.eye(3) + 0.0005, WHOLE)]
+    return [Exposure(rng.poisson(rng.exponential(4.0, WHOLE)), grids[i % 2]) for i in range(count)]
 
 
 @pytest.fixture
@@ -28,65 +39,182 @@ def predictor(checkpoint: Checkpoint) -> Predictor:
     return Predictor.of(checkpoint, "0" * 64, "cpu")
 
 
-def with_answer(checkpoint: Checkpoint, logits: list[float], line_bias: float) -> Predictor:
-    """The tiny network with its class and line density fixed by the last biases."""
-    weights = dict(checkpoint.weights)
-    for name in ("classifier.4.weight",):
-        weights[name] = torch.zeros_like(weights[name])
-    weights["classifier.4.bias"] = torch.tensor(logits)
-    weights["volume_head.weight"] = torch.zeros_like(weights["volume_head.weight"])
-    weights["volume_head.bias"] = torch.tensor([line_bias, 0.0, 1.0, 0.0])
-    return Predictor.of(replace(checkpoint, weights=weights), "0" * 64, "cpu")
+class Forced(DefectNet):
+    """Says the same whatever it is shown: class logits, and a line with the windings of ``turns``."""
+
+    def __init__(self, config: NetworkConfig, logits: list[float], turns: Array, along: Array = ALONG) -> None:
+        super().__init__(config)
+        self.logits, self.turns = torch.tensor(logits), turns
+        tangent = along / np.linalg.norm(along)
+        self.density = torch.as_tensor(tube(HALF, POINT, tangent), dtype=torch.float32)
+        self.flux = torch.as_tensor(tangent, dtype=torch.float32)[:, None, None, None] * self.density
+
+    def forward(self, patterns: object, passes: object = None, proposal: object = None) -> NetworkOutput:
+        batch, reflections = patterns.present.shape  # type: ignore[attr-defined]
+
+        def same(volume: Tensor, *lead: int) -> Tensor:
+            return volume.expand(*lead, *volume.shape)
+
+        turns = torch.as_tensor(self.turns, dtype=torch.float32)[:, None, None, None, None] * self.flux
+        turns = torch.cat([turns, turns.new_zeros(reflections - len(turns), *turns.shape[1:])])
+        phasor = same(torch.polar(torch.ones(HALF), self.density), batch, reflections)
+        return NetworkOutput(
+            same(self.logits, batch), torch.zeros(batch, 7), same(torch.logit(self.density, 1e-6), batch),
+            same(10 * self.density - 5, batch, reflections), phasor, same(turns, batch),
+            torch.ones(batch, HIDDEN), None,
+        )  # fmt: skip
 
 
-def test_the_json_has_the_keys_that_scripts_rely_on(checkpoint: Checkpoint) -> None:
-    """One object: probability, class, count, undetermined, lines, model, seconds; plain numbers throughout."""
-    (prediction,) = with_answer(checkpoint, [0, 5, 0, 0], 3.0).predict(exposures(1))
+def forced(
+    config: NetworkConfig, logits: list[float], turns: Array | None = None, calibration: Calibration | None = None
+) -> Predictor:
+    turns = np.ones(1) if turns is None else turns
+    identity = {"name": "forced", "weights_sha256": "0" * 64}
+    return Predictor(Forced(config, logits, turns), calibration or Calibration(), identity, torch.device("cpu"))
+
+
+def gold(reflections: tuple[Reflection, ...]) -> tuple[list[Exposure], Array]:
+    """Exposures of the turned crystal on common voxels, and G."""
+    G = GOLD.plane_normal(reflections) @ TURN.T
+    peak = np.rint(1e4 * np.exp(-(indices(WHOLE) ** 2).sum(-1) / 6))
+    return [Exposure(peak, QGrid(g, STEP, WHOLE)) for g in G], G
+
+
+def test_the_json_has_the_keys_that_scripts_rely_on(config: NetworkConfig) -> None:
+    """One object of plain numbers throughout."""
+    exposed, _ = gold(SPANNING)
+    known = KnownCrystal(GOLD, SPANNING)
+    (prediction,) = forced(config, EDGE, np.asarray(SPANNING) @ BURGERS).predict_crystals([exposed], [known])
     printed = json.loads(json.dumps(prediction.to_json(), allow_nan=False))
-    assert {"defect_probability", "class", "count", "undetermined", "lines", "model", "seconds"} <= set(printed)
+    assert set(printed) == {
+        "defect_probability", "class", "class_probabilities", "count", "count_probabilities", "undetermined",
+        "undetermined_because", "lines", "model", "seconds",
+    }  # fmt: skip
     assert set(printed["model"]) == {"name", "weights_sha256"}
     assert printed["class"] == "edge"
-    assert isinstance(printed["undetermined"], bool)
+    assert printed["undetermined"] is False
+    assert printed["undetermined_because"] is None
     assert printed["count"] == len(printed["lines"]) == 1
+    assert sum(printed["count_probabilities"]) == pytest.approx(1, abs=1e-3)
     (line,) = printed["lines"]
-    assert {"points_A", "burgers", "confidence"} <= set(line)
+    assert set(line) == {"points_A", "burgers", "confidence", "windings", "candidates"}
     assert np.asarray(line["points_A"]).shape[1] == 3
     assert 0 <= line["confidence"] <= 1
+    assert len(line["windings"]) == 3
+    assert set(line["candidates"][0]) == {"fractions", "probability"}
     assert 0 <= printed["defect_probability"] <= 1
 
 
-def test_no_defect_means_no_lines(checkpoint: Checkpoint) -> None:
+def test_no_defect_means_no_lines(config: NetworkConfig) -> None:
     """Where none is the more probable answer, the class is none and a bright line density gives no line."""
-    (prediction,) = with_answer(checkpoint, [3, 0, 0, 0], 3.0).predict(exposures(1))
+    (prediction,) = forced(config, [3.0, 0, 0, 0, 0, 0]).predict(exposures(1))
     assert prediction.defect_class == "none"
     assert prediction.count == 0
 
 
-def test_class_and_defect_probability_never_contradict(checkpoint: Checkpoint) -> None:
-    """40 % none against 20 % each of edge, screw and mixed is a defect, though none is the largest."""
-    (prediction,) = with_answer(checkpoint, np.log([0.4, 0.15, 0.25, 0.2]).tolist(), 3.0).predict(exposures(1))
+def test_class_and_defect_probability_never_contradict(config: NetworkConfig) -> None:
+    """40 % none against 60 % shared by five classes is a defect, though none is the largest."""
+    shares = np.log([0.4, 0.1, 0.2, 0.1, 0.15, 0.05]).tolist()
+    (prediction,) = forced(config, shares).predict(exposures(1))
     assert prediction.defect_probability == pytest.approx(0.6)
     assert prediction.defect_class == "screw"
-    assert prediction.undetermined
+    assert prediction.undetermined == "unsure"
     assert prediction.count == 1
 
 
-def test_the_voxel_maps_lines_to_angstrom(checkpoint: Checkpoint) -> None:
+def test_temperatures_cool_class_and_count(config: NetworkConfig) -> None:
+    """Logits over the temperature (Guo et al. 2017)."""
+    cool = Calibration(temperature=2.0)
+    (prediction,) = forced(config, EDGE, calibration=cool).predict(exposures(1))
+    assert prediction.class_probabilities[1] == pytest.approx(np.exp(2.5) / (np.exp(2.5) + 5))
+
+
+def test_a_pattern_far_from_the_familiar_is_novel(config: NetworkConfig) -> None:
+    """Beyond the limit, and however sure the class; a limit of 0 asks nothing."""
+    for limit, says in ((0.0, ""), (0.9, "novel"), (1.1, "")):
+        told = forced(config, EDGE, calibration=Calibration(novelty_limit=limit))
+        told.network.familiar_precision.copy_(torch.eye(HIDDEN))
+        (prediction,) = told.predict(exposures(1))
+        assert prediction.undetermined == says
+    (prediction,) = told.predict(exposures(1))
+    assert prediction.to_json()["undetermined_because"] is None
+
+
+def test_the_voxel_maps_lines_to_angstrom(config: NetworkConfig) -> None:
     """With a grid its real-space voxel, without one the identity."""
-    unknown, known = with_answer(checkpoint, [0, 5, 0, 0], 3.0).predict(exposures(2))
+    unknown, known = forced(config, EDGE).predict(exposures(2))
     np.testing.assert_array_equal(unknown.voxel, np.eye(3))
     assert known.voxel == pytest.approx(exposures(2)[1].grid.voxel)  # type: ignore[union-attr]
     np.testing.assert_allclose(unknown.lines[0].points_A @ known.voxel, known.lines[0].points_A, atol=1e-6)
+    away = np.cross(unknown.lines[0].points_A - POINT, ALONG / np.linalg.norm(ALONG))
+    assert np.linalg.norm(away, axis=1).max() < 0.5
+
+
+@pytest.mark.parametrize("hand", [1, -1])
+@pytest.mark.parametrize("oriented", [True, False])
+def test_windings_of_a_known_crystal_give_its_burgers_vector(config: NetworkConfig, hand: int, oriented: bool) -> None:
+    """b in Å in the laboratory for the sense of the points, found from three reflections.
+
+    ``hand`` −1: the voxels are left-handed, about which the same phase circulates the other way.
+    """
+    voxel = VOXEL * np.array([1, 1, hand])[:, None]
+    G = GOLD.plane_normal(SPANNING) @ TURN.T
+    peak = np.rint(1e4 * np.exp(-(indices(WHOLE) ** 2).sum(-1) / 6))
+    exposed = [Exposure(peak, QGrid(g, real_space_step(voxel, WHOLE), WHOLE)) for g in G]
+    known = KnownCrystal(GOLD, SPANNING, TURN if oriented else None)
+    turns = hand * np.asarray(SPANNING) @ BURGERS
+    (prediction,) = forced(config, EDGE, turns).predict_crystals([exposed], [known])
+    (line,) = prediction.lines
+    sense = np.sign((line.points_A[-1] - line.points_A[0]) @ (ALONG @ voxel))
+    assert line.burgers is not None
+    np.testing.assert_allclose(line.burgers, sense * TURN @ GOLD.direction(BURGERS), atol=1e-6)
+    np.testing.assert_allclose(line.candidates[0].fractions, sense * BURGERS, atol=1e-9)
+    np.testing.assert_allclose(line.windings, sense * np.asarray(SPANNING) @ BURGERS, atol=0.15)
+    assert line.candidates[0].probability > 0.9
+    assert sum(candidate.probability for candidate in line.candidates) == pytest.approx(1)
+
+
+def test_what_reflections_leave_open_has_no_burgers_vector(config: NetworkConfig) -> None:
+    """One reflection sees g·b alone: several candidates, none the answer; an unknown lattice gives none."""
+    exposed, _ = gold(SPANNING[:1])
+    told = forced(config, EDGE, np.ones(1))
+    known, unknown = told.predict_crystals([exposed, exposed], [KnownCrystal(GOLD, SPANNING[:1], TURN), None])
+    assert known.lines[0].burgers is None
+    first, second = known.lines[0].candidates[:2]
+    assert first.probability == pytest.approx(second.probability)
+    assert unknown.lines[0].burgers is None
+    assert unknown.lines[0].candidates == ()
+    assert unknown.lines[0].windings == known.lines[0].windings
+
+
+def test_a_known_crystal_must_name_every_exposure(config: NetworkConfig) -> None:
+    exposed, _ = gold(SPANNING[:2])
+    with pytest.raises(ValueError, match="reflections must be one an exposure, got 3 for 2"):
+        forced(config, EDGE).predict_crystals([exposed], [KnownCrystal(GOLD, SPANNING)])
 
 
 def test_a_batch_equals_one_by_one(predictor: Predictor) -> None:
     together = predictor.predict(exposures(3))
     for exposure, joint in zip(exposures(3), together, strict=True):
         (alone,) = predictor.predict([exposure])
-        np.testing.assert_allclose(alone.class_probabilities, joint.class_probabilities, atol=1e-5)
-        np.testing.assert_allclose(alone.line_density, joint.line_density, atol=1e-5)
-        np.testing.assert_allclose(alone.support, joint.support, atol=1e-5)
+        np.testing.assert_allclose(alone.class_probabilities, joint.class_probabilities, atol=1e-3)
+        np.testing.assert_allclose(alone.count_probabilities, joint.count_probabilities, atol=1e-3)
+        np.testing.assert_allclose(alone.line_density, joint.line_density, atol=1e-3)
+        np.testing.assert_allclose(alone.support, joint.support, atol=1e-3)
         assert sum(alone.class_probabilities) == pytest.approx(1)
+
+
+def test_crystals_of_different_numbers_of_reflections_share_a_batch(predictor: Predictor) -> None:
+    """Each as if alone; phases and windings are those of its own reflections."""
+    three, _ = gold(SPANNING)
+    sets = [three, exposures(2)[1:], three[1:]]
+    for exposed, joint in zip(sets, predictor.predict_crystals(sets), strict=True):
+        (alone,) = predictor.predict_crystals([exposed])
+        np.testing.assert_allclose(alone.class_probabilities, joint.class_probabilities, atol=1e-3)
+        np.testing.assert_allclose(alone.line_density, joint.line_density, atol=1e-3)
+        assert alone.phase.shape == joint.phase.shape == (len(exposed), *HALF)
+        assert joint.support.shape == joint.line_density.shape == HALF
+        np.testing.assert_allclose(np.exp(1j * alone.phase), np.exp(1j * joint.phase), atol=2e-2)
 
 
 def test_a_file_gives_the_same_answer_as_the_network_in_memory(predictor: Predictor, checkpoint_file: Path) -> None:
@@ -94,7 +222,7 @@ def test_a_file_gives_the_same_answer_as_the_network_in_memory(predictor: Predic
     (a,), (b,) = loaded.predict(exposures(1)), predictor.predict(exposures(1))
     np.testing.assert_array_equal(a.line_density, b.line_density)
     assert a.model == {"name": "tiny", "weights_sha256": weights_sha256(checkpoint_file)}
-    assert loaded.shape == (16, 24, 16)
+    assert loaded.shape == WHOLE
 
 
 def test_weights_of_another_network_are_refused(checkpoint: Checkpoint, config: NetworkConfig) -> None:
@@ -103,35 +231,27 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint, config: 
         Predictor.of(wider, "0" * 64)
 
 
-def test_broken_weights_are_a_failure_not_an_answer(checkpoint: Checkpoint) -> None:
-    checkpoint.weights["position"][:] = np.nan
+@pytest.mark.parametrize("part", ["design.position", "winding_head.bias", "counter.1.weight"])
+def test_broken_weights_are_a_failure_not_an_answer(checkpoint: Checkpoint, part: str) -> None:
+    """NaN anywhere in the answer, windings and counts included."""
+    checkpoint.weights[part][:] = np.nan
     with pytest.raises(FloatingPointError, match="gave NaN or infinity"):
         Predictor.of(checkpoint, "0" * 64, "cpu").predict(exposures(1))
 
 
-def test_outputs_cover_the_central_half(config: NetworkConfig) -> None:
-    output = DefectNet(config)(torch.rand(2, 4, 16, 24, 16), torch.rand(2, 10))
-    assert output.class_logits.shape == (2, len(CLASSES))
-    for volume in (output.line_logits, output.support_logits, output.phasor):
-        assert volume.shape == (2, 8, 12, 8)
-    assert output.phasor.is_complex()
-
-
-def test_space_to_depth_loses_nothing() -> None:
-    """Each output voxel holds its 2³ block, every value once."""
-    volume = torch.arange(2 * 3 * 4 * 6 * 8.0).reshape(2, 3, 4, 6, 8)
-    blocks = space_to_depth(volume)
-    assert blocks.shape == (2, 24, 2, 3, 4)
-    assert sorted(blocks[1, :8, 1, 2, 3].tolist()) == sorted(volume[1, 0, 2:4, 4:6, 6:8].flatten().tolist())
-
-
 def test_json_rounds_and_keeps_an_undetermined_burgers_vector() -> None:
-    """``burgers`` is null where it is not determined."""
+    """``burgers`` is null where it is not determined; six candidates at most are named."""
     volume = np.zeros((2, 2, 2), np.float32)
-    line = PredictedLine(np.array([[0, 0, 1 / 3], [1, 2, 3]]), None, 0.87654321)
+    candidates = tuple(BurgersCandidate((0.5, -0.5, k / 3), 0.125) for k in range(8))
+    line = PredictedLine(np.array([[0, 0, 1 / 3], [1, 2, 3]]), None, 0.87654321, (0.99999,), candidates)
     prediction = Prediction(
-        0.9, (0.1, 0.2, 0.3, 0.4), False, (line,), volume, volume, volume, np.eye(3), {"name": "x"}, 1.0
-    )
-    found = prediction.to_json()
-    assert found["lines"] == [{"points_A": [[0.0, 0.0, 0.33], [1.0, 2.0, 3.0]], "burgers": None, "confidence": 0.8765}]
-    assert found["class"] == "mixed"
+        0.9, (0.1, 0.1, 0.1, 0.4, 0.2, 0.1), (0.5, 0.5, 0, 0, 0, 0, 0), "", (line,), volume, volume, volume[None],
+        np.eye(3), {"name": "x"}, 1.0,
+    )  # fmt: skip
+    (found,) = prediction.to_json()["lines"]
+    assert {key: found[key] for key in ("points_A", "burgers", "confidence", "windings")} == {
+        "points_A": [[0.0, 0.0, 0.33], [1.0, 2.0, 3.0]], "burgers": None, "confidence": 0.8765, "windings": [1.0],
+    }  # fmt: skip
+    assert len(found["candidates"]) == 6
+    assert found["candidates"][1] == {"fractions": [0.5, -0.5, 0.3333], "probability": 0.125}
+    assert prediction.defect_class == "mixed"

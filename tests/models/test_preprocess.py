@@ -1,5 +1,7 @@
 """Preprocessing: every voxel keeps its q, no photon is lost or invented, sizes are estimated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,16 @@ from cdi.shapes.ball import Ball
 from cdi.shapes.polyhedron import truncated_octahedron
 from data.recipe import Recipe
 from data.sampling import draw_crystal
-from models.preprocess import _bin, _crop, binning_factors, features, fit_to_grid, geometry, oversampling_estimate
+from models.preprocess import (
+    _bin,
+    _crop,
+    binning_factors,
+    features,
+    fit_set,
+    fit_to_grid,
+    oversampling_estimate,
+    pattern_set,
+)
 
 STEP = 0.004 * (np.eye(3) + np.array([[0, 0.3, 0], [0.1, 0, -0.2], [0, 0.15, 0]]))
 GOLD = Lattice.of_material("Au")
@@ -73,7 +84,9 @@ def test_binning_sums_counts_and_averages_q() -> None:
     rng = np.random.default_rng(0)
     grid = QGrid([1.0, -2.0, 3.0], STEP, (12, 10, 8))
     counts = rng.poisson(5, grid.shape).astype(np.float32)
-    binned, coarse = _bin(counts, grid, (3, 2, 1))
+    measured = np.ones(grid.shape, bool)
+    measured[4, 5, 3] = measured[11, 9, 7] = False
+    binned, whole, coarse = _bin(counts, measured, grid, (3, 2, 1))
     assert binned.shape == (4, 5, 8)
     assert coarse is not None
     assert binned.sum() == counts.sum()
@@ -81,14 +94,23 @@ def test_binning_sums_counts_and_averages_q() -> None:
     q, coarse_q = np.stack(grid.axes(), -1), np.stack(coarse.axes(), -1)
     np.testing.assert_allclose(coarse_q[1, 2, 3], q[3:6, 4:6, 3].mean((0, 1)))
     np.testing.assert_allclose(coarse_q[3, 4, 7], q[9:12, 8:10, 7].mean((0, 1)))
+    # A bin counts as measured where all of its voxels are.
+    assert [tuple(index) for index in np.argwhere(~whole)] == [(1, 2, 3), (3, 4, 7)]
 
 
 def test_cropping_pads_with_zeros_and_moves_the_grid() -> None:
     counts = np.arange(8 * 9 * 10, dtype=np.float32).reshape(8, 9, 10)
     grid = QGrid([1.0, -2.0, 3.0], STEP, (8, 9, 10))
-    out, moved = _crop(counts, grid, np.array([1.2, 4, 8.6]), (6, 5, 4))
+    mask = np.ones(counts.shape, bool)
+    mask[2, 4, 9] = False
+    out, measured, moved = _crop(counts, mask, grid, np.array([1.2, 4, 8.6]), (6, 5, 4))
     assert out[3, 2, 2] == counts[1, 4, 9]
     assert not out[:2].any()
+    # Beyond the edge nothing was measured, nor in the gap.
+    assert not measured[:2].any()
+    assert not measured[..., 3].any()
+    assert measured[2:, :, :3].sum() == measured[2:, :, :3].size - 1
+    assert not measured[4, 2, 2]
     assert moved is not None
     np.testing.assert_allclose(moved.centre, np.stack(grid.axes(), -1)[1, 4, 9])
 
@@ -103,6 +125,102 @@ def test_masked_voxels_count_as_nothing() -> None:
     clean, fitted = fit_to_grid(Exposure(counts), (16, 24, 16)), fit_to_grid(Exposure(hot, None, mask), (16, 24, 16))
     np.testing.assert_array_equal(clean.counts, fitted.counts)
     assert fitted.grid is None
+    assert clean.mask is not None  # the window reaches beyond the edge
+    np.testing.assert_array_equal(clean.mask, fitted.mask)
+
+
+def test_a_gap_follows_its_voxels_through_crop_bin_and_centring() -> None:
+    """Every voxel of the fitted exposure that counts as measured lies at a q where all was measured, and no other."""
+    grid = QGrid([1.0, -2.0, 3.0], STEP, (44, 60, 36))
+    counts = spot(grid.shape, (20, 33, 17), 1.5)
+    mask = np.ones(grid.shape, bool)
+    mask[:, 34:36] = False
+    fitted = fit_to_grid(Exposure(counts, grid, mask), (16, 24, 16), (2, 2, 2))
+    assert fitted.grid is not None
+    assert fitted.mask is not None
+    index = (np.stack(fitted.grid.axes(), -1) - grid.centre) @ np.linalg.inv(STEP) + np.asarray(grid.shape) // 2
+    low = np.rint(index - 0.5).astype(int)  # of the two voxels of each bin along each axis
+    np.testing.assert_allclose(low + 0.5, index, atol=1e-6)
+    corners = np.stack([low + np.array(k) for k in np.ndindex(2, 2, 2)])
+    inside = ((corners >= 0) & (corners < grid.shape)).all(-1)
+    there = np.clip(corners, 0, np.asarray(grid.shape) - 1)
+    seen = inside & mask[tuple(np.moveaxis(there, -1, 0))]
+    np.testing.assert_array_equal(fitted.mask, seen.all(0))
+    summed = np.where(seen, counts[tuple(np.moveaxis(there, -1, 0))], 0).sum(0)
+    np.testing.assert_array_equal(fitted.counts, np.where(inside.all(0), summed, 0))
+
+
+def reflections(*shapes: tuple[int, int, int], step: NDArray[np.float64] = STEP) -> list[Exposure]:
+    """Broad peaks off the middle, each on a grid about its own G."""
+    centres = [[1.0, -2.0, 3.0], [2.0, 2.0, -1.0], [-3.0, 0.5, 0.5]]
+    return [
+        Exposure(spot(shape, (shape[0] // 2 + k, shape[1] // 2 - k, shape[2] // 2 + 1)), QGrid(centre, step, shape))
+        for k, (shape, centre) in enumerate(zip(shapes, centres, strict=False))
+    ]
+
+
+def test_a_set_is_binned_alike_and_centred_each() -> None:
+    """By the least that any of them asks for: real-space voxels stay common, and every peak keeps its q."""
+    wide, narrow = Exposure(spot((64, 64, 64), (31, 33, 32), 8.0)), spot((64, 64, 64), (30, 35, 33), 3.0)
+    grids = [QGrid([1.0, -2.0, 3.0], STEP, (64, 64, 64)), QGrid([2.0, 2.0, -1.0], STEP, (64, 64, 64))]
+    exposures = [Exposure(wide.counts, grids[0]), Exposure(narrow, grids[1])]
+    factors = [binning_factors(exposure.counts, (16, 24, 16)) for exposure in exposures]
+    assert factors[0] != factors[1]
+    fitted = fit_set(exposures, (16, 24, 16))
+    steps = [exposure.grid.step for exposure in fitted if exposure.grid is not None]
+    np.testing.assert_array_equal(*steps)
+    np.testing.assert_allclose(steps[0], STEP * np.min(factors, axis=0)[:, None])
+    for before, after in zip(exposures, fitted, strict=True):
+        assert after.counts.shape == (16, 24, 16)
+        assert (np.abs((brightest_q(after) - brightest_q(before)) @ np.linalg.inv(steps[0])) <= 0.5).all()
+        assert np.unravel_index(int(after.counts.argmax()), (16, 24, 16)) == (8, 12, 8)
+
+
+def test_one_exposure_is_a_set() -> None:
+    """Fitted as if it came alone, with a grid or without."""
+    for exposure in (reflections((40, 40, 40))[0], Exposure(spot((40, 40, 40), (20, 20, 20)))):
+        (fitted,), alone = fit_set([exposure], (16, 24, 16)), fit_to_grid(exposure, (16, 24, 16))
+        np.testing.assert_array_equal(fitted.counts, alone.counts)
+        assert (fitted.grid is None) == (exposure.grid is None)
+
+
+def test_an_empty_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="a crystal must have at least one exposure, got none"):
+        fit_set([], (16, 24, 16))
+
+
+def test_a_set_without_grids_is_refused() -> None:
+    """One without is enough: nothing tells how its voxels lie to the others'."""
+    first, second = reflections((24, 24, 24), (24, 24, 24))
+    with pytest.raises(ValueError, match="must each come with their q-grid, got one without"):
+        fit_set([first, replace(second, grid=None)], (16, 24, 16))
+
+
+def test_a_set_on_different_voxels_is_refused() -> None:
+    first = reflections((24, 24, 24))[0]
+    second = reflections((24, 24, 24), (24, 24, 24), step=STEP * 1.001)[1]
+    with pytest.raises(ValueError, match=r"must share their q steps, got steps that differ by .* bring them"):
+        fit_set([first, second], (16, 24, 16))
+
+
+def test_a_batch_of_sets_is_filled_up_to_the_longest() -> None:
+    """Counts, masks, G and voxels stand where they belong; what is filled up is absent, empty and without G."""
+    sets = [fit_set(reflections((24, 24, 24), (24, 30, 24)), (16, 24, 16)), fit_set([Exposure(
+        spot((16, 24, 16), (8, 12, 8)), None, spot((16, 24, 16), (8, 12, 8)) != 0)], (16, 24, 16))]  # fmt: skip
+    patterns = pattern_set(sets)
+    assert patterns.present.tolist() == [[True, True], [True, False]]
+    assert patterns.known.tolist() == [True, False]
+    for r, exposure in enumerate(sets[0]):
+        assert exposure.grid is not None
+        np.testing.assert_array_equal(patterns.counts[0, r], exposure.counts)
+        np.testing.assert_array_equal(patterns.G[0, r], exposure.grid.centre)
+        np.testing.assert_array_equal(patterns.voxel[0], exposure.grid.voxel)
+        np.testing.assert_array_equal(patterns.measured[0, r], True if exposure.mask is None else exposure.mask)
+    np.testing.assert_array_equal(patterns.measured[1, 0], sets[1][0].mask)
+    assert not patterns.counts[1, 1].any()
+    assert not patterns.G[1].any()
+    assert patterns.counts.dtype == torch.float32
+    assert patterns.G.dtype == patterns.voxel.dtype == torch.float64
 
 
 @pytest.mark.parametrize("ratio", [2.2, 3.0, 5.0, 8.0, 12.0])
@@ -173,14 +291,3 @@ def test_the_autocorrelation_is_that_of_the_counts() -> None:
     assert imaginary[8, 12, 8] == pytest.approx(0, abs=1e-6)
     assert real[9, 10, 5] == pytest.approx(float(real[7, 14, 11]), abs=1e-6)
     assert imaginary[9, 10, 5] == pytest.approx(-float(imaginary[7, 14, 11]), abs=1e-6)
-
-
-def test_geometry_is_the_same_in_every_laboratory_frame() -> None:
-    """Rotating grid and crystal together changes nothing that the pattern could show; neither does a unit of length."""
-    turn = np.asarray(Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix())
-    grid = QGrid([1.0, -2.0, 3.0], STEP, (16, 24, 16))
-    expected = geometry(grid)
-    np.testing.assert_allclose(geometry(QGrid(turn @ grid.centre, STEP @ turn.T, grid.shape)), expected, atol=1e-6)
-    np.testing.assert_allclose(geometry(QGrid(2 * grid.centre, 2 * STEP, grid.shape)), expected, atol=1e-6)
-    assert np.linalg.norm(geometry(QGrid([3.0, 1, 1], STEP, grid.shape)) - expected) > 0.1
-    assert not geometry(None).any()
