@@ -1,39 +1,46 @@
-"""Does the network beat its baselines on crystals it never saw? One JSON line a method and score.
+"""How well does the network recognise what is in crystals it never saw, beside its baselines? A JSON line a score.
 
-    python benchmarks/recognition.py [--model default] [--samples 1000] [--seed N]
+    python benchmarks/recognition.py [--model default] [--tiers DIR] [--baselines DIR] [--real DIR] [--crystals N]
 
-Test crystals: the training's distribution under another seed. Both baselines learn from crystals
-of the network's own training recipe. Intervals: 95 % bootstrap over crystals; the rows
-``network − …`` are paired differences, so an interval above 0 is the margin.
+``--tiers`` is a directory of ``cdi tiers``; without it tier T1 is drawn anew. Intervals: 95 % bootstrap over crystals,
+``crystals`` is how many are behind a score; rows ``network − …`` are paired differences. ``--output`` keeps the report.
 """
 
 import tempfile
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 
 from jsonargparse import auto_cli
 from machine import emit, machine
 
-from models.checkpoint import weights_sha256
-from training.held_out import evaluate_held_out, held_out, training_recipe
+from models.checkpoint import load, weights_sha256
+from training.held_out import EvaluationSettings, evaluate_held_out, test_sets
 
 
 def main(
-    model: str = "default", samples: int = 1000, baseline_samples: int = 4000, workers: int = 2, seed: int | None = None
+    model: str = "default",
+    tiers: str | None = None,
+    baselines: str | None = None,
+    real: str | None = None,
+    crystals: int | None = None,
+    workers: int = 1,
+    output: str | None = None,
 ) -> None:
-    trained = training_recipe(model)
-    test = held_out(trained, samples, seed)
+    settings = EvaluationSettings(
+        model, tiers=tiers, baselines=baselines, real=real, crystals=crystals, workers=workers
+    )  # fmt: skip
+    checkpoint = load(model)
     emit(benchmark="recognition", machine=machine(), model=model, weights_sha256=weights_sha256(model),
-         crystals=samples, test_seed=test.seed,
-         baseline_crystals=baseline_samples, training_seed=trained.seed)  # fmt: skip
+         training_seed=checkpoint.training.get("config", {}).get("recipe", {}).get("seed"),
+         test_seeds={each.tier: each.seed for each in test_sets(settings, checkpoint.network.shape)})  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
-        table = evaluate_held_out(
-            model, Path(directory) / "report", dataset=None, samples=samples,
-            baseline_samples=baseline_samples, workers=workers, seed=test.seed,
-        )  # fmt: skip
-    for method, scores in table.items():
-        for name, interval in scores.items():
-            emit(method=method, score=name, **{key: round(value, 4) for key, value in asdict(interval).items()})
+        tables = evaluate_held_out(settings, Path(output) if output else Path(directory) / "report")
+    for tier, table in tables.items():
+        for method, scores in table.items():
+            for name, interval in scores.items():
+                values = {key: None if isnan(value) else round(value, 4) for key, value in asdict(interval).items()}
+                emit(tier=tier, method=method, score=name, **values)
 
 
 if __name__ == "__main__":

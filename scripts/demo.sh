@@ -24,8 +24,8 @@ step "$out/crystal-prediction.png" "What the network says of it" \
   "$bin/cdi" predict "$out/crystal.h5" --picture "$out/crystal-prediction.png"
 step "$out/dataset/dataset.h5" "A data set of crystals with their truth" \
   "$bin/cdi" generate examples/recipes/demo.yaml --output "$out/dataset" --processes 2
-step "$out/evaluation/report.html" "The network and its baselines on that data set" \
-  "$bin/cdi" evaluate --dataset "$out/dataset" --baseline-samples 1000 --workers 1 --output "$out/evaluation"
+step "$out/evaluation/report.html" "The network on that data set" \
+  "$bin/cdi" evaluate --dataset "$out/dataset" --workers 1 --output "$out/evaluation"
 step "$out/insitu/summary.json" "Inference beside LAMMPS: a copper nanoparticle compressed until it yields" \
   "$bin/cdi" insitu run --config examples/insitu.yaml --output "$out/insitu"
 echo

@@ -28,9 +28,12 @@ def configuration_of(path: Path) -> type[Any]:
     from data.scan_config import ScanConfig
     from inference_insitu.config import InsituConfig
     from training.config import TrainConfig
+    from training.tiers import TierSettings
 
     if path.parent.name == "recipes":
         return RelaxedRecipe if path.stem == "relaxed" else Recipe
+    if path.parent.name == "tiers":
+        return TierSettings
     kinds = {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel, "scan": ScanConfig}
     return kinds[path.stem.split("-")[0]]
 
@@ -107,7 +110,15 @@ def test_every_failure_is_one_line_and_its_exit_code(
 def test_every_shipped_configuration_is_found() -> None:
     assert EXAMPLES
     found = {configuration_of(path).__name__ for path in EXAMPLES}
-    assert found == {"Recipe", "RelaxedRecipe", "InsituConfig", "TrainConfig", "DetectorModel", "ScanConfig"}
+    assert found == {
+        "Recipe",
+        "RelaxedRecipe",
+        "InsituConfig",
+        "TrainConfig",
+        "DetectorModel",
+        "ScanConfig",
+        "TierSettings",
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,8 +1,9 @@
 """The commands ``train`` and ``evaluate``, and ``predict`` for the entry point. Free of torch at the top."""
 
+import json
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from training.predict_cli import predict
@@ -27,41 +28,69 @@ def _train(arguments: Namespace) -> None:
     print(f"trained: {path}")
 
 
+def _tiers_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--output", type=str, required=True, metavar="DIR", help="a folder a tier; made, or resumed")
+    parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="sizes (examples/tiers)")
+    parser.add_argument("--only", nargs="+", type=str, default=None, metavar="TIER", help="T1, T2, T2-rod, T5, ...")
+    parser.add_argument("--crystals", type=int, default=None, help="of each tier (default: each its own number)")
+    parser.add_argument("--shape", nargs=3, type=int, default=None, metavar="N", help="voxels (default 32 32 32)")
+    parser.add_argument(
+        "--relaxed", type=str, default=None, metavar="RECIPE.yaml", help="T2-relaxed: examples/recipes/relaxed.yaml"
+    )
+    parser.add_argument("--real", type=str, default=None, metavar="DIR", help="T4-implanted: measured patterns")
+    parser.add_argument("--processes", type=int, default=None, help="default: one a core")
+    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+
+
+def _tiers(arguments: Namespace) -> None:
+    from cdi.config import read_config
+    from cdi.launched import available_cores
+    from training.tiers import TierSettings, make_tiers
+
+    names = ("only", "crystals", "shape", "relaxed", "real")
+    given = [f"{name}={json.dumps(arguments[name])}" for name in names if arguments[name] is not None]
+    settings = read_config(TierSettings, arguments.config, given)
+    processes = available_cores() if arguments.processes is None else arguments.processes
+    make_tiers(settings, Path(arguments.output), processes=processes, progress=arguments.progress)
+
+
 def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
-    parser.add_argument("--dataset", type=str, help="evaluate on a data set of `cdi generate` instead of new crystals")
-    parser.add_argument("--samples", type=int, default=500, help="crystals drawn anew, of the training's distribution")
-    parser.add_argument("--seed", type=int, help="of those crystals (default: the training's plus one)")
     parser.add_argument(
-        "--baseline-samples", type=int, default=3000, help="training crystals that the baselines learn from"
+        "--tiers",
+        type=str,
+        default=None,
+        metavar="DIR",
+        help="of `cdi tiers`: every one there (default: T1, drawn anew)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw crystals")
+    parser.add_argument("--dataset", type=str, default=None, help="a data set of `cdi generate` instead")
+    parser.add_argument("--crystals", type=int, default=None, help="of each tier, the first so many (default: all)")
+    parser.add_argument(
+        "--baselines", type=str, default=None, metavar="DIR", help="of `cdi baselines`, in the table too"
+    )
+    parser.add_argument("--real", type=str, default=None, metavar="DIR", help="measured patterns without a known line")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw or read crystals")
     parser.add_argument("--output", type=str, required=True, help="directory of the report; made anew")
 
 
 def _evaluate(arguments: Namespace) -> None:
-    for name in ("samples", "baseline_samples"):
-        if arguments[name] < 20:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 20, got {arguments[name]}")
-    from training.held_out import evaluate_held_out
+    from training.held_out import EvaluationSettings, evaluate_held_out
+    from training.report import COLUMNS, cell
 
+    names = ("model", "tiers", "dataset", "crystals", "baselines", "real", "workers")
     output = Path(arguments.output)
-    table = evaluate_held_out(
-        arguments.model,
-        output,
-        dataset=arguments.dataset,
-        samples=arguments.samples,
-        baseline_samples=arguments.baseline_samples,
-        workers=arguments.workers,
-        seed=arguments.seed,
-    )
-    for method, scores in table.items():
-        for name, value in scores.items():
-            print(f"{method:26s} {name:34s} {value}")
+    tables = evaluate_held_out(EvaluationSettings(**{name: arguments[name] for name in names}), output)
+    for tier, table in tables.items():
+        for row, cells in table.items():
+            for name in COLUMNS:
+                print(f"{tier:22s} {row:44s} {name:32s} {cell(cells[name])}")
     print(f"report: {output / 'report.html'}")
 
 
 train = Command("train", "train a network on crystals drawn on the fly", _train_arguments, _train)
+tiers = Command(
+    "tiers", "the frozen test sets: new crystals, other physics, networks, measured crystals", _tiers_arguments, _tiers
+)
 evaluate = Command(
     "evaluate",
     "score a network beside its baselines on crystals it never saw, with a report",

@@ -1,204 +1,181 @@
-"""Evaluate a network on crystals that it never saw, beside both baselines, crystal by crystal."""
+"""Score methods on crystals that none of them has seen, crystal by crystal, tier by tier."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from data.sample import Sample
-from models.prediction import Prediction, class_index
-from models.predictor import Predictor
-from models.preprocess import fit_to_grid
-from training.baselines import Prior, RadialProfile
-from training.metrics import (
-    Interval,
-    LineScore,
-    ObjectScore,
-    bootstrap,
-    expected_calibration_error,
-    f1,
-    match_lines,
-    object_score,
-)
-from training.targets import targets
+from cdi.defects.classes import CLASSES
+from training.asked_lines import AskedLine, Drawing, asked_lines, drawing
+from training.methods import CrystalSamples, Method
+from training.metrics import CrystalScore, Interval, PredictedCrystal, TrueCrystal, crystal_score, differences, summary
+from training.metrics.line_scores import HEADLINE
+from training.true_crystals import true_crystal
 
-Array = NDArray[np.float64]
+BATCH = 16
+HEADLINE_GROUPS = ("T1", "T2", "T3", "T4")
+"""Tiers whose parts are also told together, by crystal."""
 
-METHODS = ("network", "radial profile", "prior")
+Table = Mapping[str, Mapping[str, Interval]]
 
 
-@dataclass(frozen=True)
-class Crystals:
-    """The evaluated crystals: truth, what each method says, and the network's volumes scored.
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one method says of one crystal from its first ``score.reflections`` exposures, scored.
 
     Parameters
     ----------
-    defects : (n,) index into ``CLASSES``
-    determined : (n,) whether the exposure can tell
-    probabilities : method → (n, classes)
-    undetermined : (n,) where the network declined
-    objects, lines : one score per crystal
-    examples : a few (sample, prediction) pairs for pictures
+    tier, method : str
+    score : CrystalScore
+    asked : tuple of AskedLine or None
+        The visible lines that are there, and whether each was found; None where the method tells no lines.
+    drawing : Drawing
+        Outline and lines, for pictures.
+    photons : float
+        In the brightest voxel of the faintest exposure.
     """
 
-    defects: NDArray[np.int64]
-    determined: NDArray[np.bool_]
-    probabilities: dict[str, Array]
-    undetermined: NDArray[np.bool_]
-    objects: list[ObjectScore]
-    lines: list[LineScore]
-    examples: list[tuple[Sample, Prediction]]
+    tier: str
+    method: str
+    score: CrystalScore
+    asked: tuple[AskedLine, ...] | None
+    drawing: Drawing
+    photons: float
+
+    @property
+    def group(self) -> str:
+        """The tier that this one is a part of: ``T2`` of ``T2-rod``."""
+        return self.tier.split("-")[0]
+
+    @property
+    def row(self) -> str:
+        """Its row in tables."""
+        return row_name(self.method, self.score.reflections)
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of ``crystals.jsonl``; null where nothing is said or graded."""
+        score, lines, volumes = self.score, self.score.lines, self.score.volumes
+        probabilities = score.class_probabilities
+        return {
+            "tier": self.tier,
+            "method": self.method,
+            "reflections": score.reflections,
+            "index": score.index,
+            "class": CLASSES[score.defect],
+            "determined": score.determined,
+            "class_probabilities": None if probabilities is None else probabilities.round(4).tolist(),
+            "defect_probability": _number(score.defect_probability),
+            "undetermined": score.undetermined,
+            "confidence": _number(score.confidence),
+            "count_right": _number(score.count_right),
+            "lines_true": None if lines is None else lines.true,
+            "lines_predicted": None if lines is None else lines.predicted,
+            "lines_found": None if lines is None else lines.hits(HEADLINE),
+            "distances_voxels": None if lines is None else lines.distances.round(3).tolist(),
+            "burgers_right": None if lines is None else [_number(value) for value in lines.burgers],
+            "support_dice": None if volumes is None else _number(volumes.dice),
+            "phase_error_rad": None if volumes is None else _number(volumes.phase_error),
+            "peak_photons": _number(self.photons),
+        }
+
+
+def row_name(method: str, reflections: int) -> str:
+    """``method`` as a table names it that got so many reflections of each crystal."""
+    return f"{method}, {of_reflections(reflections)}"
+
+
+def of_reflections(number: int) -> str:
+    """``1 reflection``, ``3 reflections``."""
+    return f"{number} reflection{'s' if number > 1 else ''}"
 
 
 def evaluate(
-    predictor: Predictor,
-    samples: Dataset[Sample],
-    training_samples: Dataset[Sample],
+    methods: Sequence[Method],
+    crystals: Dataset[CrystalSamples],
     *,
-    workers: int = 1,
-    batch_size: int = 16,
-    examples: int = 6,
-) -> Crystals:
-    """Predict ``samples``; the baselines learn from ``training_samples``.
+    tier: str,
+    reflections: Sequence[int] = (1,),
+    workers: int = 0,
+) -> list[Answer]:
+    """Every method's answers about ``crystals``, from the first so many ``reflections`` of each.
+
+    All methods get the same exposures in the same order.
 
     Raises
     ------
     ValueError
-        If a crystal stands on both sides.
+        If a crystal has fewer exposures than are asked for.
     """
-    prior, radial = _fit_baselines(training_samples, workers)
-    rows: list[tuple[int, bool, bool, ObjectScore, LineScore]] = []
-    probabilities: dict[str, list[Array]] = {method: [] for method in METHODS}
-    kept: list[tuple[Sample, Prediction]] = []
-    for batch in _batches(samples, batch_size, workers, "evaluating"):
-        predictions = predictor.predict([sample.exposure for sample in batch])
-        centred = [_centred_counts(sample) for sample in batch]
-        probabilities["network"].append(np.array([p.class_probabilities for p in predictions]))
-        probabilities["radial profile"].append(radial.class_probabilities(centred))
-        probabilities["prior"].append(prior.class_probabilities(centred))
-        for sample, prediction in zip(batch, predictions, strict=True):
-            rows.append((class_index(sample.truth.defect), sample.truth.determined, prediction.undetermined,
-                         *score(sample, prediction)))  # fmt: skip
-            if len(kept) < examples:
-                kept.append((sample, prediction))
-    defects, determined, undetermined, objects, lines = zip(*rows, strict=True)
-    return Crystals(
-        np.array(defects), np.array(determined), {k: np.concatenate(v) for k, v in probabilities.items()},
-        np.array(undetermined), list(objects), list(lines), kept,
-    )  # fmt: skip
+    answers: list[Answer] = []
+    for batch in _batches(crystals, workers, tier):
+        for number in reflections:
+            chosen = [_first(crystal, number) for crystal in batch]
+            truths = [true_crystal(crystal) for crystal in chosen]
+            for method in methods:
+                said = method.predict(chosen)
+                answers += [_scored(tier, method.name, *each) for each in zip(chosen, truths, said, strict=True)]
+    return answers
 
 
-def score(sample: Sample, prediction: Prediction) -> tuple[ObjectScore, LineScore]:
-    """Object and lines of one crystal, twin chosen jointly; hidden lines (g·b = 0) are not asked for."""
-    truth = targets(sample)
-    obj = object_score(prediction.support, prediction.phase, truth.support.numpy(), truth.phase.numpy())
-    to_voxels = np.linalg.inv(prediction.voxel)
-    predicted = [line.points_A @ to_voxels for line in prediction.lines]
-    true = [line.points @ to_voxels for line in sample.truth.lines if line.visible]
-    return obj, match_lines(predicted, true, twinned=obj.twinned)
+def tables(answers: Sequence[Answer], *, seed: int = 0, number: int = 1000) -> dict[str, Table]:
+    """Statistics with intervals by crystal: tier → row → score; of T1 to T4 also all parts of a tier together.
+
+    Rows ``A − B`` are the first method's paired differences to each other one with as many reflections.
+    """
+    sets: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        for name in dict.fromkeys([answer.group, answer.tier]):
+            if name == answer.tier or answer.group in HEADLINE_GROUPS:
+                sets[name].append(answer)
+    return {name: _table(sets[name], seed, number) for name in sorted(sets)}
 
 
-def summary(crystals: Crystals, *, seed: int = 0) -> dict[str, dict[str, Interval]]:
-    """Every score of every method with its interval; ``network − X`` rows are paired differences."""
-    table = {method: _class_scores(crystals, crystals.probabilities[method], seed) for method in METHODS}
-    table["network"] |= _volume_scores(crystals, seed)
-    for method in METHODS[1:]:
-        table[f"network − {method}"] = _differences(crystals, method, seed)
+def rows_of(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    """Answers by row, in the order in which rows appear."""
+    rows: dict[str, list[Answer]] = {}
+    for answer in answers:
+        rows.setdefault(answer.row, []).append(answer)
+    return rows
+
+
+def _table(answers: Sequence[Answer], seed: int, number: int) -> Table:
+    rows = rows_of(answers)
+    table = {row: summary([a.score for a in those], seed=seed, number=number) for row, those in rows.items()}
+    first = answers[0].method
+    for row, those in rows.items():
+        ours = rows.get(row_name(first, those[0].score.reflections), [])
+        if those[0].method != first and len(ours) == len(those):
+            table[f"{first} − {row}"] = differences(
+                [a.score for a in ours], [a.score for a in those], seed=seed, number=number
+            )
     return table
 
 
-def _fit_baselines(samples: Dataset[Sample], workers: int) -> tuple[Prior, RadialProfile]:
-    counts, defects = [], []
-    for batch in _batches(samples, 16, workers, "fitting baselines"):
-        for sample in batch:
-            if sample.truth.determined:
-                counts.append(_centred_counts(sample))
-                defects.append(class_index(sample.truth.defect))
-    return Prior.fit(np.array(defects)), RadialProfile.fit(counts, np.array(defects))
+def _first(crystal: CrystalSamples, number: int) -> CrystalSamples:
+    if len(crystal) < number:
+        raise ValueError(f"reflections must be at most the {len(crystal)} of crystal {crystal[0].index}, got {number}")
+    return crystal[:number]
 
 
-def _batches(samples: Dataset[Sample], size: int, workers: int, title: str) -> Iterator[Sequence[Sample]]:
-    loader = DataLoader(samples, size, collate_fn=list, num_workers=workers)
+def _scored(tier: str, method: str, crystal: CrystalSamples, truth: TrueCrystal, said: PredictedCrystal) -> Answer:
+    return Answer(
+        tier,
+        method,
+        crystal_score(said, truth),
+        asked_lines(said, truth),
+        drawing(said, truth),
+        float(min(sample.exposure.counts.max() for sample in crystal)),
+    )
+
+
+def _batches(crystals: Dataset[CrystalSamples], workers: int, title: str) -> Iterator[Sequence[CrystalSamples]]:
+    loader = DataLoader(crystals, BATCH, collate_fn=list, num_workers=workers)
     yield from tqdm(loader, desc=title, unit="batch", mininterval=1.0, disable=None)
 
 
-def _centred_counts(sample: Sample) -> NDArray[np.float32]:
-    x, y, z = sample.exposure.counts.shape
-    return fit_to_grid(sample.exposure, (x, y, z)).counts
-
-
-def _class_scores(crystals: Crystals, probabilities: Array, seed: int) -> dict[str, Interval]:
-    keep = np.flatnonzero(crystals.determined)
-    defects, p = crystals.defects[keep], probabilities[keep]
-    statistics = {
-        "class accuracy": lambda i: _accuracy(defects[i], p[i]),
-        "defect accuracy": lambda i: float(((p[i, 0] < 0.5) == (defects[i] > 0)).mean()),
-        "defect AUROC": lambda i: _auroc(defects[i] > 0, 1 - p[i, 0]),
-        "calibration error": lambda i: expected_calibration_error(1 - p[i, 0], defects[i] > 0),
-    }
-    return {name: bootstrap(statistic, len(keep), seed=seed) for name, statistic in statistics.items()}
-
-
-def _differences(crystals: Crystals, method: str, seed: int) -> dict[str, Interval]:
-    keep = np.flatnonzero(crystals.determined)
-    defects = crystals.defects[keep]
-    ours, theirs = (crystals.probabilities[m][keep] for m in ("network", method))
-    return {
-        "class accuracy": bootstrap(
-            lambda i: _accuracy(defects[i], ours[i]) - _accuracy(defects[i], theirs[i]), len(keep), seed=seed
-        ),
-        "defect AUROC": bootstrap(
-            lambda i: _auroc(defects[i] > 0, 1 - ours[i, 0]) - _auroc(defects[i] > 0, 1 - theirs[i, 0]),
-            len(keep),
-            seed=seed,
-        ),
-    }
-
-
-def _volume_scores(crystals: Crystals, seed: int) -> dict[str, Interval]:
-    number = len(crystals.defects)
-    dice = np.array([o.dice for o in crystals.objects])
-    phase = np.array([o.phase_error for o in crystals.objects])
-    answered = crystals.determined & ~crystals.undetermined
-    hit = (crystals.probabilities["network"][:, 0] < 0.5) == (crystals.defects > 0)
-    exact = np.array([line.predicted == line.true for line in crystals.lines])
-
-    def detection(tolerance: float) -> Interval:
-        return bootstrap(lambda i: f1([crystals.lines[k] for k in i], tolerance), number, seed=seed)
-
-    return {f"line F1 at {t} voxels": detection(t) for t in (1, 2, 4)} | {
-        "median line distance (voxels)": bootstrap(
-            lambda i: _median_distance([crystals.lines[k] for k in i]), number, seed=seed
-        ),
-        "count exact": bootstrap(lambda i: _mean(exact[i][crystals.determined[i]]), number, seed=seed),
-        "support Dice": bootstrap(lambda i: float(dice[i].mean()), number, seed=seed),
-        "phase error (rad)": bootstrap(lambda i: float(np.nanmean(phase[i])), number, seed=seed),
-        "answered": bootstrap(lambda i: float((~crystals.undetermined[i]).mean()), number, seed=seed),
-        "defect accuracy where answered": bootstrap(lambda i: _mean(hit[i][answered[i]]), number, seed=seed),
-    }
-
-
-def _mean(values: NDArray[np.bool_]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def _accuracy(defects: NDArray[np.int64], probabilities: Array) -> float:
-    return float((probabilities.argmax(1) == defects).mean())
-
-
-def _median_distance(lines: Sequence[LineScore]) -> float:
-    distances = np.concatenate([line.distances for line in lines] or [np.empty(0)])
-    return float(np.median(distances)) if len(distances) else float("nan")
-
-
-def _auroc(positive: NDArray[np.bool_], score: Array) -> float:
-    """Area under the ROC curve by ranks (Mann–Whitney), ties shared."""
-    from scipy.stats import rankdata
-
-    n, m = int(positive.sum()), int((~positive).sum())
-    if n == 0 or m == 0:
-        return float("nan")
-    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)

@@ -32,7 +32,7 @@ class Method(Protocol):
 
 
 def known_crystal(crystal: CrystalSamples) -> KnownCrystal:
-    """What the experimenter knows beforehand: the lattice and the Miller indices; how it lies follows from the grids."""
+    """What is known beforehand: the lattice and the Miller indices. How it lies follows from the grids."""
     truth = crystal[0].truth
     lattice = replace(Lattice.of_material(truth.formula), cell=truth.cell)
     return KnownCrystal(lattice, tuple(sample.reflection for sample in crystal))

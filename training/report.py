@@ -1,97 +1,127 @@
-"""The report of an evaluation: one HTML page with figures, tables and pictures, and its numbers as JSON."""
+"""The report of an evaluation: one HTML page with its figures, the numbers as JSON, and a line for each crystal."""
 
 import base64
 import io
 import json
-from dataclasses import asdict
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from models.prediction import CLASSES
-from training.evaluation import METHODS, Crystals
+from training.evaluation import Answer, Table
+from training.figures import best_median_worst, calibration_figure, confusion_figure, curves_figure, gallery_figure
 from training.metrics import Interval
+from training.strata import failure_modes, strata
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).parent / "report.html.jinja"
+COLUMNS = (
+    "line F1 at 2 voxels", "median line distance (voxels)", "count exact", "class accuracy", "defect accuracy",
+    "Burgers top-1", "|g·b| right", "site RMS outside cores (pm)", "phase error (rad)", "support Dice",
+    "calibration error", "answered", "defect accuracy where answered", "abstention AUROC",
+)  # fmt: skip
+"""Of the first table; the others follow by tier."""
 
 
-def write_report(
-    crystals: Crystals, table: dict[str, dict[str, Interval]], output: Path, *, title: str, facts: dict[str, Any]
-) -> None:
-    """``report.html``, ``metrics.json`` and ``examples.png``, ``classes.png`` in ``output``."""
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What an evaluation found.
+
+    Parameters
+    ----------
+    title : str
+    facts : model, machine, tiers with their seeds, what baselines were given.
+    answers : of every method about every crystal.
+    tables : of ``training.evaluation.tables``.
+    real : what the network says of measured patterns, one a pattern.
+    """
+
+    title: str
+    facts: Mapping[str, Any]
+    answers: Sequence[Answer]
+    tables: Mapping[str, Table]
+    real: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def first(self) -> list[Answer]:
+        """Answers of the first method: the one that figures and failure modes are of."""
+        return [answer for answer in self.answers if answer.method == self.answers[0].method]
+
+    @property
+    def headline(self) -> list[Answer]:
+        """Of these, the headline tier's from the most reflections: T2 where it is there, else the first tier."""
+        groups = {answer.group for answer in self.first}
+        group = "T2" if "T2" in groups else self.first[0].group
+        most = max(answer.score.reflections for answer in self.first if answer.group == group)
+        return [a for a in self.first if a.group == group and a.score.reflections == most]
+
+
+def write_report(report: Report, output: Path) -> None:
+    """``report.html``, ``metrics.json``, ``crystals.jsonl`` and the figures as PNG in ``output``."""
     from jinja2 import Environment
 
-    figures = {
-        "Confusion and calibration": class_figure(crystals),
-        "Predictions beside the truth": example_figure(crystals),
-    }
     images = []
-    for (caption, figure), name in zip(figures.items(), ("classes.png", "examples.png"), strict=True):
+    for (name, caption), figure in figures(report).items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=130)
-        (output / name).write_bytes(buffer.getvalue())
+        figure.savefig(buffer, format="png", dpi=110)
+        (output / f"{name}.png").write_bytes(buffer.getvalue())
         images.append((caption, base64.b64encode(buffer.getvalue()).decode()))
-    columns = list(table["prior"])
-    page = Environment(autoescape=True).from_string(TEMPLATE.read_text()).render(
-        title=title,
-        facts=", ".join(f"{key}: {value}" for key, value in facts.items()),
-        columns=columns,
-        rows={row: {c: str(cells[c]) for c in columns if c in cells} for row, cells in table.items()},
-        volumes={name: str(value) for name, value in table["network"].items() if name not in columns},
-        images=images,
+    environment = Environment(autoescape=True)
+    environment.filters["cell"] = cell
+    page = environment.from_string(TEMPLATE.read_text()).render(
+        report=report, columns=COLUMNS, images=images, strata=strata(report.headline),
+        failures=failure_modes(report.headline), headline=_headline_name(report),
     )  # fmt: skip
     (output / "report.html").write_text(page)
-    numbers = {row: {name: asdict(value) for name, value in cells.items()} for row, cells in table.items()}
-    (output / "metrics.json").write_text(json.dumps({"facts": facts, "scores": numbers}, indent=1))
+    (output / "metrics.json").write_text(json.dumps(_numbers(report), indent=1))
+    with (output / "crystals.jsonl").open("w") as file:
+        file.writelines(json.dumps(answer.to_json()) + "\n" for answer in report.answers)
 
 
-def class_figure(crystals: Crystals) -> "Figure":
-    """Confusion matrix of the network and the reliability of its defect probability."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    keep = crystals.determined
-    answers = crystals.probabilities["network"][keep].argmax(1)
-    matrix = np.zeros((len(CLASSES), len(CLASSES)))
-    np.add.at(matrix, (crystals.defects[keep], answers), 1)
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    left.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i, j in np.ndindex(matrix.shape):
-        colour = "white" if share[i, j] > 0.5 else "black"
-        left.text(j, i, f"{share[i, j]:.0%}\n{int(matrix[i, j])}", ha="center", va="center", color=colour)
-    left.set(xlabel="predicted", ylabel="true", title="share of each true class",
-             xticks=range(4), yticks=range(4), xticklabels=CLASSES, yticklabels=CLASSES)  # fmt: skip
-    happened = crystals.defects[keep] > 0
-    for method in METHODS[:2]:
-        probability = 1 - crystals.probabilities[method][keep][:, 0]
-        which = np.minimum((probability * 10).astype(int), 9)
-        bins = [b for b in range(10) if (which == b).sum() >= 10]
-        right.plot(
-            [probability[which == b].mean() for b in bins],
-            [happened[which == b].mean() for b in bins],
-            "o-",
-            label=method,
-        )
-    right.plot([0, 1], [0, 1], color="0.6", lw=1, label="perfect calibration")
-    right.set(xlabel="stated probability of a defect", ylabel="frequency of a defect", title="calibration")
-    right.legend(frameon=False)
-    return figure
+def figures(report: Report) -> "dict[tuple[str, str], Figure]":
+    """Every figure by file name and caption."""
+    method, answers = report.answers[0].method, report.first
+    found = {
+        ("gallery", f"Lines of the best, median and worst crystals ({_headline_name(report)})"): gallery_figure(
+            best_median_worst(report.headline)
+        ),
+        ("calibration", f"Confidence: {method}"): calibration_figure(answers),
+        ("confusion", f"Classes: {method}, graded crystals"): confusion_figure(answers),
+    }
+    curves = curves_figure(report.tables, method)
+    if curves is not None:
+        found["curves", f"T5: one condition set, {method}"] = curves
+    return found
 
 
-def example_figure(crystals: Crystals) -> "Figure":
-    """Pattern, true and predicted phase with lines, and line density, one row a crystal (first ones evaluated)."""
-    from matplotlib.figure import Figure
+def cell(value: Interval | None) -> str:
+    """A statistic with its interval and the crystals behind it; a dash where the tier does not define it."""
+    if value is None or math.isnan(value.value):
+        return "–"
+    return f"{value} n={value.crystals}"
 
-    from training.pictures import draw_comparison
 
-    rows = max(1, len(crystals.examples))
-    figure = Figure(figsize=(13, 3.1 * rows), layout="constrained")
-    axes = figure.subplots(rows, 4, squeeze=False)
-    for row, (sample, prediction) in zip(axes, crystals.examples, strict=False):
-        draw_comparison(list(row), sample, prediction)
-    return figure
+def _headline_name(report: Report) -> str:
+    first = report.headline[0]
+    return f"{first.group}, {first.row}"
+
+
+def _numbers(report: Report) -> dict[str, Any]:
+    return {
+        "facts": dict(report.facts),
+        "scores": {
+            tier: {row: {name: _plain(value) for name, value in cells.items()} for row, cells in table.items()}
+            for tier, table in report.tables.items()
+        },
+        "real patterns": [dict(entry) for entry in report.real],
+        "strata": [asdict(row) for row in strata(report.headline)],
+        "failure modes": failure_modes(report.headline),
+        "headline": _headline_name(report),
+    }
+
+
+def _plain(value: Interval) -> dict[str, float | int | None]:
+    return {key: None if isinstance(x, float) and math.isnan(x) else x for key, x in asdict(value).items()}

@@ -1,153 +1,235 @@
-"""Evaluation, baselines, calibration and the two commands, on a network and sets of seconds."""
+"""Evaluation: truth in the frame of the patterns, methods on the same crystals, what is not graded, the command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from evaluated_crystals import RECIPE, Oracle, crystals, told, twin_of
 
-from cdi.config import to_dict
+from cdi.fourier import amplitude_from_object, centre_crop, centre_pad
 from cdi.main import main
-from data.recipe import Recipe
-from data.sampling import draw_sample
+from data.drawn import DrawnCrystals
+from data.generation import generate
 from models.checkpoint import Checkpoint, save
 from models.config import NetworkConfig
 from models.network import DefectNet
-from training.baselines import Prior, RadialProfile
-from training.calibration import LEAST_CONFIDENCE, decision_confidence, fit_temperature
-from training.config import TrainConfig
-from training.evaluation import METHODS, evaluate, summary
-from training.held_out import held_out
+from models.prediction import BurgersCandidate, PredictedLine, Prediction
+from models.predictor import Predictor
+from training.evaluation import evaluate, rows_of, tables
+from training.held_out import EvaluationSettings, refuse_training_seed, test_sets
+from training.methods import CrystalSamples, known_crystal
+from training.metrics import PredictedCrystal, TrueCrystal, crystal_score
+from training.network_method import NetworkMethod, predicted_crystal
+from training.targets import targets_of_samples
+from training.true_crystals import true_crystal
 
-RECIPE = Recipe("tiny", samples=64, seed=11, shape=(16, 16, 16))
+test_sets.__test__ = False  # type: ignore[attr-defined]
+CRYSTALS = crystals(6)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network that carries the recipe it would have been trained on."""
-    config = TrainConfig(
-        "tiny", RECIPE, NetworkConfig((16, 16, 16), 8, 16, 1, 2), epochs=1, samples_per_epoch=8, validation_samples=8
-    )
+    """An untrained network that says which seed it was trained on."""
+    config = NetworkConfig(
+        shape=RECIPE.shape, width=8, token_dim=16, layers=1, heads=2, reader_width=8, iterations=2
+    )  # fmt: skip
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    weights = DefectNet(config.network).state_dict()
-    save(Checkpoint("tiny", config.network, weights, training={"config": to_dict(config)}), path)
+    training = {"config": {"recipe": {"seed": 99}}}
+    save(Checkpoint("tiny", config, DefectNet(config).state_dict(), training=training), path)
     return path
 
 
-def test_held_out_crystals_are_new() -> None:
-    """No index of the held-out recipe gives a crystal of the training recipe."""
-    test = held_out(RECIPE, 4)
-    assert test.seed != RECIPE.seed
-    for index in range(4):
-        assert not np.array_equal(draw_sample(test, index).exposure.counts, draw_sample(RECIPE, index).exposure.counts)
+@pytest.mark.parametrize("crystal", CRYSTALS[:3], ids=lambda crystal: crystal[0].truth.defect)
+def test_the_truth_makes_the_centred_patterns(crystal: CrystalSamples) -> None:
+    """|F|² of the true support and phases is the counts that a method reads, and not that of −φ."""
+    true, patterns = true_crystal(crystal), targets_of_samples([crystal]).patterns
+    for counts, phase in zip(patterns.counts[0].numpy(), true.volumes.phase, strict=True):
+        overlap = []
+        for sign in (1, -1):
+            density = torch.as_tensor(true.volumes.support * np.exp(1j * sign * phase))
+            root = amplitude_from_object(centre_pad(density, RECIPE.shape)).abs().numpy()
+            overlap.append((root * np.sqrt(counts)).sum() / np.sqrt((root**2).sum() * counts.sum()))
+        assert overlap[0] > 0.97
+        assert overlap[0] > overlap[1]
 
 
-def test_the_prior_is_the_frequency_of_the_classes() -> None:
-    """Whatever the pattern, the prior repeats the training frequencies."""
-    prior = Prior.fit(np.array([0, 0, 1, 3]))
-    assert prior.class_probabilities([np.zeros((8, 8, 8), np.float32)] * 2).tolist() == [[0.5, 0.25, 0, 0.25]] * 2
+@pytest.mark.parametrize("answer", [told, lambda true: twin_of(told(true), true)], ids=["itself", "twin"])
+def test_the_truth_scores_perfectly(answer) -> None:  # type: ignore[no-untyped-def]
+    """Support, phases, lines and Burgers vectors of a set, said as they are or as their joint twin."""
+    scores = [a.score for a in evaluate([Oracle(answer)], CRYSTALS, tier="T1", reflections=(3,))]  # type: ignore[arg-type]
+    for score in scores:
+        assert score.volumes is not None
+        assert score.volumes.dice == pytest.approx(1)
+        assert score.volumes.phase_error < 1e-6
+    lines = [score.lines for score in scores if score.lines is not None]
+    assert sum(line.hits(1) for line in lines) == sum(line.true for line in lines) > 0
+    assert np.nanmin(np.concatenate([line.burgers for line in lines])) == 1
 
 
-def test_the_radial_baseline_finds_what_a_radial_profile_shows() -> None:
-    """Two widths of a round peak are told apart by the shortcut detector."""
-    axes = np.meshgrid(*[np.arange(16) - 8] * 3, indexing="ij")
-    r2 = sum(axis**2 for axis in axes)
-    generator = np.random.default_rng(0)
-    defects = np.arange(60) % 2
-    counts = [generator.poisson(1e3 * np.exp(-r2 / (4 + 4 * d))).astype(np.float32) for d in defects]
-    radial = RadialProfile.fit(counts[:40], defects[:40])
-    assert (radial.class_probabilities(counts[40:]).argmax(1) == defects[40:]).all()
+def test_fewer_reflections_determine_less() -> None:
+    """From the first exposure alone no Burgers vector is asked for and no lattice site; from three they are."""
+    answers = evaluate([Oracle()], CRYSTALS, tier="T1", reflections=(1, 3))  # type: ignore[arg-type]
+    rows = rows_of(answers)
+    asked = {row: sum(a.score.lines.determined for a in those if a.score.lines) for row, those in rows.items()}
+    assert asked["oracle, 1 reflection"] == 0 < asked["oracle, 3 reflections"]
+    assert all(a.score.sites is None for a in rows["oracle, 1 reflection"])
+    assert all(a.score.sites is not None for a in rows["oracle, 3 reflections"])
 
 
-def test_temperature_undoes_a_known_sharpening() -> None:
-    """Logits multiplied by 3 are cooled by about 3."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(4000, 4, generator=generator, dtype=torch.float64)
-    labels = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.15)
+def test_all_methods_get_the_same_crystals_and_are_paired() -> None:
+    """Difference rows are there for each other method with as many reflections, and tell which is better."""
+
+    def wrong(true: TrueCrystal) -> PredictedCrystal:
+        return PredictedCrystal(class_probabilities=np.roll(told(true).class_probabilities, 1))
+
+    methods = [Oracle(), Oracle(wrong, "wrong")]
+    table = tables(evaluate(methods, CRYSTALS, tier="T2-rod", reflections=(1, 3)), number=50)  # type: ignore[arg-type]
+    assert set(table) == {"T2", "T2-rod"}
+    rows = table["T2-rod"]
+    assert rows["oracle − wrong, 3 reflections"]["class accuracy"].value == 1
+    assert rows["wrong, 1 reflection"]["class accuracy"].value == 0
+    assert np.isnan(rows["wrong, 1 reflection"]["support Dice"].value)
 
 
-def test_abstention_reaches_the_wanted_accuracy() -> None:
-    """Below the chosen confidence lie the answers that would spoil 98 %."""
-    probability = np.concatenate([np.full(100, 0.99), np.full(100, 0.6)])
-    happened = np.concatenate([np.ones(100, bool), np.arange(100) % 2 == 0])
-    probability[100:] = 0.8
-    assert 0.8 <= decision_confidence(probability, happened) < 0.99
-    assert decision_confidence(probability[:100], happened[:100]) == LEAST_CONFIDENCE
+def test_parts_of_a_tier_are_told_together_and_curves_are_not() -> None:
+    """T2's row counts the crystals of all its parts; the points of T5 are never pooled."""
+    few = CRYSTALS[:2]
+    answers = [a for tier in ("T2-rod", "T2-bcc", "T5-strain-0", "T5-strain-1")
+               for a in evaluate([Oracle()], few, tier=tier)]  # type: ignore[arg-type]  # fmt: skip
+    table = tables(answers, number=20)
+    assert set(table) == {"T2", "T2-bcc", "T2-rod", "T5-strain-0", "T5-strain-1"}
+    assert table["T2"]["oracle, 1 reflection"]["support Dice"].crystals == 4
 
 
-def test_an_evaluation_scores_every_method(checkpoint: Path, tmp_path: Path) -> None:
-    """The command prints every method with intervals and leaves a page, its pictures and numbers."""
-    report = tmp_path / "report"
-    code = main(["evaluate", "--model", str(checkpoint), "--samples", "20", "--baseline-samples", "20",
-                 "--workers", "0", "--output", str(report)])  # fmt: skip
-    assert code == 0
-    scores = json.loads((report / "metrics.json").read_text())["scores"]
-    assert set(METHODS) <= set(scores)
-    assert scores["network"]["support Dice"]["low"] <= scores["network"]["support Dice"]["value"]
-    assert scores["prior"]["defect AUROC"]["value"] == 0.5
-    assert "<img" in (report / "report.html").read_text()
-    assert (report / "examples.png").read_bytes().startswith(b"\x89PNG")
+def test_hidden_crystals_are_not_graded() -> None:
+    """Where every line has g·b = 0 in the only reflection, neither class nor count nor lines are asked for."""
+    recipe = replace(RECIPE, hidden_fraction=0.95, class_fractions=(0, 1, 1, 1), reflections=((1, 1, 1),),
+                     reflection_count=1, elements=("Cu",))  # fmt: skip
+
+    def silly(true: TrueCrystal) -> PredictedCrystal:
+        return replace(told(true), class_probabilities=np.eye(6)[5], count=9)
+
+    scores = [a.score for a in evaluate([Oracle(silly)], crystals(8, recipe), tier="T1")]  # type: ignore[arg-type]
+    hidden = [score for score in scores if not score.determined]
+    assert hidden
+    for score in hidden:
+        assert np.isnan(score.count_right)
+        assert score.lines is not None
+        assert score.lines.true == 0
 
 
-def test_hidden_crystals_are_not_graded(checkpoint: Path) -> None:
-    """Where every line has g·b = 0, class and lines are not asked for."""
-    from dataclasses import replace
-
-    from data.drawn import DrawnSamples
-    from models.predictor import Predictor
-
-    hidden = replace(RECIPE, hidden_fraction=0.9, class_fractions=(1, 1, 1, 1), samples=24, elements=("Cu",),
-                     reflections=((1, 1, 1),))  # fmt: skip
-    crystals = evaluate(Predictor.load(checkpoint), DrawnSamples(hidden), DrawnSamples(RECIPE), workers=0)
-    assert 0 < crystals.determined.sum() < 24
-    for determined, defect, lines in zip(crystals.determined, crystals.defects, crystals.lines, strict=True):
-        assert determined or (defect > 0 and lines.true == 0)
-    # Turning the answers about hidden crystals around changes no class score.
-    table = summary(crystals)
-    crystals.probabilities["network"][~crystals.determined] = [[0, 0, 0, 1.0]]
-    assert summary(crystals)["network"]["class accuracy"] == table["network"]["class accuracy"]
+def test_the_network_is_told_lattice_and_indices_and_no_orientation() -> None:
+    """What is known beforehand is the cell and the reflections; the truth's orientation stays out."""
+    known = known_crystal(CRYSTALS[0])
+    truth = CRYSTALS[0][0].truth
+    assert known.orientation is None
+    assert known.lattice.formula == truth.formula
+    assert np.array_equal(known.lattice.cell, truth.cell)
+    oriented = known.oriented([sample.exposure.grid.centre for sample in CRYSTALS[0] if sample.exposure.grid])
+    # Grids are centred beside G, by up to a voxel: the orientation is found to that.
+    assert oriented is not None
+    assert np.abs(oriented - truth.orientation).max() < 0.1
 
 
-def test_predict_prints_one_json_object(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The stable keys for scripts, and a picture where one is asked for."""
-    np.save(tmp_path / "counts.npy", draw_sample(RECIPE, 0).exposure.counts)
-    picture = tmp_path / "answer.png"
-    code = main(
-        ["predict", str(tmp_path / "counts.npy"), "--model", str(checkpoint), "--json", "--picture", str(picture)]
-    )
-    answer = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert {"defect_probability", "class", "count", "undetermined", "lines", "model", "seconds"} <= set(answer)
-    assert set(answer["model"]) == {"name", "weights_sha256"}
-    assert picture.read_bytes().startswith(b"\x89PNG")
+def test_a_prediction_keeps_its_senses() -> None:
+    """Points, windings, the most probable Burgers vector and confidence stay; novel means no confidence."""
+    line = PredictedLine(
+        np.array([[0.0, 0, 0], [9, 3, 1]]), None, 0.8, (1.0, 0.0),
+        (BurgersCandidate((0.5, -0.5, 0), 0.7), BurgersCandidate((0, 0.5, 0.5), 0.3)),
+    )  # fmt: skip
+    volume = np.ones((4, 5, 6), np.float32)
+    said = Prediction(0.9, (0.1, 0.2, 0.3, 0.2, 0.1, 0.1), (1.0,), "", (line,), volume, volume, np.stack([volume] * 2),
+                      np.eye(3), {}, 0.1)  # fmt: skip
+    kept = predicted_crystal(said)
+    assert kept.lines is not None
+    assert kept.lines[0].burgers is not None
+    assert kept.lines[0].burgers.tolist() == [0.5, -0.5, 0]
+    assert kept.lines[0].windings.tolist() == [1, 0]
+    assert (kept.confidence, kept.lines[0].confidence, kept.undetermined) == (0.9, 0.8, False)
+    novel = predicted_crystal(replace(said, undetermined="novel"))
+    assert (novel.confidence, novel.undetermined) == (0.0, True)
+
+
+def test_the_network_answers_sets_of_any_size(checkpoint: Path) -> None:
+    """One phase an exposure, on the grid of the truth."""
+    method = NetworkMethod(Predictor.load(checkpoint))
+    for number in (1, 3):
+        chosen = [crystal[:number] for crystal in CRYSTALS[:2]]
+        for said, crystal in zip(method.predict(chosen), chosen, strict=True):
+            assert crystal_score(said, true_crystal(crystal)).volumes is not None
+
+
+def test_voxels_of_another_grid_are_refused(checkpoint: Path) -> None:
+    """Scores compare voxel by voxel: a model of another shape is told so."""
+    other = crystals(1, replace(RECIPE, shape=(16, 16, 16)))
+    with pytest.raises(ValueError, match=r"exposures must have the shape of the model \(16, 24, 16\)"):
+        NetworkMethod(Predictor.load(checkpoint)).predict(other)
+
+
+def test_too_few_exposures_are_refused() -> None:
+    with pytest.raises(ValueError, match="reflections must be at most the 3 of crystal 0, got 6"):
+        evaluate([Oracle()], CRYSTALS, tier="T1", reflections=(6,))  # type: ignore[arg-type]
+
+
+def test_a_model_is_not_tested_on_its_training_seed(checkpoint: Path) -> None:
+    """Equal seeds would be equal crystals."""
+    sets = test_sets(EvaluationSettings(crystals=2), RECIPE.shape)
+    refuse_training_seed(str(checkpoint), sets)
+    with pytest.raises(ValueError, match="the test seed must differ from the training's, got 99 for both"):
+        refuse_training_seed(str(checkpoint), [replace(sets[0], seed=99)])
+
+
+def test_without_tiers_t1_is_drawn_on_the_model_s_voxels() -> None:
+    sets = test_sets(EvaluationSettings(crystals=2), (16, 24, 16))
+    assert [each.tier for each in sets] == ["T1"]
+    assert isinstance(sets[0].crystals, DrawnCrystals)
+    assert sets[0].crystals.recipe.shape == (16, 24, 16)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("make", "says"),
     [
-        (lambda counts: counts * np.nan, "finite"),
-        (lambda counts: -1 - counts, "negative"),
-        (lambda counts: counts * 0, "no photon"),
-        (lambda counts: counts[0], "three-dimensional"),
+        (lambda: EvaluationSettings(tiers="a", dataset="b"), "dataset must be left out with tiers, got b"),
+        (lambda: EvaluationSettings(crystals=1), "crystals must be at least 2, got 1"),
+        (lambda: EvaluationSettings(workers=-1), "workers must not be negative, got -1"),
+        (
+            lambda: test_sets(EvaluationSettings(tiers="/nowhere"), (16, 16, 16)),
+            "--tiers must be a directory of cdi tiers",
+        ),
     ],
 )
-def test_a_bad_exposure_is_one_line(spoil, says: str, checkpoint: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
-    """NaN, negative counts, an empty frame, a flat image: one line, exit code 2."""
-    np.save(tmp_path / "bad.npy", spoil(draw_sample(RECIPE, 0).exposure.counts))
-    assert main(["predict", str(tmp_path / "bad.npy"), "--model", str(checkpoint)]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert error.count("\n") == 1
+def test_bad_settings_are_refused(make, says: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=says):
+        make()
 
 
-def test_a_used_report_directory_is_refused(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An evaluation does not mix with an earlier one."""
-    (tmp_path / "old.txt").write_text("x")
-    arguments = ["--model", str(checkpoint), "--samples", "20", "--baseline-samples", "20", "--output", str(tmp_path)]
-    assert main(["evaluate", *arguments]) == 2
-    assert "empty directory" in capsys.readouterr().err
+def test_the_command_leaves_a_report(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stored tiers are scored one by one and together; page, numbers and a line a crystal lie in the directory."""
+    for name in ("T2-rod", "T2-bcc"):
+        generate(replace(RECIPE, samples=3, name=name, seed=len(name)), tmp_path / "tiers" / name, progress=False)
+    report = tmp_path / "report"
+    arguments = ["evaluate", "--tiers", str(tmp_path / "tiers"), "--model", str(checkpoint), "--crystals", "2",
+                 "--workers", "0", "--output", str(report)]  # fmt: skip
+    assert main(arguments) == 0
+    assert "T2-rod" in capsys.readouterr().out
+    scores = json.loads((report / "metrics.json").read_text())["scores"]
+    assert set(scores) == {"T2", "T2-bcc", "T2-rod"}
+    dice = scores["T2"]["network, 3 reflections"]["support Dice"]
+    assert dice["low"] <= dice["value"] <= dice["high"]
+    assert dice["crystals"] == 4
+    rows = [json.loads(line) for line in (report / "crystals.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * 2 * 2
+    assert "data:image/png;base64" in (report / "report.html").read_text()
+    assert main(arguments) == 2
+    assert "new or empty directory" in capsys.readouterr().err
+
+
+def test_the_central_half_is_the_frame(checkpoint: Path) -> None:
+    """Truth and answer lie on the same voxels: the central half of the exposures' grid."""
+    true = true_crystal(CRYSTALS[0])
+    whole = torch.as_tensor(CRYSTALS[0][0].truth.support)
+    assert torch.equal(centre_crop(whole, (8, 12, 8)) > 0.5, torch.as_tensor(true.volumes.inside))
