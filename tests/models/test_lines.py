@@ -220,8 +220,8 @@ def test_a_loop_of_two_voxels_is_closed_by_its_winding() -> None:
 
 @pytest.mark.parametrize(("other", "lines"), [([1.0, 0.5], 1), ([-1.0, -0.5], 2)], ids=["alike", "opposite"])
 def test_ends_that_face_each_other_join_if_they_wind_alike(other: list[float], lines: int) -> None:
-    """Over 4.5 voxels of nothing, tubes' ends included."""
-    first, second = segment([-9, -3, -2], [-2.2, -0.75, -0.5]), segment([2.2, 0.75, 0.5], [9, 3, 2])
+    """Over 5.8 voxels between lines, more than is bridged in following one."""
+    first, second = segment([-9, -3, -2], [-2.7, -0.9, -0.6]), segment([2.7, 0.9, 0.6], [9, 3, 2])
     density, flux = volumes([(first, [1.0, 0.5]), (second, other)], (22, 16, 18))
     found = traced_lines(density, flux, np.eye(3), threshold=0.4)
     assert len(found) == lines
