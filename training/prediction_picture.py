@@ -38,8 +38,8 @@ def save_prediction_picture(fitted: MeasuredCrystal, prediction: Prediction, pat
                 axes[row, column], exposure.counts, plane, grid=exposure.grid, mask=exposure.mask
             )
             wave = draw_phase_slice(axes[row, 2 + column], phase, prediction.support, plane, voxel=voxel)
-        figure.colorbar(pattern, ax=axes[row, 1], label="photons", shrink=0.8)
-        figure.colorbar(wave, ax=axes[row, 3], label="phase G·u (rad)", shrink=0.8)
+        figure.colorbar(pattern, ax=axes[row, :2].tolist(), label="photons", shrink=0.8)
+        figure.colorbar(wave, ax=axes[row, 2:].tolist(), label="phase G·u (rad)", shrink=0.8)
         axes[row, 0].set_title(f"{name}: {exposure.counts.sum():.2g} photons", fontsize=9)
     draw_support_slice(axes[-1, 0], prediction.support, PLANES[0], voxel=voxel)
     axes[-1, 0].set_title("support", fontsize=9)
@@ -51,7 +51,7 @@ def save_prediction_picture(fitted: MeasuredCrystal, prediction: Prediction, pat
             axis.set_xlabel(axis.get_xlabel().replace("Å", "voxels"))
             axis.set_ylabel(axis.get_ylabel().replace("Å", "voxels"))
     if points:
-        axes[-1, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        figure.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"{title}: {answer(prediction)}")
     save_figure(figure, path, dpi=130)
 
