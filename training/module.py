@@ -46,11 +46,6 @@ class DefectModule(lightning.LightningModule):
         self.network.to(memory_format=torch.channels_last_3d)
         self.answer = torch.compile(self.network) if config.compiled else self.network
 
-    def on_train_epoch_start(self) -> None:
-        """What is frozen neither learns nor drops out."""
-        if self.config.parts == "reader":
-            self.network.design.eval()
-
     def transfer_batch_to_device(self, batch: Raw, device: torch.device, dataloader_idx: int) -> Targets:
         """Targets on ``device``: moved there, or made there."""
         with torch.no_grad():
@@ -58,6 +53,8 @@ class DefectModule(lightning.LightningModule):
 
     def training_step(self, batch: Targets, batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        if self.config.parts == "reader":
+            self.network.design.eval()  # what is frozen neither learns nor drops out
         # Dropout draws from the global stream: a step's draws must not depend on where the run resumed.
         torch.manual_seed(self.config.seed + self.global_step)
         return self._step(_some_unknown(batch), "train")
@@ -108,6 +105,8 @@ class DefectModule(lightning.LightningModule):
         """New crystals every epoch."""
         config, trainer = self.config, self.trainer
         sampler = EpochBatches(config.batches_per_epoch, trainer.global_rank, trainer.world_size)
+        # A run that resumes asks for its first batch before it tells the sampler where it is.
+        sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         if config.dataset is not None:
             crystals = StoredCrystals(config.dataset)
             kept = range(len(crystals) - config.validation_samples)

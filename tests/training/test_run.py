@@ -34,8 +34,8 @@ CONFIG = TrainConfig(
     reflections=(1, 2),
     validation_samples=4,
     calibration_samples=8,
-    epochs=2,
-    batches_per_epoch=3,
+    epochs=3,
+    batches_per_epoch=2,
     batch_size=4,
     warmup_steps=1,
     workers=0,
@@ -64,7 +64,7 @@ def test_a_run_leaves_a_checkpoint_that_predicts(finished: Path) -> None:
     """With the configuration that made it beside it and inside it, and a calibration of its own."""
     checkpoint = load(finished / "model.safetensors")
     assert checkpoint.training["config"] == to_dict(CONFIG)
-    assert (checkpoint.training["epochs"], checkpoint.training["exposures"]) == (2, 24)
+    assert (checkpoint.training["epochs"], checkpoint.training["exposures"]) == (3, 24)
     assert read_config(TrainConfig, finished / "config.yaml") == CONFIG
     assert checkpoint.calibration.novelty_limit > 0
     assert checkpoint.weights["familiar_precision"].any()
@@ -98,13 +98,13 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     assert load(tmp_path / "model.safetensors").training["epochs"] == 1
     monkeypatch.setattr(DefectModule, "training_step", watching)
     train(CONFIG, tmp_path)
-    assert seen == [(1, 0), (1, 1), (1, 2)]
+    assert seen == [(1, 0), (1, 1), (2, 0), (2, 1)]
     whole, resumed = load(finished / "model.safetensors"), load(tmp_path / "model.safetensors")
     for key, value in whole.weights.items():
         assert torch.equal(resumed.weights[key], value), key
     assert resumed.calibration == whole.calibration
     assert curve(tmp_path) == curve(finished)
-    assert {epoch for epoch, _ in curve(finished)} == {0, 1}
+    assert {epoch for epoch, _ in curve(finished)} == {0, 1, 2}
     assert {"train/loss", "validation/loss", "validation/accuracy"} <= {name for _, name in curve(finished)}
 
 
@@ -143,8 +143,8 @@ def test_a_folder_of_another_configuration_is_refused(finished: Path) -> None:
 def test_the_resume_file_is_plain(finished: Path) -> None:
     """Nothing in it needs unpickling of code."""
     state = torch.load(finished / LAST, weights_only=True)
-    assert state["epoch"] == 1
-    assert yaml.safe_load((finished / "config.yaml").read_text())["epochs"] == 2
+    assert state["epoch"] == 2
+    assert yaml.safe_load((finished / "config.yaml").read_text())["epochs"] == 3
 
 
 def test_a_spent_budget_ends_a_run_complete(tmp_path: Path) -> None:
@@ -187,13 +187,13 @@ def test_a_stored_set_trains_and_validates_on_sides_of_its_own(tmp_path: Path, m
     watched("validation")
     train(replace(CONFIG, dataset=str(tmp_path / "set")), tmp_path / "run")
     sides = {
-        name: [set().union(*(found for at, found in batches if at == epoch)) for epoch in range(2)]
+        name: [set().union(*(found for at, found in batches if at == epoch)) for epoch in range(3)]
         for name, batches in seen.items()
     }
-    assert sides["validation"][0] == sides["validation"][1]
+    assert sides["validation"][0] == sides["validation"][1] == sides["validation"][2]
     assert len(sides["validation"][0]) == 4
-    assert len(sides["training"][0] | sides["training"][1]) == 9
-    assert not (sides["training"][0] | sides["training"][1]) & sides["validation"][0]
+    assert len(set().union(*sides["training"])) == 9
+    assert not set().union(*sides["training"]) & sides["validation"][0]
 
 
 def test_the_reader_learns_on_a_first_stage_that_workers_ask(tmp_path: Path) -> None:
