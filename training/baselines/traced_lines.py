@@ -1,0 +1,155 @@
+"""From complex objects of a crystal's reflections to an answer: vortex lines, joined across reflections.
+
+What it tells: lines with their whole-number windings, their count, whether there is one, support and phases; with
+enough reflections the Burgers vectors, and from them edge, screw or mixed. What it cannot tell: partials and faults,
+which are no vortices; the class where a Burgers vector stays open, for which the frequencies of the defective classes
+stand; and how sure it is: its answers are 0 or 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdi.defects.classes import CLASSES, LOOP_OR_NETWORK, defect_class
+from cdi.fourier import centre_crop, origin_to_centre, origin_to_corner
+from cdi.retrieval.common_frame import gather_reflections
+from cdi.retrieval.vortex_lines import VortexLine, vortex_lines
+from models.burgers import burgers_posterior, line_character
+from models.preprocess import fit_set
+from training.methods import CrystalSamples, known_crystal
+from training.metrics import CrystalObject, Line, PredictedCrystal
+from training.metrics.polylines import along, nearest, same_sense
+
+Array = NDArray[np.float64]
+
+JOINED = 2.0
+"""Voxels, on average, from a line to a longer one of another reflection up to which both are one."""
+WINDING_SIGMA = 0.3
+"""Standard error of a winding: a whole number is seldom wrong, but a line may be missed in a reflection."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A line as ``cdi.defects.classes.defect_class`` wants it."""
+
+    defect_class: str
+
+
+def gathered(density: Tensor) -> Tensor:
+    """Objects ``(reflections, x, y, z)``, origin at ``N // 2``, moved and inverted until they lie over the first."""
+    moved = origin_to_corner(density)[:, None]
+    _, together, _ = gather_reflections(moved.abs(), moved, moved)
+    return origin_to_centre(together[:, 0])
+
+
+def traced_crystal(density: Tensor, support: Tensor, crystal: CrystalSamples, frequencies: Array) -> PredictedCrystal:
+    """The answer that objects of one frame give.
+
+    Parameters
+    ----------
+    density : (reflections, x, y, z) complex
+        On the exposures' grid, origin at ``N // 2``.
+    support : (reflections, x, y, z) bool
+    crystal : its samples, of which the exposures, the Miller indices and the lattice are read.
+    frequencies : (classes,)
+        Of the classes, for a defect whose class stays open.
+    """
+    x, y, z = (n // 2 for n in density.shape[1:])
+    density, support = centre_crop(density, (x, y, z)), centre_crop(support, (x, y, z))
+    exposures = fit_set([sample.exposure for sample in crystal], crystal[0].exposure.counts.shape)
+    grids = [exposure.grid for exposure in exposures if exposure.grid is not None]
+    found = [
+        vortex_lines(volume, inside, voxel=grids[0].voxel) if bool(inside.any()) else ()
+        for volume, inside in zip(density, support, strict=True)
+    ]
+    lines = joined_lines(found, grids[0].voxel)
+    lines, told = _with_burgers(lines, crystal, np.array([grid.centre for grid in grids]))
+    return PredictedCrystal(
+        volumes=CrystalObject(support.any(0).double().numpy(), np.asarray(density.angle().double())),
+        lines=lines,
+        class_probabilities=_class_probabilities(told, frequencies),
+        defect_probability=float(bool(lines)),
+    )
+
+
+def nothing_found(crystal: CrystalSamples, frequencies: Array) -> PredictedCrystal:
+    """Where a pattern cannot be phased: an empty object, no line, the bare frequencies, and "undetermined"."""
+    half = tuple(n // 2 for n in crystal[0].exposure.counts.shape)
+    return PredictedCrystal(
+        volumes=CrystalObject(np.zeros(half), np.zeros((len(crystal), *half))),
+        lines=(),
+        class_probabilities=frequencies,
+        undetermined=True,
+    )
+
+
+def joined_lines(found: Sequence[Sequence[VortexLine]], voxel: Array) -> tuple[Line, ...]:
+    """Lines of all reflections, the longest first, with those of different reflections made one that lie together.
+
+    A winding is counted in the sense of the longest of its lines; a reflection that shows none there has 0.
+    """
+    every = [(r, line) for r, lines in enumerate(found) for line in lines]
+    groups: list[dict[int, VortexLine]] = []
+    for reflection, line in sorted(every, key=lambda entry: -entry[1].length):
+        free = [group for group in groups if reflection not in group]
+        gaps = [_gap(line.points, _axis(group).points, voxel) for group in free]
+        if gaps and min(gaps) <= JOINED:
+            free[int(np.argmin(gaps))][reflection] = line
+        else:
+            groups.append({reflection: line})
+    return tuple(_joined(group, len(found)) for group in groups)
+
+
+def _axis(group: dict[int, VortexLine]) -> VortexLine:
+    return next(iter(group.values()))
+
+
+def _gap(line: Array, longer: Array, voxel: Array) -> float:
+    """Mean distance in voxels of ``line`` from ``longer``."""
+    to_voxels = np.linalg.inv(voxel)
+    return float(nearest(along(line @ to_voxels), longer @ to_voxels)[0].mean())
+
+
+def _joined(group: dict[int, VortexLine], reflections: int) -> Line:
+    axis, windings = _axis(group), np.zeros(reflections)
+    for reflection, line in group.items():
+        windings[reflection] = line.winding if same_sense(axis.points, line.points) else -line.winding
+    return Line(axis.points, windings)
+
+
+def _with_burgers(lines: Sequence[Line], crystal: CrystalSamples, G: Array) -> tuple[tuple[Line, ...], list[str]]:
+    """Lines with the most probable Burgers vector of the lattice; what each is called, "" where that stays open."""
+    known = known_crystal(crystal)
+    orientation = known.oriented(G)
+    placed, told = [], []
+    for line in lines:
+        posterior = burgers_posterior(
+            line.windings, WINDING_SIGMA, known.lattice, known.reflections, kinds=("perfect",)
+        )
+        placed.append(Line(line.points, line.windings, posterior.candidates[0]))
+        if np.array_equal(line.points[0], line.points[-1]):
+            told.append(LOOP_OR_NETWORK)
+        elif posterior.determined and orientation is not None:
+            burgers = orientation @ (posterior.candidates[0] @ known.lattice.cell)
+            told.append(line_character(burgers, line.points))
+        else:
+            told.append("")
+    return tuple(placed), told
+
+
+def _class_probabilities(told: Sequence[str], frequencies: Array) -> Array:
+    if "" in told:
+        defective = np.where(np.arange(len(CLASSES)) > 0, frequencies, 0)
+        return np.asarray(defective / defective.sum())
+    return np.asarray(np.eye(len(CLASSES))[CLASSES.index(defect_class(_Told(name) for name in told))])
+
+
+def support_above(density: Tensor, level: float) -> Tensor:
+    """Where the modulus of ``density`` (reflections, x, y, z) exceeds ``level`` of its greatest value."""
+    modulus = density.abs()
+    inside: Tensor = modulus > level * modulus.amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(modulus.dtype).tiny)
+    return inside
