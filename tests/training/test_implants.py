@@ -23,7 +23,8 @@ RECIPE = ImplantRecipe(
 def retrieved() -> RetrievedObject:
     """A lopsided strained crystal off the origin, on a sheared grid of gold's (111) along an odd direction."""
     x, y, z = np.meshgrid(*(np.arange(n) - n // 2 for n in SHAPE), indexing="ij")
-    support = (((x - 0.6) / 4.5) ** 2 + (y / 5) ** 2 + ((z + 0.5) / 5.5) ** 2 < 1) & (x + y - z < 5)
+    x, y, z = x - 2.6, y + 2.2, z + 1.7
+    support = ((x / 4.5) ** 2 + (y / 5) ** 2 + (z / 5.5) ** 2 < 1) & (x + y - z < 5)
     density = support * (1 + 0.1 * np.sin(x)) * np.exp(0.4j * np.sin(y / 2))
     voxel = np.array([[60.0, 0, 0], [8, 65, 0], [-5, 9, 70]])
     step = 2 * np.pi * np.linalg.inv(voxel).T / np.array(SHAPE)[:, None]
