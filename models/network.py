@@ -25,8 +25,8 @@ from models.pattern_set import PatternSet, geometry
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
 from models.radial import RADIAL_FEATURES, radial_profile
-from models.reader import Reader, reader_input
-from models.windings import NYE_FEATURES, nye_features
+from models.reader import RESIDUES, Reader, reader_input
+from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
 
 DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
     "tokens": Tokens,
@@ -102,8 +102,7 @@ class DefectNet(nn.Module):
         # "No line, little crystal" at first: both fill a small part of the volume.
         self.line_head = _volume_head(width, [-4.0])
         self.object_head = _volume_head(width, [-2.0, 0.0, 0.0])
-        self.winding_head = _volume_head(width, [0.0, 0.0, 0.0])
-        nn.init.zeros_(self.winding_head.weight)  # most voxels hold no line
+        self.winding_head = WindingHead(2 if self.unrolled else 1)
         seen = 2 * width + GEOMETRY_FEATURES + NYE_FEATURES + RADIAL_FEATURES + 1
         self.hidden = nn.Sequential(nn.BatchNorm1d(seen), nn.Linear(seen, HIDDEN), nn.SiLU())
         self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, len(CLASSES)))
@@ -124,36 +123,41 @@ class DefectNet(nn.Module):
         x = features(patterns.counts.flatten(0, 1))
         flat = where.flatten(0, 1)
         if not self.unrolled:
-            return self._answer(
-                self.joint(self.share(self.design(x, flat), patterns.present)), x, patterns, where, None
-            )
+            volume = self.joint(self.share(self.design(x, flat), patterns.present))
+            return self._answer(volume, None, x, patterns, where, None)
         proposal = proposal or self.propose(x, flat)
         current = proposal
         number = passes or self.config.passes
         for done in range(1, number + 1):
             with torch.set_grad_enabled(torch.is_grad_enabled() and done == number):
-                volume = self.reader(self._retrieved(current, patterns), flat, patterns.present)
+                retrieved = self._retrieved(current, patterns)
+                volume = self.reader(retrieved, flat, patterns.present)
                 if done < number:
                     line, objects = self._line(volume, patterns), self.object_head(volume).float()
                     current = Proposal(
                         line.repeat_interleave(patterns.present.shape[1], 0), objects[:, 0],
                         torch.complex(objects[:, 1], objects[:, 2]),
                     )  # fmt: skip
-        return self._answer(volume, x, patterns, where, proposal)
+        return self._answer(volume, retrieved[:, RESIDUES], x, patterns, where, proposal)
 
     def _line(self, volume: Tensor, patterns: PatternSet) -> Tensor:
         logits: Tensor = self.line_head(over_set(volume, patterns.present)).float()[:, 0]
         return logits
 
     def _answer(
-        self, volume: Tensor, x: Tensor, patterns: PatternSet, where: Tensor, proposal: Proposal | None
-    ) -> NetworkOutput:
-        """The heads' outputs for features ``volume`` ``(batch · reflections, width, x, y, z)``."""
+        self, volume: Tensor, residues: Tensor | None, x: Tensor, patterns: PatternSet, where: Tensor,
+        proposal: Proposal | None,
+    ) -> NetworkOutput:  # fmt: skip
+        """The heads' outputs for features ``volume`` ``(batch · reflections, width, x, y, z)``.
+
+        ``residues`` are those of the retrieved objects, where there are any.
+        """
         batch, reflections = patterns.present.shape
         objects = self.object_head(volume).float().unflatten(0, (batch, reflections))
-        winding = self.winding_head(volume).float().unflatten(0, (batch, reflections))
+        phasor = torch.complex(objects[:, :, 1], objects[:, :, 2])
         shared = over_set(volume, patterns.present)
         line = self._line(volume, patterns)
+        winding = self._winding(phasor, residues, line, objects[:, :, 0])
         # The lines are found for their own sake: the class reads their windings and does not bend them.
         # Second moments and ratios of sums need all digits, whatever the convolutions make do with.
         with torch.autocast(x.device.type, enabled=False):
@@ -163,9 +167,17 @@ class DefectNet(nn.Module):
         seen = [shared.mean((2, 3, 4)), shared.amax((2, 3, 4)), over_set(where.flatten(0, 1), patterns.present), nye]
         hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
         return NetworkOutput(
-            self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0],
-            torch.complex(objects[:, :, 1], objects[:, :, 2]), winding, hidden, proposal,
-        )  # fmt: skip
+            self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0], phasor, winding, hidden, proposal
+        )
+
+    def _winding(self, phasor: Tensor, residues: Tensor | None, line: Tensor, support: Tensor) -> Tensor:
+        """``(batch, reflections, 3, x, y, z)``; where the crystal is not, phase winds about nothing."""
+        told = residue_field(phasor.detach().flatten(0, 1))
+        told = told if residues is None else torch.cat([told, residues], 1)
+        inside = support.detach().sigmoid().flatten(0, 1)[:, None]
+        density = line.detach().sigmoid().repeat_interleave(phasor.shape[1], 0)
+        flux: Tensor = self.winding_head(told * inside, density)
+        return flux.float().unflatten(0, (phasor.shape[0], phasor.shape[1]))  # type: ignore[no-untyped-call]
 
     def novelty(self, hidden: Tensor) -> Tensor:
         """Mahalanobis distance ``(batch,)`` of ``hidden`` from the familiar, over √128 (Lee et al., NeurIPS 2018)."""

@@ -12,6 +12,8 @@ from models.preprocess import GEOMETRY_FEATURES
 from models.windings import residue_field
 
 READER_CHANNELS = 10
+RESIDUES = slice(3, 6)
+"""Channels of the reader's input that hold the residues of the retrieved phase."""
 
 
 class Reader(nn.Module):

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdi.retrieval.residues import residues
 
@@ -20,6 +20,24 @@ def residue_field(density: Tensor) -> Tensor:
         padded = F.pad(residue.to(density.real.dtype), padding)
         components.append(F.avg_pool3d(padded[:, None], kernel, 1)[:, 0])
     return torch.stack(components, 1)
+
+
+class WindingHead(nn.Module):
+    """J = (g·b/2π) ξ ρ of each reflection: the residues of its phase around, weighted by what learns, where lines are.
+
+    Residues are all that tells the sign of a winding, and they are sparse: among other features a network hardly
+    finds them.
+    """
+
+    def __init__(self, fields: int) -> None:
+        super().__init__()
+        self.around = nn.Conv3d(3 * fields, 3, 5, padding=2, bias=False)
+        nn.init.zeros_(self.around.weight)
+
+    def forward(self, residues: Tensor, line: Tensor) -> Tensor:
+        """``(n, 3, x, y, z)`` from residues ``(n, 3 · fields, x, y, z)`` and line density ``(n, x, y, z)``."""
+        flux: Tensor = self.around(residues) * line[:, None]
+        return flux
 
 
 NYE_FEATURES = 6

@@ -86,10 +86,10 @@ def first_place(config: TrainConfig, number: int) -> int:
 
 
 class EpochBatches(Sampler[int]):
-    """Numbers of the batches of the current epoch that fall to this process, of ``world`` that share the epoch."""
+    """Numbers, from ``start`` on, of the epoch's batches that fall to this process, of ``world`` that share it."""
 
-    def __init__(self, per_epoch: int, rank: int = 0, world: int = 1) -> None:
-        self.per_epoch, self.rank, self.world, self.epoch = per_epoch, rank, world, 0
+    def __init__(self, per_epoch: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
+        self.per_epoch, self.rank, self.world, self.start, self.epoch = per_epoch, rank, world, start, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of every epoch."""
@@ -99,7 +99,7 @@ class EpochBatches(Sampler[int]):
         return self.per_epoch // self.world
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.per_epoch
+        first = self.start + self.epoch * self.per_epoch
         return iter(range(first + self.rank, first + len(self) * self.world, self.world))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from data.recipe import Recipe
 from models.config import NetworkConfig
 
-PARTS = ("all", "proposal", "reader")
+PARTS = ("all", "proposal", "reader", "answers")
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
@@ -35,8 +35,10 @@ class TrainConfig:
     validation_samples : crystals behind the recipe's last index, never trained on; of a ``dataset`` its last crystals.
     calibration_samples : crystals behind those, on which confidences are fitted.
     network : design and sizes.
-    parts : what is trained: ``all``, the ``proposal`` of an unrolled network alone, or all but that (``reader``).
+    parts : what is trained: ``all``; of an unrolled network the ``proposal`` alone, all but that (``reader``), or what
+        answers from finished volumes (``answers``: windings, class and count).
     loss : weights of its terms.
+    first_batch : number of the first batch: a later stage goes on with crystals that an earlier one has not seen.
     epochs : of ``batches_per_epoch`` batches each.
     batch_size : exposures of a batch; crystals are that over the reflections of each.
     learning_rate, weight_decay, warmup_steps : of AdamW with a cosine schedule.
@@ -64,6 +66,7 @@ class TrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     parts: str = "all"
     loss: LossWeights = field(default_factory=LossWeights)
+    first_batch: int = 0
     epochs: int = 20
     batches_per_epoch: int = 128
     batch_size: int = 24
@@ -93,8 +96,9 @@ class TrainConfig:
             raise ValueError(
                 f"reflections must be numbers from 1 to batch_size / 2 = {self.batch_size // 2}, got {self.reflections}"
             )
-        if self.workers < 0 or self.warmup_steps < 0:
-            raise ValueError(f"workers and warmup_steps must not be negative, got {self.workers}, {self.warmup_steps}")
+        for name in ("workers", "warmup_steps", "first_batch"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1, got {self.patience}")
         if not self.learning_rate > 0:
@@ -107,14 +111,14 @@ class TrainConfig:
             raise ValueError(f"network.shape must equal recipe.shape {self.recipe.shape}, got {self.network.shape}")
         if self.dataset is None and self.drawn > self.recipe.samples:
             raise ValueError(
-                f"recipe.samples must cover epochs x batches_per_epoch x batch_size = {self.drawn}, "
+                f"recipe.samples must cover (first_batch + epochs x batches_per_epoch) x batch_size = {self.drawn}, "
                 f"got {self.recipe.samples}"
             )
 
     @property
     def drawn(self) -> int:
         """Indices that the epochs set aside: ``batch_size`` a batch, however many it uses."""
-        return self.epochs * self.batches_per_epoch * self.batch_size
+        return (self.first_batch + self.epochs * self.batches_per_epoch) * self.batch_size
 
     def crystals(self, reflections: int) -> int:
         """Crystals of a batch with that many exposures of each."""

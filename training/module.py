@@ -53,7 +53,7 @@ class DefectModule(lightning.LightningModule):
 
     def training_step(self, batch: Targets, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        if self.config.parts == "reader":
+        if self.config.parts in ("reader", "answers"):
             self.network.design.eval()  # what is frozen neither learns nor drops out
         # Dropout draws from the global stream: a step's draws must not depend on where the run resumed.
         torch.manual_seed(self.config.seed + self.global_step)
@@ -104,14 +104,14 @@ class DefectModule(lightning.LightningModule):
     def train_dataloader(self) -> "DataLoader[Raw]":
         """New crystals every epoch."""
         config, trainer = self.config, self.trainer
-        sampler = EpochBatches(config.batches_per_epoch, trainer.global_rank, trainer.world_size)
+        sampler = EpochBatches(config.batches_per_epoch, trainer.global_rank, trainer.world_size, config.first_batch)
         # A run that resumes asks for its first batch before it tells the sampler where it is.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         if config.dataset is not None:
             crystals = StoredCrystals(config.dataset)
             kept = range(len(crystals) - config.validation_samples)
             return loader(StoredTargets(config, crystals, kept), sampler, config.workers)
-        frozen = self.network if config.parts == "reader" and config.workers else None
+        frozen = self.network if config.parts in ("reader", "answers") and config.workers else None
         return loader(DrawnTargets(config, volumes_here=self._on_cpu, frozen=frozen), sampler, config.workers)
 
     def val_dataloader(self) -> "DataLoader[Raw]":
@@ -147,10 +147,20 @@ def start_from(network: DefectNet, initial: str) -> None:
         raise ValueError(f"initial must fit the network; it also holds {', '.join(result.unexpected_keys)}")
 
 
+PROPOSAL = ("design.", "proposal_head.")
+ANSWERS = ("winding_head.", "hidden.", "classifier.", "counter.")
+"""Beginnings of the names of what the first stage learns, and of what answers from finished volumes."""
+
+
 def _freeze(network: DefectNet, parts: str) -> None:
     for name, parameter in network.named_parameters():
-        of_proposal = name.startswith(("design.", "proposal_head."))
-        parameter.requires_grad_(parts == "all" or of_proposal == (parts == "proposal"))
+        learns = {
+            "all": True,
+            "proposal": name.startswith(PROPOSAL),
+            "reader": not name.startswith(PROPOSAL),
+            "answers": name.startswith(ANSWERS),
+        }
+        parameter.requires_grad_(learns[parts])
 
 
 def _some_unknown(batch: Targets) -> Targets:

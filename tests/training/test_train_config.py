@@ -33,14 +33,15 @@ CONFIG = TrainConfig(
         ({"reflections": ()}, "reflections must be numbers from 1 to batch_size / 2 = 3"),
         ({"reflections": (1, 0)}, "reflections must be numbers from 1 to batch_size / 2 = 3"),
         ({"reflections": (4,)}, r"reflections must be numbers from 1 to batch_size / 2 = 3, got \(4,\)"),
-        ({"workers": -1}, "workers and warmup_steps must not be negative, got -1, 200"),
-        ({"warmup_steps": -1}, "workers and warmup_steps must not be negative"),
+        ({"workers": -1}, "workers must not be negative, got -1"),
+        ({"first_batch": -1}, "first_batch must not be negative, got -1"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
         ({"minutes": 0.0}, "minutes must be positive, got 0.0"),
         ({"network": NetworkConfig()}, r"network.shape must equal recipe.shape \(16, 16, 16\), got \(32, 32, 32\)"),
-        ({"epochs": 4}, "recipe.samples must cover epochs x batches_per_epoch x batch_size = 120, got 96"),
+        ({"epochs": 4}, "recipe.samples must cover (first_batch + epochs x batches_per_epoch) x batch_size = 120, got 96"),
     ],
 )
 def test_malformed_configurations_are_refused(change: dict[str, Any], message: str) -> None:
