@@ -1,6 +1,7 @@
 """How well does the network recognise what is in crystals it never saw, beside its baselines? A JSON line a score.
 
-    python benchmarks/recognition.py [--model default] [--tiers DIR] [--baselines DIR] [--real DIR] [--crystals N]
+    python benchmarks/recognition.py [--model default] [--tiers DIR] [--baselines DIR] [--starts N] [--real DIR] \\
+        [--crystals N]
 
 ``--tiers`` is a directory of ``cdi tiers``; without it tier T1 is drawn anew. Intervals: 95 % bootstrap over crystals,
 ``crystals`` is how many are behind a score; rows ``network − …`` are paired differences. ``--output`` keeps the report.
@@ -22,13 +23,14 @@ def main(
     model: str = "default",
     tiers: str | None = None,
     baselines: str | None = None,
+    starts: int = 5,
     real: str | None = None,
     crystals: int | None = None,
     workers: int = 1,
     output: str | None = None,
 ) -> None:
     settings = EvaluationSettings(
-        model, tiers=tiers, baselines=baselines, real=real, crystals=crystals, workers=workers
+        model, tiers=tiers, baselines=baselines, starts=starts, real=real, crystals=crystals, workers=workers
     )  # fmt: skip
     checkpoint = load(model)
     emit(benchmark="recognition", machine=machine(), model=model, weights_sha256=weights_sha256(model),

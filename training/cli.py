@@ -68,6 +68,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--baselines", type=str, default=None, metavar="DIR", help="of `cdi baselines`, in the table too"
     )
+    parser.add_argument("--starts", type=int, default=5, help="of phase retrieval beside the baselines; 0: without it")
     parser.add_argument("--real", type=str, default=None, metavar="DIR", help="measured patterns without a known line")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or read crystals")
     parser.add_argument("--output", type=str, required=True, help="directory of the report; made anew")
@@ -77,7 +78,7 @@ def _evaluate(arguments: Namespace) -> None:
     from training.held_out import EvaluationSettings, evaluate_held_out
     from training.report import COLUMNS, cell
 
-    names = ("model", "tiers", "dataset", "crystals", "baselines", "real", "workers")
+    names = ("model", "tiers", "dataset", "crystals", "baselines", "starts", "real", "workers")
     output = Path(arguments.output)
     tables = evaluate_held_out(EvaluationSettings(**{name: arguments[name] for name in names}), output)
     for tier, table in tables.items():

@@ -18,6 +18,7 @@ from data.store import open_hdf5
 from models.checkpoint import load
 from models.predictor import Predictor
 from training.baselines.registry import Baseline, load_baselines
+from training.baselines.retrieval_tracing import RetrievalTracing
 from training.evaluation import Answer, Table, evaluate, tables
 from training.methods import CrystalSamples, Method
 from training.network_method import NetworkMethod
@@ -36,6 +37,7 @@ class EvaluationSettings:
     dataset : any set of ``cdi generate`` instead.
     crystals : of each tier, the first so many; None: all.
     baselines : directory of trained baselines; None: the network alone.
+    starts : of phase retrieval, the slowest of them, which is left out of T5's curves; 0: without it.
     real : directory of measured patterns in which a line would be false; None: none.
     workers : processes that draw or read crystals.
 
@@ -50,6 +52,7 @@ class EvaluationSettings:
     dataset: str | None = None
     crystals: int | None = None
     baselines: str | None = None
+    starts: int = 5
     real: str | None = None
     workers: int = 1
 
@@ -58,8 +61,9 @@ class EvaluationSettings:
             raise ValueError(f"dataset must be left out with tiers, got {self.dataset}")
         if self.crystals is not None and self.crystals < 2:
             raise ValueError(f"crystals must be at least 2, got {self.crystals}")
-        if self.workers < 0:
-            raise ValueError(f"workers must not be negative, got {self.workers}")
+        for name in ("workers", "starts"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,12 @@ def evaluate_held_out(settings: EvaluationSettings, output: Path) -> dict[str, T
     predictor = Predictor.load(settings.model)
     sets = test_sets(settings, predictor.shape)
     refuse_training_seed(settings.model, sets)
-    baselines = _baselines(settings.baselines)
-    methods: list[Method] = [NetworkMethod(predictor), *baselines]
+    baselines = _baselines(settings.baselines, settings.starts)
     answers: list[Answer] = []
     for each in sets:
+        quick = [baseline for baseline in baselines if not isinstance(baseline, RetrievalTracing)]
+        chosen = quick if each.tier.startswith("T5") else baselines
+        methods: list[Method] = [NetworkMethod(predictor), *chosen]
         answers += evaluate(
             methods, each.crystals, tier=each.tier, reflections=each.reflections, workers=settings.workers
         )
@@ -206,8 +212,8 @@ def _limited(each: TestSet, crystals: int | None) -> TestSet:
     return replace(each, crystals=FirstCrystals(each.crystals, crystals))
 
 
-def _baselines(directory: str | None) -> list[Baseline]:
-    return [] if directory is None else load_baselines(Path(directory))
+def _baselines(directory: str | None, starts: int) -> list[Baseline]:
+    return [] if directory is None else load_baselines(Path(directory), starts=starts or None)
 
 
 def _facts(predictor: Predictor, sets: Sequence[TestSet], baselines: Sequence[Baseline]) -> dict[str, Any]:
