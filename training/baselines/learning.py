@@ -111,7 +111,7 @@ def learned(network: nn.Module, exposures: LabelledExposures, loss: Loss, budget
         optimizer.step()
         batches += 1
         share = budget.spent(time.process_time() - begin, batches)
-        if share >= due:
+        if share >= due or share == 1:
             curve.append((batches, round(judge(network, judged, loss, budget.batch_size), 4)))
             due = share + 1 / POINTS
     return {

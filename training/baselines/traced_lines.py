@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 
 JOINED = 2.0
 """Voxels, on average, from a line to a longer one of another reflection up to which both are one."""
+SOLID = 0.5
+"""Of the plateau of the modulus, above which a voxel is crystal."""
 WINDING_SIGMA = 0.3
 """Standard error of a winding: a whole number is seldom wrong, but a line may be missed in a reflection."""
 
@@ -69,7 +71,7 @@ def traced_crystal(density: Tensor, support: Tensor, crystal: CrystalSamples, fr
     lines = joined_lines(found, grids[0].voxel)
     lines, told = _with_burgers(lines, crystal, np.array([grid.centre for grid in grids]))
     return PredictedCrystal(
-        volumes=CrystalObject(support.any(0).double().numpy(), np.asarray(density.angle().double())),
+        volumes=CrystalObject(_solid(density.abs().double(), support).numpy(), np.asarray(density.angle().double())),
         lines=lines,
         class_probabilities=_class_probabilities(told, frequencies),
         defect_probability=float(bool(lines)),
@@ -119,6 +121,17 @@ def _joined(group: dict[int, VortexLine], reflections: int) -> Line:
     for reflection, line in group.items():
         windings[reflection] = line.winding if same_sense(axis.points, line.points) else -line.winding
     return Line(axis.points, windings)
+
+
+def _solid(modulus: Tensor, support: Tensor) -> Tensor:
+    """1 where the mean modulus, each reflection's over its median in its support, exceeds ½, else 0 ``(x, y, z)``.
+
+    A support that shrink-wrap leaves is loose on purpose; half of the plateau is where a blurred face stands.
+    """
+    plateau = [volume[inside].median() if bool(inside.any()) else volume.amax() for volume, inside in
+               zip(modulus, support, strict=True)]  # fmt: skip
+    relative = modulus / torch.stack(plateau).clamp_min(torch.finfo(modulus.dtype).tiny)[:, None, None, None]
+    return ((relative * support).mean(0) > SOLID).double()
 
 
 def _with_burgers(lines: Sequence[Line], crystal: CrystalSamples, G: Array) -> tuple[tuple[Line, ...], list[str]]:
