@@ -207,7 +207,7 @@ def test_derivatives_reach_every_parameter(network: DefectNet) -> None:
 def test_the_class_reads_the_windings_and_does_not_bend_them(unrolled: DefectNet) -> None:
     """No derivative of the class reaches the head of the windings."""
     unrolled(crystals(1, 2)).class_logits.sum().backward()
-    assert unrolled.winding_head.weight.grad is None
+    assert unrolled.winding_head.around.weight.grad is None
     assert unrolled.object_head.weight.grad is None
     assert unrolled.classifier[1].weight.grad is not None
 
@@ -253,3 +253,13 @@ def test_another_set_may_share_the_batch_in_a_shorter_length(unrolled: DefectNet
         found, alone = unrolled(both), unrolled(one)
     torch.testing.assert_close(found.class_logits[1:], alone.class_logits, atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(found.winding[1:, :1], alone.winding, atol=5e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_windings_stand_where_lines_are(network: DefectNet) -> None:
+    """Nowhere else, whatever the phase does: they are what is around, times the line's density."""
+    network.line_head.weight.zero_()
+    network.line_head.bias.fill_(-30.0)
+    assert network(crystals(1, 2)).winding.abs().amax() < 1e-6
+    network.line_head.bias.fill_(30.0)
+    assert network(crystals(1, 2)).winding.abs().amax() > 1e-3

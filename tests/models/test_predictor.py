@@ -231,7 +231,7 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint, config: 
         Predictor.of(wider, "0" * 64)
 
 
-@pytest.mark.parametrize("part", ["design.position", "winding_head.bias", "counter.1.weight"])
+@pytest.mark.parametrize("part", ["design.position", "winding_head.around.weight", "counter.1.weight"])
 def test_broken_weights_are_a_failure_not_an_answer(checkpoint: Checkpoint, part: str) -> None:
     """NaN anywhere in the answer, windings and counts included."""
     checkpoint.weights[part][:] = np.nan

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cdi.ambiguity import inverted, twin
 from cdi.lattices.lattice import Lattice
-from models.windings import NYE_FEATURES, nye_features, residue_field
+from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
 
 SHAPE = (12, 13, 14)
 GOLD = Lattice.of_material("Au")
@@ -59,6 +59,34 @@ def test_the_twin_winds_against_it() -> None:
     straight, other = residue_field(density), residue_field(twin(density))
     assert straight.any()
     torch.testing.assert_close(other, -inverted(straight))
+
+
+def test_the_windings_head_turns_its_sign_with_the_phase() -> None:
+    """The conjugate winds the other way, in the head's answer too, whatever it has learned; at first it is silent."""
+    head = WindingHead(1)
+    density = crystal_object()[None]
+    line = torch.as_tensor(tube((8, 12, 8), (0, 0, 0), (0, 0, 1)))[None].float()
+    assert not head(residue_field(density), line).any()
+    torch.nn.init.normal_(head.around.weight)
+    found = head(residue_field(density), line)
+    assert found.abs().amax() > 0.1
+    torch.testing.assert_close(head(residue_field(density.conj().resolve_conj()), line), -found)
+    assert not head(residue_field(density), 0 * line).any()
+
+
+def test_the_windings_head_can_say_the_winding_of_a_line() -> None:
+    """Residues summed over a 5³ neighbourhood, over its length and times the tube: J = w ξ ρ on the line's axis."""
+    head = WindingHead(1)
+    with torch.no_grad():
+        for axis in range(3):
+            head.around.weight[axis, axis] = 1 / 5
+    for winding in (1, -1):
+        density = torch.as_tensor(np.exp(1j * vortex(SHAPE, (0.3, -0.4, 0), (0, 0, 1), winding)))[None]
+        line = torch.as_tensor(tube(SHAPE, (0.3, -0.4, 0), (0, 0, 1)))[None].float()
+        found = head(residue_field(density.to(torch.complex64)), line)[0]
+        inner = found[:, 3:-3, 3:-3, 3:-3]
+        torch.testing.assert_close(inner[2], winding * line[0, 3:-3, 3:-3, 3:-3], atol=0.05, rtol=0)
+        assert inner[:2].abs().amax() < 1e-6
 
 
 def seen(burgers: ArrayLike, along: ArrayLike, reflections: tuple[tuple[int, int, int], ...] = THREE) -> list[Tensor]:

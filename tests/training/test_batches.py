@@ -112,6 +112,13 @@ def test_processes_share_an_epoch_without_overlap(world: int) -> None:
         assert sorted(number for share in shares for number in share) == list(range(8 * epoch, 8 * epoch + 8))
 
 
+def test_a_later_stage_goes_on_where_an_earlier_one_ended() -> None:
+    """Its batches are counted from its first one."""
+    sampler = EpochBatches(4, 1, 2, start=10)
+    sampler.set_epoch(2)
+    assert list(sampler) == [19, 21]
+
+
 def test_an_epoch_that_does_not_divide_is_cut_alike_for_all() -> None:
     """Every process takes as many steps."""
     samplers = [EpochBatches(7, rank, 2) for rank in range(2)]

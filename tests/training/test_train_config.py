@@ -24,7 +24,7 @@ CONFIG = TrainConfig(
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batches_per_epoch": 0}, "batches_per_epoch must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"parts": "encoder"}, "parts must be one of all, proposal, reader, got 'encoder'"),
+        ({"parts": "encoder"}, "parts must be one of all, proposal, reader, answers, got 'encoder'"),
         ({"precision": "16"}, "precision must be one of 32-true, bf16-mixed, got '16'"),
         (
             {"parts": "reader", "network": replace(SMALL, design="unet")},
@@ -41,12 +41,22 @@ CONFIG = TrainConfig(
         ({"weight_decay": -0.1}, "weight_decay must not be negative, got -0.1"),
         ({"minutes": 0.0}, "minutes must be positive, got 0.0"),
         ({"network": NetworkConfig()}, r"network.shape must equal recipe.shape \(16, 16, 16\), got \(32, 32, 32\)"),
-        ({"epochs": 4}, "recipe.samples must cover (first_batch + epochs x batches_per_epoch) x batch_size = 120, got 96"),
+        (
+            {"epochs": 4},
+            r"recipe.samples must cover \(first_batch \+ epochs x batches_per_epoch\) x batch_size = 120, got 96",
+        ),
     ],
 )
 def test_malformed_configurations_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **change)
+
+
+def test_a_later_stage_sets_aside_what_an_earlier_one_has_seen() -> None:
+    """Its own batches follow, and all of them must be covered."""
+    assert replace(CONFIG, first_batch=1).drawn == 96
+    with pytest.raises(ValueError, match="x batch_size = 102, got 96"):
+        replace(CONFIG, first_batch=2)
 
 
 def test_a_stored_set_need_not_cover_the_epochs() -> None:
