@@ -177,7 +177,7 @@ class DefectNet(nn.Module):
         inside = support.detach().sigmoid().flatten(0, 1)[:, None]
         density = line.detach().sigmoid().repeat_interleave(phasor.shape[1], 0)
         flux: Tensor = self.winding_head(told * inside, density)
-        return flux.float().unflatten(0, (phasor.shape[0], phasor.shape[1]))  # type: ignore[no-untyped-call]
+        return flux.float().reshape(*phasor.shape[:2], *flux.shape[1:])
 
     def novelty(self, hidden: Tensor) -> Tensor:
         """Mahalanobis distance ``(batch,)`` of ``hidden`` from the familiar, over √128 (Lee et al., NeurIPS 2018)."""

@@ -79,14 +79,14 @@ def test_a_missing_required_key_is_named(tmp_path: Path) -> None:
 
 
 def test_a_nested_configuration_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
-    """A name in place of a mapping is a file beside the configuration; overrides reach into it; its keys are checked."""
+    """A name in place of a mapping is a file beside the configuration; overrides reach into it, keys are checked."""
     outer = tmp_path / "outer.yaml"
     (tmp_path / "inner.yaml").write_text("width: 4\n")
     outer.write_text("name: first\ninner: inner.yaml\n")
     assert read_config(Outer, outer) == Outer("first", Inner(4))
     assert read_config(Outer, outer, ["inner.width=5"]) == Outer("first", Inner(5))
     (tmp_path / "inner.yaml").write_text("widht: 4\n")
-    with pytest.raises(ValueError, match="unknown key 'inner.widht'; did you mean 'inner.width'"):
+    with pytest.raises(ValueError, match=r"unknown key 'inner\.widht'; did you mean 'inner\.width'"):
         read_config(Outer, outer)
     outer.write_text("name: first\ninner: missing.yaml\n")
     with pytest.raises(OSError, match=r"missing\.yaml"):
