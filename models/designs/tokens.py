@@ -44,7 +44,8 @@ class Tokens(nn.Module):
         tokens = self.stem(space_to_depth(x))
         grid = tokens.shape[-3:]
         tokens = tokens.flatten(2).transpose(1, 2) + self.position + self.geometry(geometry)[:, None]
-        volume = self.expand(self.mixer(tokens).transpose(1, 2).unflatten(2, grid))
+        # In evaluation torch's fused layer answers in rows; a compiled one believes that it keeps the input's strides.
+        volume = self.expand(self.mixer(tokens.contiguous()).transpose(1, 2).unflatten(2, grid))
         autocorrelation = centre_crop(x[:, 2:4], self.config.output_shape)
         decoded: Tensor = self.decoder(self.merge(torch.cat([volume, autocorrelation], 1)))
         return decoded

@@ -130,9 +130,10 @@ def test_mixed_precision_says_nearly_the_same(batches: list[Targets]) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_network_says_the_same(batches: list[Targets]) -> None:
-    """Of the design that compiles fastest."""
-    plain, compiled = (module(compiled=compiled, network=replace(SMALL, design="unet")) for compiled in (False, True))
+@pytest.mark.parametrize("design", ["unet", "tokens"])
+def test_a_compiled_network_says_the_same(design: str, batches: list[Targets]) -> None:
+    """In evaluation; ``tokens`` takes torch's fused transformer layer there."""
+    plain, compiled = (module(compiled=compiled, network=replace(SMALL, design=design)) for compiled in (False, True))
     with torch.no_grad():
         for learning in (plain, compiled):
             learning.network.eval()
