@@ -33,6 +33,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/recognition.py
+	$(BIN)/python benchmarks/designs.py
+	$(BIN)/python benchmarks/consistency.py
+	$(BIN)/python benchmarks/answer_speed.py
+	$(BIN)/python benchmarks/training_throughput.py
 	$(BIN)/python benchmarks/scattering.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/retrieval.py
