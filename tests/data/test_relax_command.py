@@ -90,7 +90,7 @@ def test_atoms_of_a_file_stay_in_their_place_and_order(tmp_path: Path) -> None:
         ({"--element": []}, "give --atoms FILE, or one --element"),
         ({"--structure": ["cubic"]}, "structure must be one of fcc, .*, got 'cubic'"),
         ({"--anneal-ps": [5]}, "must come with --anneal-K"),
-        ({"--no-quench": []}, "must come with --anneal-K"),
+        ({"--cool-ps": [5]}, "must come with --anneal-K"),
         ({"--anchored-shell-A": [-3]}, "anchored_shell_A must not be negative, got -3.0"),
         ({"--atoms": ["a.xyz"], "--diameter-A": [], "--seed": [5]}, "must come with --anneal-K"),
         ({"--anneal-K": [-5]}, "temperature_K must be positive, got -5.0"),
