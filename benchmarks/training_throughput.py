@@ -12,7 +12,7 @@ loop       ``cdi train``'s own loop: exposures a second, and the shares of its t
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from jsonargparse import auto_cli
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 from machine import emit, machine
+from torch.utils.data import DataLoader
 
 from cdi.config import read_config
 from training.batches import DrawnTargets, finished
@@ -125,8 +126,7 @@ def _fit(config: TrainConfig, batches: int, device: str, ready: Sequence[Targets
         enable_model_summary=False, use_distributed_sampler=False,
     )  # fmt: skip
     module = DefectModule(config)
-    given: Iterable[Targets] | None = ready
-    trainer.fit(module, train_dataloaders=given)
+    trainer.fit(module, train_dataloaders=None if ready is None else DataLoader(ready, None))
     times = {
         key: [second for name, seconds in profiler.recorded_durations.items() if name.endswith(key) or key in name
               for second in seconds[FIRST:][:batches]]
