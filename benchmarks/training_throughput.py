@@ -1,13 +1,15 @@
 """Exposures a second that are simulated and learned from, and how long the device waits for data. JSON lines.
 
     python benchmarks/training_throughput.py [--config examples/train.yaml] [--workers '[0,1,2]'] [--batches 24]
-                                             [--device cpu] [--overrides '[batch_size=12]']
+                                             [--device cpu] [--overrides '[batch_size=12,precision=32-true]']
 
 simulator  one process, one thread: choices alone, and up to finished targets (with a GPU the latter are made there).
 step       the network's training step on batches that are already on the device.
 loop       ``cdi train``'s own loop: exposures a second, and the shares of its time that pass in waiting for the loader
            (``waiting``), in making or moving targets (``moving``) and in the step. With workers the first batches,
            which start them, are not counted.
+
+A configuration for a GPU may want precision=32-true on a CPU: one without arithmetic for bf16 takes tens of times longer.
 """
 
 import logging
