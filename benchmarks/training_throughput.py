@@ -9,7 +9,8 @@ loop       ``cdi train``'s own loop: exposures a second, and the shares of its t
            (``waiting``), in making or moving targets (``moving``) and in the step. With workers the first batches,
            which start them, are not counted.
 
-A configuration for a GPU may want precision=32-true on a CPU: one without arithmetic for bf16 takes tens of times longer.
+A configuration for a GPU wants precision=32-true on a CPU: without arithmetic for bf16 a step takes tens of times as
+long.
 """
 
 import logging
