@@ -6,9 +6,10 @@ names the nearest one. The resolved configuration is written beside every output
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -112,9 +113,25 @@ def _reject_unknown(cls: Any, values: dict[str, Any], *, prefix: str, origin: st
             near = get_close_matches(str(key), fields, n=1, cutoff=0.4)
             hint = f"did you mean {prefix + near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
             raise ValueError(f"{origin}: unknown key {prefix + str(key)!r}; {hint}")
-        nested = [kind for kind in (fields[key], *get_args(fields[key])) if dataclasses.is_dataclass(kind)]
-        if len(nested) == 1 and isinstance(value, dict):
-            _reject_unknown(nested[0], value, prefix=f"{prefix}{key}.", origin=origin)
+        nested = [kind for kind in _mentioned(fields[key]) if dataclasses.is_dataclass(kind)]
+        if len(nested) == 1:
+            for name, item in _nested_values(fields[key], str(key), value):
+                _reject_unknown(nested[0], item, prefix=f"{prefix}{name}.", origin=origin)
+
+
+def _mentioned(kind: Any) -> list[Any]:
+    """``kind`` and every type within it: of ``dict[str, A]``, ``tuple[A, ...]`` and ``A | None`` also A."""
+    return [kind, *(inner for part in get_args(kind) for inner in _mentioned(part))]
+
+
+def _nested_values(kind: Any, key: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The nested configurations in ``value``, each with its name: one, or those of a mapping or a list."""
+    if isinstance(value, list | tuple):
+        yield from ((f"{key}[{number}]", item) for number, item in enumerate(value) if isinstance(item, dict))
+    elif isinstance(value, dict) and any(get_origin(part) is dict for part in _mentioned(kind)):
+        yield from ((f"{key}.{name}", item) for name, item in value.items() if isinstance(item, dict))
+    elif isinstance(value, dict):
+        yield key, value
 
 
 def _one_line(error: Exception) -> str:

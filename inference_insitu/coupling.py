@@ -1,103 +1,199 @@
-"""From the atoms of each rank to one frame at the simulation's root: grids are summed, atoms stay.
+"""The simulation's side of a coupling: what ``attach`` returns on a simulation rank.
 
-F(Q) = Σ_j f_j exp(+iQ·r_j) is linear in the atoms, so the ranks' amplitudes of their own atoms
-add up to that of the whole crystal.
+No call waits for inference unless the stream's policy says so, and no failure of inference
+reaches the simulation unless ``on_inference_failure`` is ``abort``.
 """
 
-from typing import Protocol
+import json
+import sys
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cdi.atoms import Atoms
-from cdi.grid import QGrid
-from cdi.scattering.amplitude import amplitude
-from inference_insitu.config import PatternConfig
+from cdi.errors import RunError
+from inference_insitu.books.ledger import Ledger
+from inference_insitu.books.summary import joined_books, summary_line, write_books
+from inference_insitu.coupling_config import CouplingConfig, nearest
+from inference_insitu.placement.carrier import Carrier
+from inference_insitu.placement.waiting import wait_until
+from inference_insitu.reduction.group import Group
+from inference_insitu.reduction.pipeline import Pipeline
+from inference_insitu.ring.layout import Side
+from inference_insitu.ring.producer import Producer, Publication
+from inference_insitu.steering.agreement import Steering
+from inference_insitu.steering.commands import Command
+from inference_insitu.steering.encoding import decode
+from inference_insitu.watching.events import EventLog
 
-Complex = NDArray[np.complex128]
-Array = NDArray[np.float64]
-
-
-class Group(Protocol):
-    """The simulation's ranks, as far as the coupling needs them."""
-
-    @property
-    def is_root(self) -> bool:
-        """Whether this rank receives the sums."""
-
-    def sum_to_root(self, values: Complex) -> Complex | None:
-        """Elementwise sum over the ranks, at the root; None elsewhere."""
-
-    def share(self, values: Array) -> Array:
-        """The root's ``values``, on every rank."""
+REDUCED = Publication("dropped", "reduced")
 
 
-def partial_amplitude(element: str, positions: Array, grid: QGrid, *, energy_keV: float) -> Complex:
-    """Amplitude ``grid.shape`` in electrons of this rank's atoms ``(n, 3)`` Å; n may be 0.
+@dataclass(frozen=True)
+class Parts:
+    """What a coupling is made of, one simulation rank's share.
 
-    Positions that are not finite make it NaN throughout: the frame is then dropped as such,
-    where an exception on one rank would leave the others waiting in the sum.
+    ``gather`` brings every rank's bytes to rank 0 (None elsewhere); ``leave`` parts from the ranks that infer.
     """
-    if len(positions) == 0:
-        return np.zeros(grid.shape, np.complex128)
-    if not np.isfinite(positions).all():
-        return np.full(grid.shape, np.nan, np.complex128)
-    return amplitude(Atoms.of_element(element, positions), grid, energy_keV=energy_keV)
+
+    simulation_comm: Any
+    group: Group
+    config: CouplingConfig
+    output: Path
+    ledger: Ledger
+    producer: Producer | None
+    reductions: Mapping[str, Pipeline]
+    carrier: Carrier
+    steering: Steering
+    events: EventLog
+    gather: Callable[[bytes], list[bytes] | None]
+    leave: Callable[[], None]
 
 
-def peak_shift(intensity: Array) -> Array:
-    """Centre of mass ``(3,)`` of the peak, in voxels from the centre voxel.
+class Coupling:
+    """A simulation rank's connection to inference; made by ``attach``.
 
-    Only voxels above a tenth of the maximum count: the tails, cut by the window, would draw the
-    centre of mass towards the window's own centre. Zero where there is no finite intensity.
-    """
-    peak = intensity.max()
-    if not (np.isfinite(peak) and peak > 0):
-        return np.zeros(3)
-    weight = np.where(intensity > 0.1 * peak, intensity, 0.0)
-    centre = np.asarray(intensity.shape) // 2
-    index = np.indices(intensity.shape).reshape(3, -1)
-    return np.asarray(index @ weight.ravel() / weight.sum() - centre, np.float64)
-
-
-class Coupler:
-    """Computes the pattern of the distributed crystal at successive steps.
-
-    Parameters
+    Attributes
     ----------
-    group : Group
-        The simulation's ranks.
-    element : str
-    reflection_vector : (3,)
-        G in Å⁻¹ in the laboratory frame, where the grid starts.
-    extent_A : size of the crystal that ``detector.oversampling`` refers to.
-    detector : PatternConfig
+    simulation_comm : communicator of the simulation ranks, for the simulation's own use.
     """
 
-    def __init__(
-        self, group: Group, *, element: str, reflection_vector: Array, extent_A: float, detector: PatternConfig
-    ) -> None:
-        self._group = group
-        self._element = element
-        self._detector = detector
-        self._grid = QGrid.orthogonal(reflection_vector, [extent_A] * 3, detector.oversampling, detector.shape)
+    def __init__(self, parts: Parts) -> None:
+        self.simulation_comm = parts.simulation_comm
+        self._parts = parts
+        self._started_s = time.monotonic()
+        self._step = -1
+        self._failed = False
+        self._closed = False
 
-    @property
-    def grid(self) -> QGrid:
-        """Where the next pattern is sampled."""
-        return self._grid
+    def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
+        """Hand ``array`` over as the frame of the stream ``name`` at ``step``; it may be changed once this returns.
 
-    def intensity(self, positions: Array) -> tuple[Array, QGrid] | None:
-        """|F|² in electrons² of all ranks' atoms and its grid, at the root; None elsewhere.
+        ``attributes`` are JSON values of at most 2 KB. Collective where the stream has a collective operator
+        (``sum_to_root``): every rank must publish then.
 
-        ``positions`` (n, 3) Å are this rank's own. With ``follow_peak`` the next grid is centred
-        where this peak lies: the shift between two coupling steps is a fraction of the window.
+        Returns
+        -------
+        Publication
+            ``accepted``, or ``dropped`` or ``failed`` with the reason. What becomes of an accepted frame the ledger says.
+
+        Raises
+        ------
+        ValueError
+            If the name is no stream, or the attributes are no JSON.
         """
-        grid = self._grid
-        part = partial_amplitude(self._element, positions, grid, energy_keV=self._detector.energy_keV)
-        total = self._group.sum_to_root(part)
-        intensity = None if total is None else np.asarray(np.abs(total) ** 2, np.float64)
-        if self._detector.follow_peak:
-            shift = np.zeros(3) if intensity is None else peak_shift(intensity)
-            self._grid = QGrid(grid.centre + self._group.share(shift) @ grid.step, grid.step, grid.shape)
-        return None if intensity is None else (intensity, grid)
+        parts = self._parts
+        reduction = parts.reductions.get(name)
+        if reduction is not None:
+            array = reduction(np.asarray(array), parts.group)
+            if array is None:
+                parts.ledger.refuse(name, step, time.monotonic_ns(), "reduced")
+                return REDUCED
+        if parts.producer is None:
+            raise ValueError(f"name must be a stream, got {name!r}; {nearest(name, parts.config.streams)}")
+        published = parts.producer.publish(name, array, step, attributes)
+        if not published:
+            parts.events.first("drop", published.reason, stream=name, step=step, reason=published.reason)
+        parts.carrier.progress()
+        return published
+
+    def end_step(self, step: int) -> None:
+        """All frames of ``step`` are published.
+
+        Raises
+        ------
+        RunError
+            If inference has failed and ``on_inference_failure`` is ``abort``.
+        """
+        parts = self._parts
+        self._step = step
+        if parts.producer is not None:
+            parts.producer.end_step(step)
+        else:
+            parts.ledger.flush()
+        parts.carrier.progress()
+        if not self._failed and parts.carrier.failed:
+            self._failed = True
+            parts.events.log("inference_failed", step=step)
+            if parts.config.on_inference_failure.action == "abort":
+                raise RunError(f"inference failed before step {step} (on_inference_failure: abort)")
+
+    def poll_steering(self) -> tuple[Command, ...]:
+        """The commands that every rank applies now, at the step that ended last; collective over the simulation.
+
+        Raises
+        ------
+        RunError
+            If another simulation rank does not take part.
+        """
+        producer = self._parts.producer
+        proposals = [] if producer is None else [decode(record) for record in producer.region.collect()]
+        return self._parts.steering.step(max(self._step, 0), proposals)
+
+    def close(self) -> None:
+        """End: let inference finish what is under way, close the books, print them, part. Collective over the simulation."""
+        if self._closed:
+            return
+        self._closed = True
+        parts = self._parts
+        parts.steering.close()
+        if parts.producer is not None:
+            parts.producer.announce_end()
+            wait_until(self._drained, timeout_s=parts.config.on_inference_failure.drain_timeout_s)
+            parts.producer.close()
+        else:
+            parts.ledger.close()
+        parts.events.log("end", open=parts.ledger.open, unwritten=parts.ledger.unwritten)
+        summaries = parts.gather(json.dumps(parts.ledger.summary()).encode())
+        latencies = parts.gather(parts.ledger.latency_s.tobytes())
+        parts.leave()
+        parts.carrier.close()
+        if summaries is not None and latencies is not None:
+            self._report([json.loads(one) for one in summaries], array("d", b"".join(latencies)))
+        parts.events.log("closed")
+        parts.events.close()
+
+    def abandon(self, why: BaseException) -> None:
+        """Leave without a word to other ranks, after a failure of the simulation on this one: books closed, memory freed."""
+        if self._closed:
+            return
+        self._closed = True
+        parts = self._parts
+        parts.events.log("abandoned", error=f"{type(why).__name__}: {why}")
+        if parts.producer is not None:
+            parts.producer.announce_end()
+            parts.producer.close()
+        else:
+            parts.ledger.close()
+        parts.carrier.close()
+
+    def __enter__(self) -> "Coupling":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon(error)
+
+    def _drained(self) -> bool:
+        parts = self._parts
+        parts.carrier.progress()
+        assert parts.producer is not None
+        parts.producer.poll()
+        return parts.producer.open == 0 or parts.carrier.state in (Side.FAILED, Side.CLOSED)
+
+    def _report(self, summaries: list[dict[str, Any]], latency_s: "array[float]") -> None:
+        books = joined_books(summaries, latency_s, wall_s=time.monotonic() - self._started_s)
+        try:
+            write_books(self._parts.output, books)
+        except OSError as error:
+            print(f"cdi: the books are not written: {error}", file=sys.stderr, flush=True)
+        print(f"cdi: {summary_line(books)}", file=sys.stderr, flush=True)

@@ -1,0 +1,268 @@
+"""``attach``: from an MPI simulation's communicator to its coupling, in one call."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdi.config import read_config, write_config
+from cdi.errors import RunError
+from inference_insitu.books.ledger import Ledger
+from inference_insitu.coupling import Coupling, Parts
+from inference_insitu.coupling_config import CouplingConfig
+from inference_insitu.inference.frame import Variable
+from inference_insitu.inference.spec import WorkerSpec
+from inference_insitu.inference.supervisor import Supervisor
+from inference_insitu.placement import carrier as carriers
+from inference_insitu.placement.keeper import keep
+from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
+from inference_insitu.placement.roles import Roles, assign
+from inference_insitu.placement.waiting import wait_until
+from inference_insitu.ring.layout import Side
+from inference_insitu.ring.producer import Producer
+from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
+from inference_insitu.steering.commands import CommandSpec
+from inference_insitu.steering.referee import Veto
+from inference_insitu.watching.events import EventLog
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+AGREE_TIMEOUT_S = 600.0
+"""How long ranks wait for one another before the first step and at the end."""
+CONFIG = "coupling.yaml"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What every rank knows once roles are given."""
+
+    world: "MPI.Intracomm"
+    own: "MPI.Intracomm"
+    roles: Roles
+    config: CouplingConfig
+    variables: Mapping[str, Variable]
+    output: Path
+    run_id: str
+    commands: tuple[CommandSpec, ...]
+
+    @property
+    def rank(self) -> int:
+        """This rank among all."""
+        return self.world.rank
+
+    def simulation_rank(self, rank: int) -> int:
+        """Number among the simulation's ranks of ``rank`` among all."""
+        return sum(self.roles.simulates(other) for other in range(rank))
+
+    def ring_path(self, simulation_rank: int) -> Path:
+        """Where the ring of a simulation rank lies."""
+        return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}"
+
+
+def attach(
+    comm: "MPI.Intracomm",
+    config: CouplingConfig | str | Path,
+    *,
+    variables: Mapping[str, Variable],
+    output: str | Path,
+    commands: Sequence[CommandSpec] = (),
+    veto: Veto | None = None,
+) -> Coupling:
+    """Couple the simulation on ``comm`` to inference; collective over ``comm``.
+
+    On the ranks that the placement gives up for inference it does not return: they serve until the
+    simulation closes its coupling, then leave by ``SystemExit``.
+
+    Parameters
+    ----------
+    comm : communicator that holds the simulation's ranks and those given up; it is duplicated, never used itself.
+    config : a ``CouplingConfig`` or the path of its YAML file.
+    variables : what this rank will publish, by name: type and largest shape.
+    output : folder of the run: ledgers, answers, events, books.
+    commands : what may be steered beside the usual (``steering.commands``).
+    veto : asked on rank 0 before a command is applied; a text refuses it, for that reason.
+
+    Raises
+    ------
+    ValueError
+        On every rank alike, where a rank finds the configuration, the variables or the folder wrong.
+    RunError
+        If inference is not ready in time and ``on_inference_failure`` is ``abort``.
+    """
+    from inference_insitu.placement import mpi
+
+    world = mpi.duplicated(comm)
+    joined = _join(world, config, variables, Path(output), tuple(commands))
+    if not joined.roles.simulates(world.rank):
+        raise SystemExit(keep(joined))
+    return _simulation_side(joined, veto)
+
+
+def _join(
+    world: "MPI.Intracomm",
+    config: CouplingConfig | str | Path,
+    variables: Mapping[str, Variable],
+    output: Path,
+    commands: tuple[CommandSpec, ...],
+) -> Joined:
+    from inference_insitu.placement import mpi
+
+    def checked() -> CouplingConfig:
+        read = config if isinstance(config, CouplingConfig) else read_config(CouplingConfig, config)
+        read.check_variables(variables)
+        ring_plan(read, variables, is_root=True, spill_file=Path("spill"))
+        return read
+
+    agreed = mpi.agreed(world, checked, timeout_s=AGREE_TIMEOUT_S)
+    nodes = mpi.nodes(world, agreed.placement.node_ranks)
+    roles = mpi.agreed(world, lambda: assign(nodes, agreed.placement), timeout_s=AGREE_TIMEOUT_S)
+    mpi.agreed(world, lambda: _prepare(output, agreed) if world.rank == 0 else None, timeout_s=AGREE_TIMEOUT_S)
+    run_id = mpi.shared_text(world, secrets.token_hex(6))
+    own = mpi.split(world, int(roles.simulates(world.rank)))
+    return Joined(world, own, roles, agreed, variables, output.absolute(), run_id, commands)
+
+
+def _prepare(output: Path, config: CouplingConfig) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    if any(output.glob("ledger-*.csv")):
+        raise ValueError(f"output must be a folder without an earlier run, got {output}, which holds ledgers")
+    write_config(config, output / CONFIG)
+
+
+def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
+    from inference_insitu.placement import mpi
+    from inference_insitu.steering.start import start_steering
+
+    rank, config, output = joined.own.rank, joined.config, joined.output
+    events = EventLog(output / f"events-simulation{rank}.jsonl", f"simulation{rank}")
+
+    def built() -> tuple[RingPlan, Region | None]:
+        plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
+        if plan.layout is None:
+            return plan, None
+        private = config.placement.kind in ("nodes", "job")
+        return plan, Region.create(plan.layout, rank=rank, path=None if private else joined.ring_path(rank))
+
+    plan, region = mpi.agreed(joined.own, built, timeout_s=AGREE_TIMEOUT_S)
+    # Whoever opens the rings may do so now.
+    mpi.wait_for_all(joined.world, timeout_s=AGREE_TIMEOUT_S)
+    collective = mpi.SteeringCollective(joined.own)
+    ledger = Ledger(output, rank, origin_ns=mpi.origin_ns(joined.own))
+    carrier = _carrier(joined, region, events)
+    producer = None
+    if region is not None:
+        producer = Producer(region, plan.streams, ledger, progress=carrier.progress)
+    steering = mpi.agreed(
+        joined.own,
+        lambda: start_steering(config.steering, collective, rank, output, joined.commands, veto),
+        timeout_s=AGREE_TIMEOUT_S,
+    )
+    if rank == 0:
+        _announce(joined)
+    events.log("attach", pid=os.getpid(), placement=config.placement.kind, run=joined.run_id)
+    _wait_ready(joined, carrier, events)
+    return Coupling(
+        Parts(
+            joined.own,
+            mpi.MpiGroup(joined.own),
+            config,
+            output,
+            ledger,
+            producer,
+            plan.reductions,
+            carrier,
+            steering,
+            events,
+            lambda data: mpi.gathered(joined.own, data),
+            lambda: _leave(joined, carrier),
+        )
+    )
+
+
+def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carriers.Carrier:
+    if region is None:
+        return carriers.NoRing()
+    kind, rank = joined.config.placement.kind, joined.rank
+    if kind == "nodes":
+        from inference_insitu.placement.relay import Sender
+
+        return Sender(region, joined.world, joined.roles.keepers[joined.roles.keeper_of(rank)])
+    served = joined.roles.served[joined.roles.keeper_of(rank)]
+    if kind == "process":
+        return carriers.SharedMemory(region, supervisor_of(joined, events) if rank == served[0] else None)
+    local = joined.config.on_inference_failure.action == "local" and rank == served[0]
+    return carriers.SharedMemory(
+        region, take_over=(lambda: supervisor_of(joined, events, first_incarnation=1000)) if local else None
+    )
+
+
+def supervisor_of(joined: Joined, events: EventLog, *, first_incarnation: int = 0) -> Supervisor:
+    """A supervisor of the worker that serves this rank's keeper's share of the simulation."""
+    keeper = joined.roles.keepers.index(joined.rank) if joined.rank in joined.roles.keepers else None
+    index = joined.roles.keeper_of(joined.rank) if keeper is None else keeper
+    with_rings = ranks_with_rings(joined.config, joined.own.size if keeper is None else _simulation_ranks(joined))
+    numbers = [joined.simulation_rank(rank) for rank in joined.roles.served[index]]
+    paths = [joined.ring_path(number) for number in numbers if number in with_rings]
+    spec = WorkerSpec(index, tuple(map(str, paths)), str(joined.output / CONFIG), str(joined.output), joined.commands)
+    spec_path = joined.output / f"worker-{index}.json"
+    spec.write(spec_path)
+    return Supervisor(
+        spec_path,
+        [Region.open(path) for path in paths],
+        failure=joined.config.on_inference_failure,
+        placement=joined.config.placement,
+        events=events,
+        first_incarnation=first_incarnation,
+    )
+
+
+def _simulation_ranks(joined: Joined) -> int:
+    return sum(joined.roles.simulates(rank) for rank in range(joined.world.size))
+
+
+def _wait_ready(joined: Joined, carrier: carriers.Carrier, events: EventLog) -> None:
+    """Until inference is ready or has failed, where the configuration says so."""
+    from inference_insitu.placement import mpi
+
+    placement = joined.config.placement
+    if not placement.wait_ready:
+        return
+
+    def known() -> bool:
+        carrier.progress()
+        return carrier.state is not Side.STARTING
+
+    wait_until(known, timeout_s=placement.ready_timeout_s)
+    ready = carrier.state is Side.READY
+    events.log("ready" if ready else "not_ready")
+    if joined.config.on_inference_failure.action == "abort" and mpi.anywhere(joined.own, not ready):
+        raise RunError("inference is not ready (on_inference_failure: abort); the worker's lines above say why")
+    mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)
+
+
+def _leave(joined: Joined, carrier: carriers.Carrier) -> None:
+    """Part from the ranks that infer; where one has died, only from those that live, and without MPI's end."""
+    from inference_insitu.placement import mpi
+
+    if mpi.anywhere(joined.own, carrier.supervisor_lost):
+        mpi.leave_without_finalize()
+        mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)
+        return
+    mpi.wait_for_all(joined.world, timeout_s=AGREE_TIMEOUT_S)
+
+
+def _announce(joined: Joined) -> None:
+    from inference_insitu.placement import mpi
+
+    placement = joined.config.placement
+    given_up = len(joined.roles.keepers) if joined.roles.dedicated else 0
+    print(
+        f"cdi: {joined.world.size} ranks: {joined.own.size} simulate, {given_up} given up for inference "
+        f"({placement.kind}); {mpi.library()}; {mpi.what_a_dead_rank_does()}; run {joined.run_id}, {joined.output}",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,1 @@
+"""The account of every frame: what became of it, when, and why."""

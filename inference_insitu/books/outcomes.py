@@ -1,0 +1,26 @@
+"""What may become of a frame. A slot's row names an outcome by its position in ``OUTCOMES``."""
+
+INFERRED = "inferred"
+
+DROPPED = {
+    "superseded": "a newer frame took its place before inference could",
+    "full": "its ring was full",
+    "timeout": "its ring was full for as long as the policy waits",
+    "sampled": "the policy takes one frame of several",
+    "late": "its deadline passed, or could not be met any more",
+    "too_large": "it is larger than its variable was declared",
+    "repeated": "its step does not follow the last one of its stream",
+    "reduced": "its content went into the frame of another rank",
+    "failed": "the analysis raised an error",
+    "nonfinite": "the frame or the answer held NaN or infinity",
+    "unsaved": "the answer could not be written",
+    "undelivered": "the run ended before inference could take it",
+    "unanswered": "inference took it and did not answer before the end's timeout",
+    "lost": "the worker died with it, and so did the next one",
+    "no_inference": "nobody infers: the worker failed for good",
+    "unspilled": "the disk did not take it",
+}
+"""Reasons for which a frame is dropped, and what each means."""
+
+OUTCOMES = (INFERRED, *DROPPED)
+CODES = {name: code for code, name in enumerate(OUTCOMES)}

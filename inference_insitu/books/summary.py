@@ -1,0 +1,52 @@
+"""The books of a whole run: every rank's counts added up, written, and printed."""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inference_insitu.books.ledger import percentiles
+
+BOOKS = "books.json"
+
+
+def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", *, wall_s: float) -> dict[str, Any]:
+    """One summary from every rank's ``Ledger.summary()``; ``latency_s`` of all frames that were inferred."""
+    streams: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name, counts in part.items():
+            total = streams.setdefault(
+                name, {"published": 0, "accepted": 0, "inferred": 0, "dropped": Counter[str](), "open": 0}
+            )
+            for key in ("published", "accepted", "inferred", "open"):
+                total[key] += counts[key]
+            total["dropped"].update(counts["dropped"])
+    dropped = sum((total["dropped"] for total in streams.values()), Counter[str]())
+    figures = {key: sum(total[key] for total in streams.values()) for key in ("published", "inferred", "open")}
+    return {
+        **figures,
+        "dropped": dict(dropped),
+        "balanced": figures["open"] == 0 and figures["published"] == figures["inferred"] + dropped.total(),
+        "latency_s": percentiles(latency_s, (50, 95, 99, 100)),
+        "wall_s": round(wall_s, 3),
+        "streams": {name: total | {"dropped": dict(total["dropped"])} for name, total in streams.items()},
+    }
+
+
+def write_books(folder: Path, books: Mapping[str, Any]) -> None:
+    """``books.json`` in ``folder``."""
+    (folder / BOOKS).write_text(json.dumps(books, indent=1) + "\n")
+
+
+def summary_line(books: Mapping[str, Any]) -> str:
+    """One line for people: what was published, what became of it, whether the account is whole."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(books["dropped"].items()))
+    latency = books["latency_s"]["p50"]
+    return (
+        f"published {books['published']} = inferred {books['inferred']} + dropped {sum(books['dropped'].values())}"
+        + (f" ({dropped})" if dropped else "")
+        + (f"; latency {latency:.3g} s (median), {books['latency_s']['max']:.3g} s (largest)" if latency else "")
+        + ("" if books["balanced"] else f"; THE BOOKS DO NOT BALANCE: {books['open']} open")
+    )

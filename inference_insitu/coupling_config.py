@@ -1,0 +1,173 @@
+"""Configuration of a coupling: which arrays leave the simulation, who answers them, and what happens when something fails.
+
+Free of torch and MPI. Read strictly: an unknown key, analysis, operator or variable names the nearest one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, Literal, get_args
+
+from inference_insitu.inference.batching import BatchConfig
+from inference_insitu.inference.frame import Variable
+from inference_insitu.reduction.operator_config import OperatorConfig
+from inference_insitu.ring.policies import PolicyConfig
+from inference_insitu.steering.config import SteeringConfig
+
+PlacementKind = Literal["cores", "nodes", "process", "job"]
+FailureAction = Literal["continue", "restart", "local", "abort"]
+
+
+def _require(condition: bool, name: str, must: str, got: Any) -> None:
+    if not condition:
+        raise ValueError(f"{name} must {must}, got {got!r}")
+
+
+def _positive(owner: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        _require(isfinite(value) and value > 0, name, "be positive and finite", value)
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """One stream: a variable of the simulation on its way to an analysis.
+
+    Parameters
+    ----------
+    analysis : name of the analysis that answers it.
+    policy : what happens when inference does not keep up.
+    steps : most frames that wait in memory, for each rank.
+    max_bytes : most bytes that they take; the smaller of both holds, and one frame always fits.
+    operators : reductions that the simulation rank makes before it publishes, in order.
+    priority : a larger one is answered first.
+    deadline_s : an answer later than this after its publication is of no use; None for whenever.
+    """
+
+    analysis: str
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    steps: int = 4
+    max_bytes: int = 1 << 30
+    operators: tuple[OperatorConfig, ...] = ()
+    priority: int = 0
+    deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.steps <= 4096, "steps", "lie in [1, 4096]", self.steps)
+        _require(self.max_bytes >= 1, "max_bytes", "be at least 1", self.max_bytes)
+        if self.deadline_s is not None:
+            _positive(self, "deadline_s")
+
+
+@dataclass(frozen=True)
+class AnalysisConfig:
+    """One analysis: ``plugin`` is an entry point of ``cdi.analyses`` or ``module:object``; ``options`` are its arguments."""
+
+    plugin: str
+    options: dict[str, Any] = field(default_factory=dict)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.plugin), "plugin", "name an analysis", self.plugin)
+
+
+@dataclass(frozen=True)
+class PlacementConfig:
+    """Where inference runs.
+
+    Parameters
+    ----------
+    kind : ``cores``: the last ``ranks`` ranks of every node serve the others there through shared memory; ``nodes``: the
+        last ``ranks`` ranks of the job serve the others by MPI; ``process``: no rank is given up, the first rank of every
+        node starts a process beside the simulation; ``job``: a job of its own reads a stream (``cdi insitu serve``).
+    ranks : ranks given up: for each node (``cores``) or in all (``nodes``).
+    node_ranks : take so many consecutive ranks for a node, whatever the machine says; None asks MPI. For sockets of a
+        large node, and for trying several nodes on one.
+    threads : threads that a worker computes with.
+    wait_ready : whether the simulation's first step waits until inference is ready.
+    ready_timeout_s : how long a worker may take to be ready before it counts as failed.
+    """
+
+    kind: PlacementKind = "cores"
+    ranks: int = 1
+    node_ranks: int | None = None
+    threads: int = 1
+    wait_ready: bool = True
+    ready_timeout_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        kinds = get_args(PlacementKind)
+        _require(self.kind in kinds, "kind", f"be one of {', '.join(kinds)}", self.kind)
+        _require(self.ranks >= 1, "ranks", "be at least 1", self.ranks)
+        _require(self.node_ranks is None or self.node_ranks >= 1, "node_ranks", "be at least 1", self.node_ranks)
+        _require(1 <= self.threads <= 256, "threads", "lie in [1, 256]", self.threads)
+        _positive(self, "ready_timeout_s")
+
+
+@dataclass(frozen=True)
+class FailureConfig:
+    """What happens when inference fails; the simulation goes on in every case but ``abort``.
+
+    Parameters
+    ----------
+    action : ``restart`` at most ``times`` times, waiting ``backoff_s`` first and twice as long each time, then give up;
+        ``continue`` gives up at once: later frames are dropped as ``no_inference``; ``local``: restart, and where the rank that
+        supervises is gone, the simulation's own rank takes over; ``abort`` ends the simulation with an error.
+    times, backoff_s : of ``restart`` and ``local``.
+    hang_timeout_s : a worker that shows no sign of life, or is busy with one batch, for so long is killed.
+    drain_timeout_s : how long the end waits for frames under way.
+    """
+
+    action: FailureAction = "restart"
+    times: int = 3
+    backoff_s: float = 0.5
+    hang_timeout_s: float = 120.0
+    drain_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        actions = get_args(FailureAction)
+        _require(self.action in actions, "action", f"be one of {', '.join(actions)}", self.action)
+        _require(self.times >= 0, "times", "be at least 0", self.times)
+        _positive(self, "backoff_s", "hang_timeout_s", "drain_timeout_s")
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker is started anew."""
+        return self.times if self.action in ("restart", "local") else 0
+
+
+@dataclass(frozen=True)
+class CouplingConfig:
+    """A whole coupling. ``streams`` and ``analyses`` by name; a stream's name is that of a variable of the simulation."""
+
+    streams: dict[str, StreamConfig]
+    analyses: dict[str, AnalysisConfig]
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
+    on_inference_failure: FailureConfig = field(default_factory=FailureConfig)
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    device: Literal["auto", "mpi", "ipc", "pinned", "plain"] = "auto"
+
+    def __post_init__(self) -> None:
+        _require(bool(self.streams), "streams", "name at least one variable", self.streams)
+        for name, stream in self.streams.items():
+            if stream.analysis not in self.analyses:
+                raise ValueError(
+                    f"streams.{name}.analysis must be one of the analyses, got {stream.analysis!r}; "
+                    f"{nearest(stream.analysis, self.analyses)}"
+                )
+
+    def check_variables(self, variables: Mapping[str, Variable]) -> None:
+        """Raise ``ValueError`` unless the simulation declares every stream's variable."""
+        for name in self.streams:
+            if name not in variables:
+                raise ValueError(
+                    f"streams.{name} must be a variable that the simulation declares, got none of that name; "
+                    f"{nearest(name, variables)}"
+                )
+
+
+def nearest(name: str, known: Mapping[str, Any]) -> str:
+    """A hint: the nearest of the names in ``known``, or all of them."""
+    near = get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -1,0 +1,118 @@
+"""Analyses are plugins: a function of one frame, or a class that answers several at once.
+
+    def roughness(frame, *, scale=1.0):                 # pyproject.toml of the user's own package:
+        return {"rms": scale * frame.array.std()}       #   [project.entry-points."cdi.analyses"]
+                                                        #   roughness = "my_package:roughness"
+
+A name is looked up among the entry points of the group ``cdi.analyses``; ``module:object`` needs no
+installation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import isclass
+from typing import Any
+
+import numpy as np
+
+from inference_insitu.inference.frame import Frame, Variable
+
+ENTRY_POINT_GROUP = "cdi.analyses"
+
+Values = Mapping[str, Any]
+
+
+class Analysis:
+    """Answers frames of one shape and type at a time. Options of the configuration are its arguments."""
+
+    model = ""
+    """What answers, for the ledger: a name and a hash, say."""
+
+    def warm_up(self, variable: Variable) -> None:
+        """Load and run once what later frames of ``variable`` need, before the worker says that it is ready."""
+
+    def answer(self, frames: Sequence[Frame]) -> Sequence[Values]:
+        """Plain finite values for each frame, in their order."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
+class _OfFrame(Analysis):
+    """A function of one frame as an analysis."""
+
+    def __init__(self, function: Callable[[Frame], Values]) -> None:
+        self._function = function
+
+    def answer(self, frames: Sequence[Frame]) -> Sequence[Values]:
+        return [self._function(frame) for frame in frames]
+
+
+def find_analysis(plugin: str) -> Callable[..., Any]:
+    """What the name ``plugin`` stands for.
+
+    Raises
+    ------
+    ValueError
+        If there is no such entry point, module or object; the nearest name is given.
+    """
+    if ":" in plugin:
+        module, _, name = plugin.partition(":")
+        try:
+            found: Any = import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"plugin must name an importable module:object, got {plugin!r}: {error}") from error
+    else:
+        known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+        if plugin not in known:
+            near = get_close_matches(plugin, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+            raise ValueError(f"plugin must be an analysis of the group {ENTRY_POINT_GROUP}, got {plugin!r}; {hint}")
+        found = known[plugin].load()
+    if not callable(found):
+        raise ValueError(f"plugin must be a function or a class, got {plugin!r}, a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def build_analysis(plugin: str, options: Mapping[str, Any]) -> Analysis:
+    """The analysis ``plugin`` with ``options``."""
+    found = find_analysis(plugin)
+    if isclass(found):
+        built = found(**options)
+        if not isinstance(built, Analysis):
+            raise ValueError(f"plugin must be a function or derive from Analysis, got the class {plugin!r}")
+        return built
+    return _OfFrame(partial(found, **options))
+
+
+def plain_values(values: Values) -> dict[str, Any]:
+    """``values`` as JSON takes them.
+
+    Raises
+    ------
+    FloatingPointError
+        If one is NaN or infinite.
+    TypeError
+        If one is no plain value.
+    """
+    return {str(name): _plain(name, value) for name, value in values.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        raise FloatingPointError(f"the answer's {name!r} is {value}")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"the answer's {name!r} must be a plain value, got a {type(value).__name__}")

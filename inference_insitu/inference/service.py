@@ -1,0 +1,219 @@
+"""What a worker does: look at the rings, form batches, answer them, settle every frame.
+
+Free of processes, so that it is tested with rings and analyses alone. Whatever an analysis does
+with a frame (raise, answer NaN, run out of memory), the frame gets an outcome and the next is served.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference_insitu.books.outcomes import INFERRED
+from inference_insitu.inference.analysis import Analysis, plain_values
+from inference_insitu.inference.batching import Batch, Batcher, Pending
+from inference_insitu.inference.frame import Frame
+from inference_insitu.inference.sinks import AnswersFile
+from inference_insitu.ring.consumer import Claimed, Consumer, Ready, finite
+from inference_insitu.ring.layout import Side
+from inference_insitu.watching.events import EventLog
+from inference_insitu.watching.metrics import Metrics
+
+ReadyFrame = tuple[Consumer, Ready]
+Propose = Callable[[str, str, int, int, Mapping[str, Any]], Sequence[bytes]]
+
+ENDING = (Side.ENDING, Side.CLOSED)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the service must know of a stream: who answers it, how urgent it is, and for how long an answer is of use."""
+
+    analysis: str
+    priority: int = 0
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where answers and what happens to frames are told."""
+
+    answers: AnswersFile
+    events: EventLog
+    metrics: Metrics
+
+
+class Service:
+    """Serves the rings of ``consumers``.
+
+    Parameters
+    ----------
+    consumers : one for each simulation rank.
+    analyses : by name.
+    streams : by name.
+    batcher : knows the same analyses.
+    outputs : Outputs
+    propose : steering: encoded commands for an answer (stream, analysis, rank, step, values), or none.
+    """
+
+    def __init__(
+        self,
+        consumers: Sequence[Consumer],
+        analyses: Mapping[str, Analysis],
+        streams: Mapping[str, Served],
+        batcher: Batcher[ReadyFrame],
+        outputs: Outputs,
+        propose: Propose = lambda stream, analysis, rank, step, values: (),
+    ) -> None:
+        self._consumers, self._analyses, self._streams = consumers, analyses, streams
+        self._batcher, self._outputs, self._propose = batcher, outputs, propose
+        self._known: dict[tuple[int, int], int] = {}
+
+    def serve_once(self) -> bool:
+        """Answer at most one batch; whether there was anything to do."""
+        self._look()
+        now = time.monotonic_ns()
+        late = self._batcher.late(now)
+        for pending in late:
+            self._settle_late(pending)
+        batch = self._batcher.next(now, drain=self.ending)
+        if batch is not None:
+            self._answer(batch)
+        self._outputs.metrics.queue(self._batcher.depth)
+        return bool(late) or batch is not None
+
+    @property
+    def ending(self) -> bool:
+        """Whether no simulation rank will publish any more."""
+        return all(one.producer_state in ENDING or not one.producer_lives for one in self._consumers)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no frame will come and none waits."""
+        return self.ending and self._batcher.depth == 0 and not any(one.ready() for one in self._consumers)
+
+    def _look(self) -> None:
+        for index, consumer in enumerate(self._consumers):
+            for ready in consumer.ready():
+                key = (index, ready.slot.place.number)
+                if self._known.get(key) == ready.sequence:
+                    continue
+                self._known[key] = ready.sequence
+                self._batcher.add(self._pending(consumer, ready))
+
+    def _pending(self, consumer: Consumer, ready: Ready) -> Pending[ReadyFrame]:
+        served = self._streams[ready.stream]
+        deadline = None if served.deadline_s is None else ready.published_ns + int(served.deadline_s * 1e9)
+        dtype, shape = ready.slot.described()
+        return Pending(
+            (consumer, ready),
+            served.analysis,
+            ready.stream,
+            ready.rank,
+            ready.step,
+            shape,
+            dtype,
+            ready.published_ns,
+            served.priority,
+            deadline,
+        )
+
+    def _settle_late(self, pending: Pending[ReadyFrame]) -> None:
+        consumer, ready = pending.item
+        claimed = _claim(consumer, ready)
+        if claimed is not None:
+            self._settle(consumer, claimed, "late", "its deadline passed before its turn", 0)
+
+    def _answer(self, batch: Batch[ReadyFrame]) -> None:
+        claimed: list[tuple[Consumer, Claimed]] = []
+        for consumer, ready in batch.items:
+            one = _claim(consumer, ready)
+            if one is None:
+                continue
+            if finite(one.array):
+                claimed.append((consumer, one))
+            else:
+                self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity", 0)
+        if not claimed:
+            return
+        started = time.monotonic_ns()
+        self._busy(started)
+        answers = self._ask(batch.analysis, [one for _, one in claimed])
+        seconds = (time.monotonic_ns() - started) * 1e-9
+        self._busy(0)
+        self._batcher.served(batch, seconds)
+        self._outputs.metrics.batch(len(claimed), seconds)
+        for (consumer, one), answer in zip(claimed, answers, strict=True):
+            self._keep(consumer, one, batch.analysis, answer, len(claimed), seconds)
+
+    def _ask(self, analysis: str, claimed: Sequence[Claimed]) -> list[Mapping[str, Any] | Exception]:
+        """An answer or an error for each; a batch that fails is tried frame by frame, to find who broke it."""
+        frames = [Frame(one.stream, one.rank, one.step, one.array, one.attributes, one.published_ns) for one in claimed]
+        try:
+            answers = list(self._analyses[analysis].answer(frames))
+            if len(answers) != len(frames):
+                raise ValueError(f"{analysis} must answer {len(frames)} frames, got {len(answers)} answers")
+            return [*answers]
+        except Exception as error:
+            if len(frames) == 1:
+                return [error]
+        return [answer for one in claimed for answer in self._ask(analysis, [one])]
+
+    def _keep(
+        self,
+        consumer: Consumer,
+        one: Claimed,
+        analysis: str,
+        answer: Mapping[str, Any] | Exception,
+        batch: int,
+        seconds: float,
+    ) -> None:
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            values = plain_values(answer)
+            self._outputs.answers.write(
+                {
+                    "stream": one.stream,
+                    "rank": one.rank,
+                    "step": one.step,
+                    "analysis": analysis,
+                    "values": values,
+                    "queued_s": round((time.monotonic_ns() - one.published_ns) * 1e-9 - seconds, 6),
+                    "inferred_s": round(seconds, 6),
+                    "batch": batch,
+                    "model": self._analyses[analysis].model,
+                }
+            )
+        except FloatingPointError as error:
+            self._settle(consumer, one, "nonfinite", str(error), batch)
+        except OSError as error:
+            self._settle(consumer, one, "unsaved", str(error), batch)
+        except Exception as error:
+            self._settle(consumer, one, "failed", f"{type(error).__name__}: {error}", batch)
+        else:
+            self._settle(consumer, one, INFERRED, "", batch)
+            self._outputs.metrics.said(one.stream, values)
+            for record in self._propose(one.stream, analysis, one.rank, one.step, values):
+                consumer.region.leave(record)
+
+    def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str, batch: int) -> None:
+        detail = " ".join(detail.split())
+        consumer.settle(one, outcome, detail, batch=batch)
+        latency = (time.monotonic_ns() - one.published_ns) * 1e-9
+        self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None)
+        if outcome != INFERRED:
+            self._outputs.events.first(
+                "drop", outcome, stream=one.stream, rank=one.rank, step=one.step, reason=outcome, detail=detail
+            )
+
+    def _busy(self, since_ns: int) -> None:
+        for consumer in self._consumers:
+            consumer.busy(since_ns)
+
+
+def _claim(consumer: Consumer, ready: Ready) -> Claimed | None:
+    try:
+        return consumer.claim(ready)
+    except ValueError:
+        return None  # settled as failed by the ring itself

@@ -1,0 +1,157 @@
+"""Starts a worker process, watches it, and starts it anew when it dies or hangs.
+
+Runs on a rank that is given up for it, or on a simulation rank, a look at a time: ``poll`` never waits.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from inference_insitu.coupling_config import FailureConfig, PlacementConfig
+from inference_insitu.inference.spec import UNUSABLE
+from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.region import Region
+from inference_insitu.watching.events import EventLog
+
+LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_", "PRTE_")
+"""Variables that would make a child believe that a launcher started it as a rank."""
+GONE_BY_ITSELF_S = 5.0
+
+
+class Supervisor:
+    """Keeps one worker process running.
+
+    Parameters
+    ----------
+    spec : file of its ``WorkerSpec``.
+    regions : the rings that it serves, opened or created by this process.
+    """
+
+    def __init__(
+        self,
+        spec: Path,
+        regions: Sequence[Region],
+        *,
+        failure: FailureConfig,
+        placement: PlacementConfig,
+        events: EventLog,
+        first_incarnation: int = 0,
+    ) -> None:
+        self._spec, self.regions = spec, list(regions)
+        self._failure, self._placement, self._events = failure, placement, events
+        self._child: subprocess.Popen[bytes] | None = None
+        self._incarnation = first_incarnation
+        self._restarts = 0
+        self._start_at: float | None = time.monotonic()
+        self._started_at = 0.0
+        self.over = False
+        """Whether no worker runs and none will: it ended as it should, or was given up."""
+        if not self.regions:  # nobody to serve
+            self.over = True
+        self._say(Side.STARTING)
+
+    def poll(self) -> None:
+        """One look: start what is due, notice what died or hangs."""
+        for region in self.regions:
+            region.words[Word.SUPERVISOR_BEAT_NS] = time.monotonic_ns()
+        if self.over:
+            return
+        if self._child is None:
+            if self._start_at is not None and time.monotonic() >= self._start_at:
+                self._start()
+            return
+        code = self._child.poll()
+        if code is not None:
+            self._ended(code)
+        elif (why := self._hangs()) is not None:
+            self._events.log("worker_hung", pid=self._child.pid, why=why)
+            self._kill()
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Let the worker end by itself within ``timeout_s``, then ask it, then kill it."""
+        if self._child is not None:
+            for wait_s, number in (
+                (timeout_s, signal.SIGTERM),
+                (GONE_BY_ITSELF_S, signal.SIGKILL),
+                (GONE_BY_ITSELF_S, 0),
+            ):
+                try:
+                    self._child.wait(wait_s)
+                    break
+                except subprocess.TimeoutExpired:
+                    if number:
+                        self._signal(number)
+            self._child = None
+        self.over = True
+
+    def _start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_PREFIXES)} | {
+            "OMP_NUM_THREADS": str(self._placement.threads)
+        }
+        self._start_at, self._started_at = None, time.monotonic()
+        for region in self.regions:
+            region.words[Word.CONSUMER_STATE] = Side.ABSENT
+            region.words[Word.BUSY_SINCE_NS] = 0
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "inference_insitu.inference.worker", str(self._spec), str(self._incarnation)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # what kills the ranks together does not reach it: it ends when they have
+        )
+        self._incarnation += 1
+        self._say(Side.STARTING)
+
+    def _ended(self, code: int) -> None:
+        self._child = None
+        if code == 0 and all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in self.regions):
+            self.over = True
+            self._say(Side.CLOSED)
+            return
+        for region in self.regions:
+            region.words[Word.CONSUMER_STATE] = Side.ABSENT
+        killed = signal.Signals(-code).name if code < 0 else None
+        self._events.log("worker_died", code=code, signal=killed)
+        if code == UNUSABLE or self._restarts >= self._failure.restarts:
+            self.over = True
+            self._events.log("gave_up", restarts=self._restarts)
+            self._say(Side.FAILED)
+            return
+        wait_s = self._failure.backoff_s * 2**self._restarts
+        self._restarts += 1
+        self._events.log("restart", attempt=self._restarts, wait_s=wait_s)
+        for region in self.regions:
+            region.words[Word.RESTARTS] = self._restarts
+        self._start_at = time.monotonic() + wait_s
+
+    def _hangs(self) -> str | None:
+        now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s
+        words = self.regions[0].words
+        if words[Word.CONSUMER_STATE] not in (Side.READY, Side.CLOSED):
+            ready_s = self._placement.ready_timeout_s
+            slow = time.monotonic() - self._started_at > ready_s
+            return f"not ready within {ready_s:g} s" if slow else None
+        busy_since = words[Word.BUSY_SINCE_NS]
+        if busy_since and now - busy_since > limit_s * 1e9:
+            return f"busy with one batch for more than {limit_s:g} s"
+        if now - words[Word.CONSUMER_BEAT_NS] > limit_s * 1e9:
+            return f"no sign of life for more than {limit_s:g} s"
+        return None
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._child is not None:
+            try:
+                os.killpg(self._child.pid, number)
+            except (ProcessLookupError, PermissionError):
+                return
+
+    def _say(self, state: Side) -> None:
+        for region in self.regions:
+            region.words[Word.SUPERVISOR_PID] = os.getpid()
+            region.words[Word.SUPERVISOR_STATE] = state

@@ -1,0 +1,1 @@
+"""Who simulates, who infers, and how frames come from one to the other."""

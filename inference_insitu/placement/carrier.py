@@ -1,0 +1,111 @@
+"""What brings a ring's frames to inference, as the simulation rank sees it."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from inference_insitu.inference.supervisor import Supervisor
+from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.processes import started_at
+from inference_insitu.ring.region import Region
+
+LOOK_NS = 250_000_000
+"""How often a simulation rank looks whether whoever supervises inference still runs."""
+
+
+class Carrier(Protocol):
+    """Moves what must be moved, and knows how inference stands."""
+
+    def progress(self) -> None:
+        """Take a bounded step; never waits."""
+
+    @property
+    def state(self) -> Side:
+        """STARTING, READY, CLOSED (ended as it should) or FAILED (nobody infers, and nobody will)."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether nobody infers any more."""
+
+    @property
+    def supervisor_lost(self) -> bool:
+        """Whether the rank that supervised inference has died."""
+
+    def close(self) -> None:
+        """The end: free what is ours."""
+
+
+class SharedMemory:
+    """A ring that the worker maps itself: nothing is moved.
+
+    Parameters
+    ----------
+    region : Region
+    supervisor : where this rank watches over the worker itself (placement ``process``).
+    take_over : starts a supervisor here once the rank that supervises has died, or None.
+    """
+
+    def __init__(
+        self, region: Region, supervisor: Supervisor | None = None, take_over: Callable[[], Supervisor] | None = None
+    ) -> None:
+        self._region, self._supervisor, self._take_over = region, supervisor, take_over
+        self._looked_ns = 0
+        self._orphaned = False
+
+    def progress(self) -> None:
+        """Look after the worker, from time to time."""
+        now = time.monotonic_ns()
+        if now - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = now
+        if self._supervisor is not None:
+            self._supervisor.poll()
+            return
+        words = self._region.words
+        if not self._orphaned and words[Word.SUPERVISOR_PID] and started_at(words[Word.SUPERVISOR_PID]) is None:
+            self._orphaned = words[Word.SUPERVISOR_STATE] != Side.CLOSED
+        # A worker outlives its supervisor; only when it is gone too has inference failed.
+        if self._orphaned and started_at(words[Word.CONSUMER_PID]) is None:
+            if self._take_over is not None:
+                self._supervisor, self._take_over = self._take_over(), None
+            else:
+                words[Word.SUPERVISOR_STATE] = Side.FAILED
+
+    @property
+    def state(self) -> Side:
+        """How inference stands."""
+        words = self._region.words
+        supervisor = Side(words[Word.SUPERVISOR_STATE])
+        if supervisor in (Side.FAILED, Side.CLOSED):
+            return supervisor
+        return Side.READY if words[Word.CONSUMER_STATE] == Side.READY else Side.STARTING
+
+    @property
+    def failed(self) -> bool:
+        """Whether nobody infers any more."""
+        return self._region.words[Word.SUPERVISOR_STATE] == Side.FAILED
+
+    @property
+    def supervisor_lost(self) -> bool:
+        """Whether the rank that supervised has died."""
+        return self._orphaned
+
+    def close(self) -> None:
+        """Let the worker end, and remove the ring."""
+        if self._supervisor is not None:
+            self._supervisor.stop(timeout_s=30.0)
+        self._region.unlink()
+
+
+class NoRing:
+    """A rank whose content goes into other ranks' frames."""
+
+    state = Side.READY
+    failed = False
+    supervisor_lost = False
+
+    def progress(self) -> None:
+        """Nothing moves."""
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,253 @@
+"""MPI: the only file that imports mpi4py. Buffers only, nothing is pickled.
+
+A rank that waits here sleeps between looks instead of spinning in MPI, because cores are shared
+with the simulation; and no wait is without a timeout, so that a rank that failed elsewhere is
+noticed.
+"""
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, cast
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from cdi.errors import MissingDependencyError, RunError
+from inference_insitu.placement.waiting import wait_until
+
+Array = NDArray[np.float64]
+
+T = TypeVar("T")
+
+_INTERVAL_S = 0.02
+
+
+def duplicated(communicator: MPI.Intracomm) -> MPI.Intracomm:
+    """A duplicate whose errors are raised, so that no other library's messages mix with ours."""
+    own = communicator.Dup()
+    own.Set_errhandler(MPI.ERRORS_RETURN)
+    return own
+
+
+def what_a_dead_rank_does() -> str:
+    """One clause for the start of a run: whether the job outlives the death of a rank given up for inference."""
+    if MPI.get_vendor()[0] == "Open MPI" and os.environ.get("OMPI_MCA_mpi_ft_enable", "").lower() in (
+        "1",
+        "true",
+        "ulfm",
+    ):
+        return "the job outlives the death of a rank (ULFM)"
+    return "the launcher ends the whole job where a rank dies (a worker process may die at will)"
+
+
+def origin_ns(communicator: MPI.Intracomm) -> int:
+    """Rank 0's monotonic clock now, on every rank: the run's origin of time, exact on rank 0's node."""
+    now = np.array([time.monotonic_ns()], np.int64)
+    communicator.Bcast(now, 0)
+    return int(now[0])
+
+
+def library() -> str:
+    """Name and version of the MPI library, e.g. ``MPICH 5.0.2``."""
+    name, version = MPI.get_vendor()
+    return f"{name} {'.'.join(map(str, version))}"
+
+
+class MpiGroup:
+    """The simulation's ranks; implements ``reduction.operators.Group``. Rank 0 is the root."""
+
+    def __init__(self, communicator: MPI.Intracomm) -> None:
+        self.communicator = communicator
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this rank receives the sums."""
+        return self.communicator.rank == 0
+
+    def sum_to_root(self, values: NDArray[Any]) -> NDArray[Any] | None:
+        """Elementwise sum over the ranks, at the root; None elsewhere."""
+        total = np.empty_like(values) if self.is_root else None
+        self.communicator.Reduce(np.ascontiguousarray(values), total, MPI.SUM, 0)
+        return total
+
+    def share(self, values: Array) -> Array:
+        """The root's ``values``, on every rank."""
+        shared = np.ascontiguousarray(values, np.float64)
+        self.communicator.Bcast(shared, 0)
+        return shared
+
+    def largest(self, values: Array) -> Array:
+        """Elementwise maximum over the ranks."""
+        result = np.empty_like(values)
+        self.communicator.Allreduce(np.ascontiguousarray(values), result, MPI.MAX)
+        return result
+
+
+def nodes(communicator: MPI.Intracomm, node_ranks: int | None) -> list[int]:
+    """The node of every rank, as the lowest rank there; collective. ``node_ranks`` consecutive ranks are one, if given."""
+    if node_ranks is not None:
+        return [rank // node_ranks * node_ranks for rank in range(communicator.size)]
+    shared = communicator.Split_type(MPI.COMM_TYPE_SHARED, communicator.rank)
+    lowest = np.array([communicator.rank], np.int64)
+    shared.Bcast(lowest, 0)
+    shared.Free()
+    found = np.empty(communicator.size, np.int64)
+    communicator.Allgather(lowest, found)
+    return [int(node) for node in found]
+
+
+def split(communicator: MPI.Intracomm, group: int) -> MPI.Intracomm:
+    """The communicator of the ranks with the same ``group``, in their order."""
+    return MPI.Intracomm(communicator.Split(group, communicator.rank))
+
+
+def shared_text(communicator: MPI.Intracomm, text: str, size: int = 256) -> str:
+    """Rank 0's ``text`` of at most ``size`` bytes, on every rank."""
+    buffer = np.zeros(size, np.uint8)
+    encoded = text.encode()[:size]
+    buffer[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+    communicator.Bcast([buffer, MPI.BYTE], 0)
+    return buffer.tobytes().rstrip(b"\0").decode()
+
+
+def gathered(communicator: MPI.Intracomm, data: bytes) -> list[bytes] | None:
+    """Every rank's ``data``, in their order, on rank 0; None elsewhere."""
+    size = np.array([len(data)], np.int64)
+    sizes = np.empty(communicator.size, np.int64) if communicator.rank == 0 else None
+    communicator.Gather(size, sizes, 0)
+    if sizes is None:
+        communicator.Gatherv([np.frombuffer(data, np.uint8), MPI.BYTE], None, 0)
+        return None
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    buffer = np.empty(int(offsets[-1]), np.uint8)
+    communicator.Gatherv([np.frombuffer(data, np.uint8), MPI.BYTE], [buffer, sizes, offsets[:-1], MPI.BYTE], 0)
+    return [buffer[first:last].tobytes() for first, last in zip(offsets, offsets[1:], strict=False)]
+
+
+def anywhere(communicator: MPI.Intracomm, here: bool) -> bool:
+    """Whether ``here`` is true on any rank, on every rank."""
+    mine, found = np.array([here], np.int64), np.empty(1, np.int64)
+    communicator.Allreduce(mine, found, MPI.MAX)
+    return bool(found[0])
+
+
+def agreed(communicator: MPI.Intracomm, task: Callable[[], T], *, timeout_s: float) -> T:
+    """What ``task`` gives here, once it went well on every rank; collective.
+
+    Raises
+    ------
+    ValueError
+        On every rank, with the line of the lowest rank on which the task failed.
+    """
+    problem, result = None, None
+    try:
+        result = task()
+    except (ValueError, OSError, MissingDependencyError, RunError) as error:
+        problem = str(error) or type(error).__name__
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    told = first_problem(communicator, problem, timeout_s=timeout_s)
+    if told is not None:
+        raise ValueError(told)
+    return cast(T, result)
+
+
+def leave_without_finalize() -> None:
+    """From now on this process ends without MPI's own end, which waits for ranks that have died."""
+    import mpi4py
+
+    mpi4py.rc.finalize = False
+    atexit.register(_end_now)
+
+
+def _end_now() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class SteeringCollective:
+    """What ``steering.agreement`` needs of the simulation's ranks: a maximum under way, and 256 bytes from one to all."""
+
+    def __init__(self, communicator: MPI.Intracomm) -> None:
+        self._communicator = communicator.Dup()
+
+    def start_max(self, value: int) -> "PendingMax":
+        """Start the maximum of every rank's ``value``."""
+        mine, largest = np.array([value], np.int64), np.empty(1, np.int64)
+        return PendingMax(self._communicator.Iallreduce(mine, largest, MPI.MAX), mine, largest)
+
+    def share(self, payload: bytes, root: int, timeout_s: float) -> bytes:
+        """``payload`` of ``root``, on every rank."""
+        buffer = np.frombuffer(bytearray(payload), np.uint8)
+        _complete(self._communicator.Ibcast([buffer, MPI.BYTE], root), timeout_s)
+        return buffer.tobytes()
+
+
+class PendingMax:
+    """A maximum under way; keeps its buffers alive."""
+
+    def __init__(self, request: MPI.Request, mine: NDArray[np.int64], largest: NDArray[np.int64]) -> None:
+        self._request, self._mine, self._largest = request, mine, largest
+
+    def result(self, timeout_s: float) -> int:
+        """The maximum.
+
+        Raises
+        ------
+        RunError
+            If some rank does not come within ``timeout_s``.
+        """
+        if not self._request.Test():
+            _complete(self._request, timeout_s)
+        return int(self._largest[0])
+
+
+def first_problem(communicator: MPI.Intracomm, problem: str | None, *, timeout_s: float) -> str | None:
+    """The problem of the lowest rank that has one, on every rank; None where all are well.
+
+    Collective. Every rank must come, so that none goes on while another gives up.
+
+    Raises
+    ------
+    RunError
+        If some rank does not come within ``timeout_s``.
+    """
+    rank, size = communicator.rank, communicator.size
+    mine = np.array([size if problem is None else rank], np.int64)
+    lowest = np.empty_like(mine)
+    _complete(communicator.Iallreduce(mine, lowest, MPI.MIN), timeout_s)
+    origin = int(lowest[0])
+    if origin == size:
+        return None
+    text = np.zeros(1024, np.uint8)
+    if rank == origin:
+        encoded = str(problem).encode()[: len(text)]
+        text[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+    _complete(communicator.Ibcast([text, MPI.BYTE], origin), timeout_s)
+    return text.tobytes().rstrip(b"\0").decode(errors="replace")
+
+
+def wait_for_all(communicator: MPI.Intracomm, *, timeout_s: float) -> None:
+    """A barrier whose waiting ranks sleep."""
+    _complete(communicator.Ibarrier(), timeout_s)
+
+
+def abort(message: str, code: int) -> NoReturn:
+    """Say why in one line and end every rank: the way out of a failure that only this rank knows of."""
+    sys.stdout.flush()
+    if MPI.COMM_WORLD.rank:
+        time.sleep(0.5)  # what all ranks fail of is told by the first
+    print(f"cdi: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    time.sleep(0.2)  # the launcher forwards the line before it learns of the end
+    MPI.COMM_WORLD.Abort(code)
+    os._exit(code)
+
+
+def _complete(request: Any, timeout_s: float) -> None:
+    if not wait_until(request.Test, timeout_s=timeout_s, interval_s=_INTERVAL_S):
+        raise RunError(f"some rank did not answer within {timeout_s:g} s")

@@ -1,0 +1,1 @@
+"""Rings in shared memory: one writer, one reader, slots whose every state somebody owns."""

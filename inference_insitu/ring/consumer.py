@@ -1,0 +1,177 @@
+"""The worker's side of a ring: looks at what is ready, claims it, and says how it ended.
+
+A worker claims a frame only when it is about to infer it, so that ``latest`` can still replace
+what waits. What a dead worker had claimed is recovered by the next one.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_insitu.books.outcomes import CODES
+from inference_insitu.ring.fence import fence
+from inference_insitu.ring.layout import Row, Side, State, Word
+from inference_insitu.ring.processes import runs
+from inference_insitu.ring.region import Region, Slot
+
+MOST_ATTEMPTS = 2
+"""A frame that was being inferred when its worker died is tried once more: it may have been what killed it."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A frame that waits. It may be gone when it is claimed: ``sequence`` tells."""
+
+    slot: Slot
+    sequence: int
+    stream: str
+    rank: int
+    step: int
+    published_ns: int
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A frame that is ours until it is settled; ``array`` is the slot's own memory, valid until then."""
+
+    slot: Slot
+    stream: str
+    rank: int
+    step: int
+    published_ns: int
+    attempts: int
+    array: NDArray[Any]
+    attributes: dict[str, Any]
+
+
+class Consumer:
+    """Reads ``region`` as the ``incarnation``-th worker; no other one reads it at the same time."""
+
+    def __init__(self, region: Region, *, incarnation: int, pid: int) -> None:
+        self.region = region
+        self.rank = int(region.words[Word.RANK])
+        self._words = region.words
+        self._words[Word.CONSUMER_PID], self._words[Word.INCARNATION] = pid, incarnation
+        self.beat()
+        self.state = Side.STARTING
+
+    @property
+    def state(self) -> Side:
+        """What the other side may know of us."""
+        return Side(self._words[Word.CONSUMER_STATE])
+
+    @state.setter
+    def state(self, state: Side) -> None:
+        fence()
+        self._words[Word.CONSUMER_STATE] = state
+
+    def beat(self) -> None:
+        """Show that this process runs."""
+        self._words[Word.CONSUMER_BEAT_NS] = time.monotonic_ns()
+
+    def busy(self, since_ns: int) -> None:
+        """Show since when one answer has been under way; 0 for none."""
+        self._words[Word.BUSY_SINCE_NS] = since_ns
+
+    def recover(self) -> tuple[int, int]:
+        """Give back what a dead worker had claimed: frames to try again, and frames given up as ``lost``."""
+        again = lost = 0
+        for slot in self.region.slots:
+            words, base = self._words, slot.base
+            state = words[base + Row.STATE]
+            if state == State.READY:
+                words[base + Row.TAKEN] = 0
+            elif state == State.TAKEN:
+                words[base + Row.ATTEMPTS] += 1
+                if words[base + Row.ATTEMPTS] < MOST_ATTEMPTS:
+                    words[base + Row.TAKEN] = 0
+                    fence()
+                    words[base + Row.STATE] = State.READY
+                    again += 1
+                else:
+                    self._end(slot, "lost", "the worker died with it twice", 0)
+                    lost += 1
+        return again, lost
+
+    def ready(self) -> list[Ready]:
+        """Frames that wait, in the order in which they were published."""
+        words = self._words
+        found = [
+            Ready(
+                slot,
+                words[slot.base + Row.SEQUENCE],
+                slot.place.stream,
+                self.rank,
+                words[slot.base + Row.STEP],
+                words[slot.base + Row.PUBLISHED_NS],
+                words[slot.base + Row.ATTEMPTS],
+            )
+            for slot in self.region.slots
+            if words[slot.base + Row.STATE] == State.READY and not words[slot.base + Row.EVICT]
+        ]
+        return sorted(found, key=lambda ready: ready.sequence)
+
+    def claim(self, ready: Ready) -> Claimed | None:
+        """The frame, now ours; None where the producer has taken it back.
+
+        Raises
+        ------
+        ValueError
+            If the slot holds nonsense; it has then been settled as ``failed``.
+        """
+        words, base = self._words, ready.slot.base
+        words[base + Row.TAKEN] = 1
+        fence()
+        if (
+            words[base + Row.EVICT]
+            or words[base + Row.STATE] != State.READY
+            or words[base + Row.SEQUENCE] != ready.sequence
+        ):
+            # Ours to lower only while the frame is there: a slot that moved on belongs to the producer.
+            if words[base + Row.STATE] == State.READY:
+                words[base + Row.TAKEN] = 0
+            return None
+        words[base + Row.STATE] = State.TAKEN
+        words[base + Row.TAKEN_NS] = time.monotonic_ns()
+        try:
+            array = ready.slot.array()
+            attributes = json.loads(ready.slot.attributes() or b"{}")
+        except ValueError as error:
+            self._end(ready.slot, "failed", str(error), 0)
+            raise
+        return Claimed(
+            ready.slot, ready.stream, ready.rank, ready.step, ready.published_ns, ready.attempts, array, attributes
+        )
+
+    def settle(self, claimed: Claimed, outcome: str, detail: str = "", *, batch: int = 1) -> None:
+        """Say how a claimed frame ended; its memory is the producer's again."""
+        self._end(claimed.slot, outcome, detail, batch)
+
+    @property
+    def producer_state(self) -> Side:
+        """Where the simulation's side stands."""
+        return Side(self._words[Word.PRODUCER_STATE])
+
+    @property
+    def producer_lives(self) -> bool:
+        """Whether the process that created the ring still runs."""
+        return runs(self._words[Word.OWNER_PID], self._words[Word.OWNER_STARTED])
+
+    def _end(self, slot: Slot, outcome: str, detail: str, batch: int) -> None:
+        words, base = self._words, slot.base
+        slot.write_detail(detail)
+        words[base + Row.OUTCOME] = CODES[outcome]
+        words[base + Row.DONE_NS] = time.monotonic_ns()
+        words[base + Row.BATCH] = batch
+        fence()
+        words[base + Row.STATE] = State.DONE
+
+
+def finite(array: NDArray[Any]) -> bool:
+    """Whether every value is a number."""
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())

@@ -1,0 +1,193 @@
+"""Where everything lies in a ring: control words, slot rows, attributes, payloads.
+
+0      control block: int64 words, each written by one side only, sides apart by cache lines
+4096   the layout itself as JSON, so that a reader needs nothing but the segment
+…      the box: records that the reader leaves for the writer (steering proposals)
+…      slot rows: 32 int64 words each
+…      per slot: attributes (JSON) and the detail of its outcome (text)
+…      payloads, each on pages of its own; those of spill slots lie in a file on disk instead
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+PAGE = 4096
+MAGIC = int.from_bytes(b"CDIRING1", "little")
+VERSION = 1
+ROW_WORDS = 32
+ROW_BYTES = 8 * ROW_WORDS
+ATTRIBUTE_BYTES = 2048
+DETAIL_BYTES = 256
+BOX_RECORDS = 16
+BOX_BYTES = 256
+MODEL_OFFSET, MODEL_BYTES = 1024, 128
+LAYOUT_OFFSET = PAGE
+MOST_DIMENSIONS = 6
+
+DTYPES = tuple(
+    np.dtype(name)
+    for name in ("bool", "i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8", "<c8", "<c16")
+)
+"""What a slot may hold; its row names the position in this table."""
+
+
+class Word(IntEnum):
+    """Control words. The groups of eight are cache lines: one is written by one side alone."""
+
+    MAGIC, VERSION, TOTAL_BYTES, RANK, OWNER_PID, OWNER_STARTED, LAYOUT_BYTES, LAYOUT_CHECK = range(8)
+    # Written by the simulation.
+    PRODUCER_STATE, PRODUCER_BEAT_NS, LAST_STEP, PUBLISHED, BOX_TAKEN, ORIGIN_NS = range(16, 22)
+    # Written by the worker.
+    CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, INCARNATION, CONSUMER_PID, CREDITS, BOX_WRITTEN = range(32, 39)
+    # Written by whoever supervises the worker.
+    SUPERVISOR_STATE, SUPERVISOR_BEAT_NS, SUPERVISOR_PID, RESTARTS = range(48, 52)
+
+
+class Row(IntEnum):
+    """Words of a slot's row."""
+
+    STATE, EVICT, TAKEN, ATTEMPTS, SEQUENCE, STEP, BYTES, DTYPE, DIMENSIONS, SHAPE = range(10)
+    ATTRIBUTE_BYTES, DETAIL_BYTES, OUTCOME = range(16, 19)
+    PUBLISHED_NS, TAKEN_NS, DONE_NS, BATCH = range(20, 24)
+
+
+class State(IntEnum):
+    """Where a slot stands, and who may change it."""
+
+    FREE, WRITING, READY, TAKEN, DONE = range(5)
+
+
+class Side(IntEnum):
+    """Life of the simulation's side, of the worker's and of its supervisor's."""
+
+    ABSENT, STARTING, READY, ENDING, CLOSED, FAILED = range(6)
+
+
+class Kind(IntEnum):
+    """What a slot is for."""
+
+    MEMORY, COARSE, SPILL = range(3)
+
+
+@dataclass(frozen=True)
+class SlotGroup:
+    """``count`` slots of one ``kind`` of the stream ``stream``, each of at most ``capacity`` bytes."""
+
+    stream: str
+    kind: Kind
+    count: int
+    capacity: int
+
+
+@dataclass(frozen=True)
+class SlotPlace:
+    """One slot: its number, and offset of its payload in the segment or, of a spill slot, in the file."""
+
+    number: int
+    stream: str
+    kind: Kind
+    capacity: int
+    offset: int
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Groups of slots in order; everything else follows from them.
+
+    ``spill_file`` holds the payloads of slots that spill. ``variables`` are type and largest shape of each stream's
+    frames, for a reader that wants to warm up.
+    """
+
+    groups: tuple[SlotGroup, ...]
+    spill_file: str = ""
+    variables: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise ValueError("a ring must have at least one group of slots, got none")
+        for group in self.groups:
+            if group.count < 1 or group.capacity < 1:
+                raise ValueError(f"slots of {group.stream!r} must be at least 1 of 1 byte, got {group}")
+        if self.spill_bytes and not self.spill_file:
+            raise ValueError("spill_file must be given where slots spill, got none")
+
+    @property
+    def count(self) -> int:
+        """Number of slots."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def box_offset(self) -> int:
+        """Where the box of records for the writer begins."""
+        return LAYOUT_OFFSET + _pages(len(self.encode()))
+
+    @property
+    def rows_offset(self) -> int:
+        """Where the slots' rows begin."""
+        return self.box_offset + _pages(BOX_RECORDS * (BOX_BYTES + 8))
+
+    @property
+    def texts_offset(self) -> int:
+        """Where the slots' attributes and details begin."""
+        return self.rows_offset + _pages(self.count * ROW_BYTES)
+
+    @property
+    def payload_offset(self) -> int:
+        """Where payloads begin."""
+        return self.texts_offset + _pages(self.count * (ATTRIBUTE_BYTES + DETAIL_BYTES))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the segment."""
+        return self.payload_offset + self._payload(spilled=False)
+
+    @property
+    def spill_bytes(self) -> int:
+        """Size of the spill file; 0 where nothing spills."""
+        return self._payload(spilled=True)
+
+    def variable(self, stream: str) -> tuple[str, tuple[int, ...]]:
+        """Type and largest shape of the frames of ``stream``."""
+        return self.variables[stream]
+
+    def places(self) -> Iterator[SlotPlace]:
+        """Every slot in order."""
+        number, memory, spill = 0, self.payload_offset, 0
+        for group in self.groups:
+            for _ in range(group.count):
+                spilled = group.kind is Kind.SPILL
+                offset = spill if spilled else memory
+                yield SlotPlace(number, group.stream, group.kind, group.capacity, offset)
+                number += 1
+                if spilled:
+                    spill += _pages(group.capacity)
+                else:
+                    memory += _pages(group.capacity)
+
+    def encode(self) -> bytes:
+        """JSON, kept within the segment."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Layout":
+        """The layout that ``encode`` wrote."""
+        values = json.loads(data)
+        variables = {name: (str(dtype), tuple(map(int, shape))) for name, (dtype, shape) in values["variables"].items()}
+        return cls(tuple(_groups(values["groups"])), str(values["spill_file"]), variables)
+
+    def _payload(self, *, spilled: bool) -> int:
+        chosen = (group for group in self.groups if (group.kind is Kind.SPILL) == spilled)
+        return sum(group.count * _pages(group.capacity) for group in chosen)
+
+
+def _groups(values: Iterable[dict[str, int | str]]) -> Iterator[SlotGroup]:
+    for value in values:
+        yield SlotGroup(str(value["stream"]), Kind(int(value["kind"])), int(value["count"]), int(value["capacity"]))

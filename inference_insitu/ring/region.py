@@ -1,0 +1,253 @@
+"""A ring's memory: created by the simulation rank that writes to it, opened by the worker that reads.
+
+POSIX shared memory rather than an MPI window: the worker is no MPI rank, so that its death is
+nobody else's. The name holds the run's id, and the control block its owner, so that what a killed
+run left behind is known for that.
+"""
+
+import math
+import mmap
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_insitu.ring.layout import (
+    ATTRIBUTE_BYTES,
+    BOX_BYTES,
+    BOX_RECORDS,
+    DETAIL_BYTES,
+    DTYPES,
+    LAYOUT_OFFSET,
+    MAGIC,
+    MODEL_BYTES,
+    MODEL_OFFSET,
+    MOST_DIMENSIONS,
+    PAGE,
+    ROW_BYTES,
+    VERSION,
+    Kind,
+    Layout,
+    Row,
+    SlotPlace,
+    Word,
+)
+from inference_insitu.ring.processes import started_at
+
+PREFIX = "cdi-"
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class Slot:
+    """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word."""
+
+    __slots__ = ("_texts", "_views", "base", "payload", "place", "words")
+
+    def __init__(self, region: "Region", place: SlotPlace) -> None:
+        self.place = place
+        self.words = region.words
+        self.base = (region.layout.rows_offset + place.number * ROW_BYTES) // 8
+        start = region.layout.texts_offset + place.number * (ATTRIBUTE_BYTES + DETAIL_BYTES)
+        self._texts = region.bytes[start : start + ATTRIBUTE_BYTES + DETAIL_BYTES]
+        source = region.spilled if place.kind is Kind.SPILL else region.bytes
+        self.payload = source[place.offset : place.offset + place.capacity]
+        self._views: dict[tuple[int, tuple[int, ...]], NDArray[np.generic]] = {}
+
+    def view(self, dtype: int, shape: tuple[int, ...]) -> "NDArray[np.generic]":
+        """The payload as an array of ``DTYPES[dtype]``; no copy."""
+        found = self._views.get((dtype, shape))
+        if found is None:
+            count = math.prod(shape)
+            found = np.frombuffer(self.payload, DTYPES[dtype], count).reshape(shape)
+            if len(self._views) < 4:
+                self._views[dtype, shape] = found
+        return found
+
+    def describe(self, dtype: int, shape: tuple[int, ...]) -> None:
+        """Write what the payload holds."""
+        words, base = self.words, self.base
+        words[base + Row.DTYPE] = dtype
+        words[base + Row.DIMENSIONS] = len(shape)
+        for axis, length in enumerate(shape):
+            words[base + Row.SHAPE + axis] = length
+
+    def array(self) -> "NDArray[np.generic]":
+        """The payload as its row describes it.
+
+        Raises
+        ------
+        ValueError
+            If the row describes nothing that fits the slot.
+        """
+        dtype, shape = self._description()
+        if not 0 <= dtype < len(DTYPES):
+            raise ValueError(f"a slot must hold a known type, got number {dtype}")
+        if min(shape, default=0) < 0 or math.prod(shape) * DTYPES[dtype].itemsize > self.place.capacity:
+            raise ValueError(f"a slot of {self.place.capacity} bytes must hold its array, got shape {shape}")
+        return self.view(dtype, shape)
+
+    def described(self) -> tuple[str, tuple[int, ...]]:
+        """Name of the type and shape of what the payload holds, for putting like to like."""
+        dtype, shape = self._description()
+        return DTYPES[dtype].name if 0 <= dtype < len(DTYPES) else "", shape
+
+    def _description(self) -> tuple[int, tuple[int, ...]]:
+        words, base = self.words, self.base
+        dimensions = min(max(words[base + Row.DIMENSIONS], 0), MOST_DIMENSIONS)
+        return words[base + Row.DTYPE], tuple(words[base + Row.SHAPE + axis] for axis in range(dimensions))
+
+    def write_attributes(self, encoded: bytes) -> None:
+        """Keep ``encoded``, at most ``ATTRIBUTE_BYTES`` bytes."""
+        if encoded:
+            self._texts[: len(encoded)] = encoded
+        self.words[self.base + Row.ATTRIBUTE_BYTES] = len(encoded)
+
+    def attributes(self) -> bytes:
+        """What ``write_attributes`` kept."""
+        return bytes(self._texts[: min(max(self.words[self.base + Row.ATTRIBUTE_BYTES], 0), ATTRIBUTE_BYTES)])
+
+    def write_detail(self, text: str) -> None:
+        """Keep ``text``, cut to ``DETAIL_BYTES`` bytes."""
+        encoded = text.encode()[:DETAIL_BYTES]
+        self._texts[ATTRIBUTE_BYTES : ATTRIBUTE_BYTES + len(encoded)] = encoded
+        self.words[self.base + Row.DETAIL_BYTES] = len(encoded)
+
+    def detail(self) -> str:
+        """What ``write_detail`` kept."""
+        length = min(max(self.words[self.base + Row.DETAIL_BYTES], 0), DETAIL_BYTES)
+        return bytes(self._texts[ATTRIBUTE_BYTES : ATTRIBUTE_BYTES + length]).decode(errors="replace")
+
+
+class Region:
+    """The memory of one ring.
+
+    Attributes
+    ----------
+    layout : Layout
+    words : memoryview of int64 over the whole segment; control words by ``Word``.
+    slots : every slot in order.
+    """
+
+    def __init__(self, memory: mmap.mmap, spill: mmap.mmap | None, layout: Layout, path: Path | None) -> None:
+        self.path = path
+        self.layout = layout
+        self.bytes = memoryview(memory)
+        self.spilled = memoryview(spill) if spill is not None else self.bytes[:0]
+        self.words = self.bytes.cast("q")
+        self.slots = [Slot(self, place) for place in layout.places()]
+
+    @classmethod
+    def create(cls, layout: Layout, *, rank: int, path: Path | None = None) -> "Region":
+        """A new ring, every page of it touched; ``path`` None keeps it private to this process.
+
+        Raises
+        ------
+        OSError
+            If the memory or the disk does not hold it; ``FileExistsError`` if the name is taken.
+        """
+        memory = _map_new(path, layout.memory_bytes)
+        spill = _map_new(Path(layout.spill_file), layout.spill_bytes) if layout.spill_bytes else None
+        memory[::PAGE] = b"\0" * len(range(0, layout.memory_bytes, PAGE))
+        region = cls(memory, spill, layout, path)
+        encoded = layout.encode()
+        region.bytes[LAYOUT_OFFSET : LAYOUT_OFFSET + len(encoded)] = encoded
+        words = region.words
+        words[Word.VERSION], words[Word.TOTAL_BYTES], words[Word.RANK] = VERSION, layout.memory_bytes, rank
+        words[Word.OWNER_PID], words[Word.OWNER_STARTED] = os.getpid(), started_at(os.getpid()) or 0
+        words[Word.LAYOUT_BYTES], words[Word.LAYOUT_CHECK] = len(encoded), zlib.crc32(encoded)
+        words[Word.CREDITS] = -1
+        words[Word.LAST_STEP] = -1
+        words[Word.MAGIC] = MAGIC  # last: whoever sees it sees the rest
+        return region
+
+    @classmethod
+    def open(cls, path: Path) -> "Region":
+        """The ring that another process created at ``path``.
+
+        Raises
+        ------
+        ValueError
+            If it is not a whole ring of this version.
+        OSError
+            If it cannot be read.
+        """
+        memory = _map_existing(path)
+        words = memoryview(memory).cast("q") if len(memory) >= LAYOUT_OFFSET and len(memory) % 8 == 0 else None
+        if words is None or words[Word.MAGIC] != MAGIC:
+            raise ValueError(f"{path} must be a ring, got something else")
+        if words[Word.VERSION] != VERSION:
+            raise ValueError(f"{path} must be a ring of version {VERSION}, got {words[Word.VERSION]}")
+        encoded = memory[LAYOUT_OFFSET : LAYOUT_OFFSET + words[Word.LAYOUT_BYTES]]
+        if zlib.crc32(encoded) != words[Word.LAYOUT_CHECK] or len(memory) != words[Word.TOTAL_BYTES]:
+            raise ValueError(f"{path} must be a whole ring, got one that is cut or overwritten")
+        layout = Layout.decode(encoded)
+        if layout.memory_bytes != len(memory):
+            raise ValueError(f"{path} must be {layout.memory_bytes} bytes, got {len(memory)}")
+        spill = _map_existing(Path(layout.spill_file)) if layout.spill_bytes else None
+        return cls(memory, spill, layout, path)
+
+    @property
+    def model(self) -> str:
+        """What the worker says of the model that answers."""
+        return bytes(self.bytes[MODEL_OFFSET : MODEL_OFFSET + MODEL_BYTES]).rstrip(b"\0").decode(errors="replace")
+
+    @model.setter
+    def model(self, text: str) -> None:
+        encoded = text.encode()[:MODEL_BYTES].ljust(MODEL_BYTES, b"\0")
+        self.bytes[MODEL_OFFSET : MODEL_OFFSET + MODEL_BYTES] = encoded
+
+    def leave(self, record: bytes) -> bool:
+        """Reader: leave ``record`` (at most ``BOX_BYTES``) in the box; False where it is full."""
+        written = self.words[Word.BOX_WRITTEN]
+        if written - self.words[Word.BOX_TAKEN] >= BOX_RECORDS:
+            return False
+        start = self.layout.box_offset + (written % BOX_RECORDS) * (BOX_BYTES + 8)
+        self.words[start // 8] = len(record)
+        self.bytes[start + 8 : start + 8 + len(record)] = record
+        self.words[Word.BOX_WRITTEN] = written + 1
+        return True
+
+    def collect(self) -> list[bytes]:
+        """Writer: empty the box."""
+        records = []
+        while (taken := self.words[Word.BOX_TAKEN]) < self.words[Word.BOX_WRITTEN]:
+            start = self.layout.box_offset + (taken % BOX_RECORDS) * (BOX_BYTES + 8)
+            length = min(max(self.words[start // 8], 0), BOX_BYTES)
+            records.append(bytes(self.bytes[start + 8 : start + 8 + length]))
+            self.words[Word.BOX_TAKEN] = taken + 1
+        return records
+
+    def unlink(self) -> None:
+        """Remove the names; mappings stay until their processes let go."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        if self.layout.spill_file:
+            Path(self.layout.spill_file).unlink(missing_ok=True)
+
+
+def _map_new(path: Path | None, size: int) -> mmap.mmap:
+    if path is None:
+        return mmap.mmap(-1, size)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        # Reserved now: a page that cannot be had later is a SIGBUS, not an error.
+        os.posix_fallocate(descriptor, 0, size)
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        os.unlink(path)
+        raise OSError(error.errno, f"{size} bytes for a ring are not to be had: {error.strerror}", str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def _map_existing(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            raise ValueError(f"{path} must be a ring, got an empty file")
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
