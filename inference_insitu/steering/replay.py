@@ -1,0 +1,179 @@
+"""A run's steering done again from its log, without inference: the same commands at the same steps."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cdi.errors import RunError
+from inference_insitu.steering.commands import Command, Commands
+from inference_insitu.steering.encoding import OUTCOMES
+from inference_insitu.steering.log import VERSION, Entry
+from inference_insitu.steering.referee import Referee
+
+_EVENTS = ("proposed", *OUTCOMES)
+_KINDS: dict[str, Any] = {
+    "time": str,
+    "event": str,
+    "step": int,
+    "name": str,
+    "value": float | int | None,
+    "step_proposed": int,
+    "origin": str,
+    "once": bool,
+    "rank": int,
+    "reason": str,
+}
+
+
+class Replay:
+    """Steering that applies what a log says and nothing else; every rank reads the log for itself.
+
+    Parameters
+    ----------
+    entries : the applications, in the order of their steps.
+    source : the log's name in errors.
+    notices : what is to be said of the log, each one line.
+    referee : told of each application, so that a replay leaves a log of its own.
+    """
+
+    def __init__(
+        self, entries: Iterable[Entry], source: str, notices: tuple[str, ...] = (), referee: Referee | None = None
+    ) -> None:
+        self._entries = deque(entries)
+        self._source = source
+        self._referee = referee or Referee()
+        self._last: int | None = None
+        self.notices = notices
+        self.ignored = 0
+
+    def step(self, step: int, proposals: Sequence[Command] = ()) -> tuple[Command, ...]:
+        """The logged commands of ``step``; ``proposals`` are counted in ``ignored``.
+
+        Raises
+        ------
+        ValueError
+            Unless ``step`` is beyond the last.
+        RunError
+            If the log holds a command for a step that this run has passed over.
+        """
+        if step < 0 or (self._last is not None and step <= self._last):
+            raise ValueError(f"step must be at least 0 and beyond the last one ({self._last}), got {step}")
+        if self._entries and self._entries[0].step < step:
+            missed = self._entries[0]
+            passed = f"begins at step {step}" if self._last is None else f"goes from step {self._last} to {step}"
+            raise RunError(
+                f"{self._source} applies '{missed.command}' at step {missed.step}, but this run {passed}: "
+                "replay it with the configuration that it was logged with"
+            )
+        self._last = step
+        self.ignored += len(proposals)
+        due = []
+        while self._entries and self._entries[0].step == step:
+            entry = self._entries.popleft()
+            self._referee.note(entry)
+            due.append(entry.command)
+        return tuple(due)
+
+    def close(self) -> None:
+        """End the replay's own log; what the log held for later steps becomes a notice."""
+        if self._entries:
+            first = self._entries[0].step
+            self.notices += (f"{self._source}: {len(self._entries)} commands from step {first} on were not reached",)
+            self._entries.clear()
+        self._referee.close(self._last or 0)
+
+
+def replay(path: str | Path, commands: Commands | None = None, referee: Referee | None = None) -> Replay:
+    """The steering of the log at ``path``, within the bounds of ``commands``.
+
+    Raises
+    ------
+    ValueError
+        As ``read``.
+    OSError
+        If the file cannot be read.
+    """
+    return read(Path(path).read_bytes(), str(path), commands, referee)
+
+
+def read(data: bytes, source: str, commands: Commands | None = None, referee: Referee | None = None) -> Replay:
+    """The steering of a log's bytes, which a rank may have had from another one.
+
+    A last line that was cut short is left out, and said in ``notices``.
+
+    Raises
+    ------
+    ValueError
+        For another version, a line that is no entry, or an application out of bounds.
+    """
+    commands = commands or Commands()
+    *lines, tail = data.split(b"\n")
+    notices: tuple[str, ...] = ()
+    if tail:
+        try:
+            json.loads(tail)
+            lines.append(tail)  # whole but for the line break
+        except (ValueError, RecursionError):
+            notices = (f"{source}: the last line was cut short and is left out",)
+    if not lines or _object(lines[0], source, 1).get("event") != "opened":
+        raise ValueError(f"{source} must begin with the opening line of a steering log")
+    version = _object(lines[0], source, 1).get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise ValueError(f"{source} must be a steering log of version {VERSION}, got version {version!r}")
+    applied: list[Entry] = []
+    last, closed = 0, False
+    for number, line in enumerate(lines[1:], 2):
+        fields = _object(line, source, number)
+        if closed:
+            _refuse(source, number, "nothing may follow the closing line")
+        if fields.get("event") == "closed":
+            closed = True
+            continue
+        entry = _entry(fields, source, number)
+        if entry.step < last:
+            _refuse(source, number, f"steps must not go back, got {entry.step} after {last}")
+        last = entry.step
+        if entry.event == "applied":
+            reason = commands.refusal(entry.command)
+            if reason:
+                _refuse(source, number, reason)
+            applied.append(entry)
+    return Replay(applied, source, notices, referee)
+
+
+def _entry(fields: dict[str, Any], source: str, number: int) -> Entry:
+    if fields.keys() != _KINDS.keys():
+        wrong = ", ".join(map(repr, sorted(fields.keys() ^ _KINDS.keys())))
+        _refuse(source, number, f"an entry must have its own keys, but differs in {wrong}")
+    for key, kind in _KINDS.items():
+        value = fields[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            _refuse(source, number, f"{key} must not be {value!r}")
+    if fields["event"] not in _EVENTS or fields["step"] < 0 or fields["rank"] < 0:
+        _refuse(source, number, f"no such event, step or rank: {fields['event']!r}, {fields['step']}, {fields['rank']}")
+    try:
+        names = ("name", "value", "step_proposed", "origin", "once")
+        command = Command(*(fields[name] for name in names))
+    except ValueError as error:
+        _refuse(source, number, str(error))
+    return Entry(fields["event"], fields["step"], command, fields["rank"], fields["reason"])
+
+
+def _object(line: bytes, source: str, number: int) -> dict[str, Any]:
+    try:
+        fields = json.loads(line.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        _refuse(source, number, f"a line must be JSON, got {type(error).__name__}")
+    if not isinstance(fields, dict):
+        _refuse(source, number, f"a line must be a JSON object, got a {type(fields).__name__}")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"numbers must be finite, got {name}")
+
+
+def _refuse(source: str, number: int, reason: str) -> NoReturn:
+    raise ValueError(f"{source}, line {number}: {reason}")
