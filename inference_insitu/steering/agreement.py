@@ -30,7 +30,10 @@ class Steering(Protocol):
         """The commands that every rank applies at ``step``."""
 
     def close(self) -> None:
-        """No further step comes."""
+        """No further step comes, on any rank."""
+
+    def abandon(self, reason: str) -> None:
+        """This rank has failed: no further step, and no word to the others."""
 
 
 class Agreement:

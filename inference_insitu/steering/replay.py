@@ -84,6 +84,10 @@ class Replay:
             self._entries.clear()
         self._referee.close(self._last or 0)
 
+    def abandon(self, reason: str) -> None:
+        """End the replay's own log where the run has failed."""
+        self._referee.close(self._last or 0)
+
 
 def replay(path: str | Path, commands: Commands | None = None, referee: Referee | None = None) -> Replay:
     """The steering of the log at ``path``, within the bounds of ``commands``.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cdi.errors import RunError
 from inference_insitu.steering.commands import Command, Commands, CommandSpec
 from inference_insitu.steering.log import Entry, SteeringLog
+from inference_insitu.steering.referee import Referee
 from inference_insitu.steering.replay import read, replay
 
 INTERVAL = Command("interval", 10, 95, "rule 1: count > 0")
@@ -192,6 +193,15 @@ def test_a_run_that_ends_before_the_log_does_says_so(path):
     steering.step(100)
     steering.close()
     assert steering.notices == (f"{path}: 1 commands from step 200 on were not reached",)
+
+
+def test_a_replay_of_a_run_that_fails_leaves_a_log_of_what_it_did(path):
+    again = path.with_name("again")
+    steering = replay(path, referee=Referee(log=SteeringLog(again)))
+    steering.step(100)
+    steering.abandon("the simulation failed")
+    assert json.loads(again.read_text().splitlines()[-1])["event"] == "closed"
+    assert replay(again).step(100) == (INTERVAL,)
 
 
 def test_steps_of_a_replay_go_forward(path):
