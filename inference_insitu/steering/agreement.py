@@ -160,6 +160,9 @@ class Agreement:
             line = f"the ranks did not agree at step {step} within {self._timeout_s:g} s: one has stopped or is late"
             self._leave(line)
             raise RunError(f"steering: {line} (steering.timeout_s)") from error
+        except Exception as error:  # the communicator's own; after it the ranks no longer take the same way
+            self._leave(f"its communication failed: {error}")
+            raise
 
     def _fail(self, line: str) -> NoReturn:
         self._leave(line)

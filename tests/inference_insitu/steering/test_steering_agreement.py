@@ -258,6 +258,19 @@ def test_after_a_timeout_steering_says_so_and_close_waits_for_nobody():
     assert Interleaving(2).run(body) == ["done", None]
 
 
+def test_after_an_error_of_the_communicator_close_waits_for_nobody():
+    class Broken(Alone):
+        def share(self, payload, root, timeout_s):
+            raise RunError("a rank has died")
+
+    agreement = Agreement(Broken(), 0, Referee(COMMANDS), lag=0)
+    with pytest.raises(RunError, match="^a rank has died$"):
+        agreement.step(0, [Command("snapshot")])
+    agreement.close()
+    with pytest.raises(RunError, match="its communication failed: a rank has died"):
+        agreement.step(1)
+
+
 def test_a_rank_at_another_step_is_found_out_when_a_command_would_be_applied():
     def body(collective, rank):
         agreement = Agreement(collective, rank, Referee(COMMANDS), lag=0)
