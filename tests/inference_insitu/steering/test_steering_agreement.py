@@ -264,7 +264,7 @@ def test_after_an_error_of_the_communicator_close_waits_for_nobody():
             raise RunError("a rank has died")
 
     agreement = Agreement(Broken(), 0, Referee(COMMANDS), lag=0)
-    with pytest.raises(RunError, match="^a rank has died$"):
+    with pytest.raises(RunError, match="a rank has died"):
         agreement.step(0, [Command("snapshot")])
     agreement.close()
     with pytest.raises(RunError, match="its communication failed: a rank has died"):
