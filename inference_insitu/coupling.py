@@ -67,9 +67,10 @@ class Coupling:
         self.simulation_comm = parts.simulation_comm
         self._parts = parts
         self._started_s = time.monotonic()
-        self._step = -1
+        self._step = self._polled = -1
         self._failed = False
         self._closed = False
+        self._reduced: dict[str, Any] = {}
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
         """Hand ``array`` over as the frame of the stream ``name`` at ``step``; it may be changed once this returns.
@@ -80,7 +81,7 @@ class Coupling:
         Returns
         -------
         Publication
-            ``accepted``, or ``dropped`` or ``failed`` with the reason. What becomes of an accepted frame the ledger says.
+            ``accepted``, or ``dropped`` or ``failed`` with the reason; the ledger says how an accepted frame ended.
 
         Raises
         ------
@@ -90,7 +91,10 @@ class Coupling:
         parts = self._parts
         reduction = parts.reductions.get(name)
         if reduction is not None:
-            array = reduction(np.asarray(array), parts.group)
+            try:
+                array = reduction(np.asarray(array), parts.group)
+            except Exception as error:
+                return self._unreduced(name, step, error)
             if array is None:
                 parts.ledger.refuse(name, step, time.monotonic_ns(), "reduced")
                 return REDUCED
@@ -101,6 +105,18 @@ class Coupling:
             parts.events.first("drop", published.reason, stream=name, step=step, reason=published.reason)
         parts.carrier.progress()
         return published
+
+    def reduced(self, name: str) -> Any:
+        """What the operators of the stream ``name`` made of the array published last, valid until the next one.
+
+        None where nothing was published yet, the stream has no operators, or this rank's content went into another's.
+        """
+        return self._reduced.get(name)
+
+    @property
+    def inference_failed(self) -> bool:
+        """Whether nobody infers any more, as far as this rank knows."""
+        return self._parts.carrier.failed
 
     def end_step(self, step: int) -> None:
         """All frames of ``step`` are published.
@@ -126,28 +142,31 @@ class Coupling:
     def poll_steering(self) -> tuple[Command, ...]:
         """The commands that every rank applies now, at the step that ended last; collective over the simulation.
 
+        Nothing is due before a step has ended, nor a second time at one step.
+
         Raises
         ------
         RunError
             If another simulation rank does not take part.
         """
-        producer = self._parts.producer
-        proposals = [] if producer is None else [decode(record) for record in producer.region.collect()]
-        return self._parts.steering.step(max(self._step, 0), proposals)
+        if self._step <= self._polled:  # every rank asks twice alike
+            return ()
+        self._polled = self._step
+        return self._parts.steering.step(self._step, self._proposals())
 
     def close(self) -> None:
-        """End: let inference finish what is under way, close the books, print them, part. Collective over the simulation."""
+        """End: inference finishes what is under way, the books are closed and printed. Collective."""
         if self._closed:
             return
         self._closed = True
         parts = self._parts
-        parts.steering.close()
         if parts.producer is not None:
             parts.producer.announce_end()
             wait_until(self._drained, timeout_s=parts.config.on_inference_failure.drain_timeout_s)
             parts.producer.close()
         else:
             parts.ledger.close()
+        parts.steering.close()
         parts.events.log("end", open=parts.ledger.open, unwritten=parts.ledger.unwritten)
         summaries = parts.gather(json.dumps(parts.ledger.summary()).encode())
         latencies = parts.gather(parts.ledger.latency_s.tobytes())
@@ -159,12 +178,13 @@ class Coupling:
         parts.events.close()
 
     def abandon(self, why: BaseException) -> None:
-        """Leave without a word to other ranks, after a failure of the simulation on this one: books closed, memory freed."""
+        """Leave without a word to other ranks, after a failure of the simulation on this one; the books are closed."""
         if self._closed:
             return
         self._closed = True
         parts = self._parts
         parts.events.log("abandoned", error=f"{type(why).__name__}: {why}")
+        parts.steering.abandon(f"{type(why).__name__}: {why}")
         if parts.producer is not None:
             parts.producer.announce_end()
             parts.producer.close()
@@ -182,6 +202,23 @@ class Coupling:
             self.close()
         else:
             self.abandon(error)
+
+    def _unreduced(self, name: str, step: int, error: Exception) -> Publication:
+        """A reduction that fails costs its frame, not the simulation."""
+        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._parts.ledger.refuse(name, step, time.monotonic_ns(), "unreduced", status="failed")
+        self._parts.events.first("drop", f"{name} unreduced", stream=name, step=step, reason="unreduced", detail=line)
+        return Publication("failed", line)
+
+    def _proposals(self) -> list[Command]:
+        producer = self._parts.producer
+        proposals = []
+        for record in [] if producer is None else producer.region.collect():
+            try:
+                proposals.append(decode(record))
+            except ValueError as error:  # on one rank alone: the others must not wait for it
+                self._parts.events.log("steering_damaged", error=str(error))
+        return proposals
 
     def _drained(self) -> bool:
         parts = self._parts

@@ -1,4 +1,4 @@
-"""Configuration of a coupling: which arrays leave the simulation, who answers them, and what happens when something fails.
+"""Configuration of a coupling: which arrays leave the simulation, who answers them, and what if something fails.
 
 Free of torch and MPI. Read strictly: an unknown key, analysis, operator or variable names the nearest one.
 """
@@ -62,7 +62,7 @@ class StreamConfig:
 
 @dataclass(frozen=True)
 class AnalysisConfig:
-    """One analysis: ``plugin`` is an entry point of ``cdi.analyses`` or ``module:object``; ``options`` are its arguments."""
+    """One analysis: ``plugin``, an entry point of ``cdi.analyses`` or ``module:object``, with ``options``."""
 
     plugin: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -78,9 +78,9 @@ class PlacementConfig:
 
     Parameters
     ----------
-    kind : ``cores``: the last ``ranks`` ranks of every node serve the others there through shared memory; ``nodes``: the
-        last ``ranks`` ranks of the job serve the others by MPI; ``process``: no rank is given up, the first rank of every
-        node starts a process beside the simulation; ``job``: a job of its own reads a stream (``cdi insitu serve``).
+    kind : ``cores``: the last ``ranks`` ranks of every node serve the others there through shared memory; ``nodes``:
+        the last ``ranks`` ranks of the job serve the others by MPI; ``process``: no rank is given up, the first rank of
+        every node starts a process beside it; ``job``: a job of its own reads a stream (``cdi insitu serve``).
     ranks : ranks given up: for each node (``cores``) or in all (``nodes``).
     node_ranks : take so many consecutive ranks for a node, whatever the machine says; None asks MPI. For sockets of a
         large node, and for trying several nodes on one.
@@ -112,8 +112,8 @@ class FailureConfig:
     Parameters
     ----------
     action : ``restart`` at most ``times`` times, waiting ``backoff_s`` first and twice as long each time, then give up;
-        ``continue`` gives up at once: later frames are dropped as ``no_inference``; ``local``: restart, and where the rank that
-        supervises is gone, the simulation's own rank takes over; ``abort`` ends the simulation with an error.
+        ``continue`` gives up at once: later frames are dropped as ``no_inference``; ``local``: restart, and where the
+        rank that supervises is gone, the simulation's own takes over; ``abort`` ends the simulation with an error.
     times, backoff_s : of ``restart`` and ``local``.
     hang_timeout_s : a worker that shows no sign of life, or is busy with one batch, for so long is killed.
     drain_timeout_s : how long the end waits for frames under way.
@@ -139,7 +139,7 @@ class FailureConfig:
 
 @dataclass(frozen=True)
 class CouplingConfig:
-    """A whole coupling. ``streams`` and ``analyses`` by name; a stream's name is that of a variable of the simulation."""
+    """A whole coupling. A stream has the name of the simulation's variable that it carries."""
 
     streams: dict[str, StreamConfig]
     analyses: dict[str, AnalysisConfig]

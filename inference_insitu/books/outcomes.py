@@ -11,6 +11,7 @@ DROPPED = {
     "too_large": "it is larger than its variable was declared",
     "repeated": "its step does not follow the last one of its stream",
     "reduced": "its content went into the frame of another rank",
+    "unreduced": "a reduction on the simulation rank refused it",
     "failed": "the analysis raised an error",
     "nonfinite": "the frame or the answer held NaN or infinity",
     "unsaved": "the answer could not be written",

@@ -27,7 +27,7 @@ ENDING = (Side.ENDING, Side.CLOSED)
 
 @dataclass(frozen=True)
 class Served:
-    """What the service must know of a stream: who answers it, how urgent it is, and for how long an answer is of use."""
+    """A stream as the service sees it: who answers it, how urgent it is, for how long an answer is of use."""
 
     analysis: str
     priority: int = 0
@@ -72,6 +72,7 @@ class Service:
     def serve_once(self) -> bool:
         """Answer at most one batch; whether there was anything to do."""
         self._look()
+        self._batcher.discard(lambda pending: not pending.item[0].holds(pending.item[1]))
         now = time.monotonic_ns()
         late = self._batcher.late(now)
         for pending in late:

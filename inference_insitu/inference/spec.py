@@ -12,7 +12,7 @@ UNUSABLE = 3
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """Worker number ``worker`` serves the rings at ``regions`` with the configuration ``config``, and writes to ``output``.
+    """Worker number ``worker`` serves the rings at ``regions`` as ``config`` says, and writes to ``output``.
 
     ``commands`` are what the simulation lets itself be told beside the usual.
     """

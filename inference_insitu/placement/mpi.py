@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
@@ -35,11 +36,8 @@ def duplicated(communicator: MPI.Intracomm) -> MPI.Intracomm:
 
 def what_a_dead_rank_does() -> str:
     """One clause for the start of a run: whether the job outlives the death of a rank given up for inference."""
-    if MPI.get_vendor()[0] == "Open MPI" and os.environ.get("OMPI_MCA_mpi_ft_enable", "").lower() in (
-        "1",
-        "true",
-        "ulfm",
-    ):
+    switched_on = os.environ.get("OMPI_MCA_mpi_ft_enable", "").lower()  # noqa: SIM112  (Open MPI's own spelling)
+    if MPI.get_vendor()[0] == "Open MPI" and switched_on in ("1", "true", "ulfm"):
         return "the job outlives the death of a rank (ULFM)"
     return "the launcher ends the whole job where a rank dies (a worker process may die at will)"
 
@@ -88,7 +86,7 @@ class MpiGroup:
 
 
 def nodes(communicator: MPI.Intracomm, node_ranks: int | None) -> list[int]:
-    """The node of every rank, as the lowest rank there; collective. ``node_ranks`` consecutive ranks are one, if given."""
+    """The node of every rank, as the lowest rank there; collective. If given, ``node_ranks`` ranks in a row are one."""
     if node_ranks is not None:
         return [rank // node_ranks * node_ranks for rank in range(communicator.size)]
     shared = communicator.Split_type(MPI.COMM_TYPE_SHARED, communicator.rank)
@@ -125,7 +123,7 @@ def gathered(communicator: MPI.Intracomm, data: bytes) -> list[bytes] | None:
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     buffer = np.empty(int(offsets[-1]), np.uint8)
     communicator.Gatherv([np.frombuffer(data, np.uint8), MPI.BYTE], [buffer, sizes, offsets[:-1], MPI.BYTE], 0)
-    return [buffer[first:last].tobytes() for first, last in zip(offsets, offsets[1:], strict=False)]
+    return [buffer[first:last].tobytes() for first, last in pairwise(offsets)]
 
 
 def anywhere(communicator: MPI.Intracomm, here: bool) -> bool:
@@ -171,7 +169,7 @@ def _end_now() -> None:
 
 
 class SteeringCollective:
-    """What ``steering.agreement`` needs of the simulation's ranks: a maximum under way, and 256 bytes from one to all."""
+    """What ``steering.agreement`` needs of the simulation's ranks; implements ``steering.collective.Collective``."""
 
     def __init__(self, communicator: MPI.Intracomm) -> None:
         self._communicator = communicator.Dup()
@@ -184,7 +182,9 @@ class SteeringCollective:
     def share(self, payload: bytes, root: int, timeout_s: float) -> bytes:
         """``payload`` of ``root``, on every rank."""
         buffer = np.frombuffer(bytearray(payload), np.uint8)
-        _complete(self._communicator.Ibcast([buffer, MPI.BYTE], root), timeout_s)
+        request = self._communicator.Ibcast([buffer, MPI.BYTE], root)
+        if not wait_until(request.Test, timeout_s=timeout_s):
+            raise TimeoutError(f"some rank did not answer within {timeout_s:g} s")
         return buffer.tobytes()
 
 
@@ -199,11 +199,11 @@ class PendingMax:
 
         Raises
         ------
-        RunError
+        TimeoutError
             If some rank does not come within ``timeout_s``.
         """
-        if not self._request.Test():
-            _complete(self._request, timeout_s)
+        if not (self._request.Test() or wait_until(self._request.Test, timeout_s=timeout_s)):
+            raise TimeoutError(f"some rank did not answer within {timeout_s:g} s")
         return int(self._largest[0])
 
 

@@ -31,7 +31,7 @@ class Coarser:
 
 @dataclass(frozen=True)
 class RingPlan:
-    """What one rank's ring is made of. ``layout`` is None where every stream's content goes into other ranks' frames."""
+    """What one rank's ring is made of; no ``layout`` where every stream's content goes into other ranks' frames."""
 
     layout: Layout | None
     streams: dict[str, StreamPlan]

@@ -84,12 +84,10 @@ class Consumer:
         for slot in self.region.slots:
             words, base = self._words, slot.base
             state = words[base + Row.STATE]
-            if state == State.READY:
-                words[base + Row.TAKEN] = 0
-            elif state == State.TAKEN:
+            words[base + Row.TAKEN] = 0
+            if state == State.TAKEN:
                 words[base + Row.ATTEMPTS] += 1
                 if words[base + Row.ATTEMPTS] < MOST_ATTEMPTS:
-                    words[base + Row.TAKEN] = 0
                     fence()
                     words[base + Row.STATE] = State.READY
                     again += 1
@@ -116,6 +114,11 @@ class Consumer:
         ]
         return sorted(found, key=lambda ready: ready.sequence)
 
+    def holds(self, ready: Ready) -> bool:
+        """Whether the frame still waits; ``latest`` may have replaced it."""
+        words, base = self._words, ready.slot.base
+        return words[base + Row.STATE] == State.READY and words[base + Row.SEQUENCE] == ready.sequence
+
     def claim(self, ready: Ready) -> Claimed | None:
         """The frame, now ours; None where the producer has taken it back.
 
@@ -132,9 +135,7 @@ class Consumer:
             or words[base + Row.STATE] != State.READY
             or words[base + Row.SEQUENCE] != ready.sequence
         ):
-            # Ours to lower only while the frame is there: a slot that moved on belongs to the producer.
-            if words[base + Row.STATE] == State.READY:
-                words[base + Row.TAKEN] = 0
+            words[base + Row.TAKEN] = 0
             return None
         words[base + Row.STATE] = State.TAKEN
         words[base + Row.TAKEN_NS] = time.monotonic_ns()
@@ -168,6 +169,7 @@ class Consumer:
         words[base + Row.OUTCOME] = CODES[outcome]
         words[base + Row.DONE_NS] = time.monotonic_ns()
         words[base + Row.BATCH] = batch
+        words[base + Row.TAKEN] = 0
         fence()
         words[base + Row.STATE] = State.DONE
 

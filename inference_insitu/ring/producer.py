@@ -161,7 +161,6 @@ class Producer:
         words[base + Row.PUBLISHED_NS] = now
         self._sequence += 1
         words[base + _SEQUENCE] = self._sequence
-        words[base + _TAKEN] = 0
         fence()
         words[base + _STATE] = _READY
         words[base + _EVICT] = 0
@@ -242,7 +241,7 @@ class Producer:
             return slot
         match stream.policy.when_full:
             case "latest":
-                slot = self._evict(stream)
+                slot = self._evict(stream) or self._freed(stream)
             case "degrade":
                 slot = next((slot for slot in stream.coarse if self._words[slot.base + _STATE] == _FREE), None)
             case "spill":
@@ -268,6 +267,11 @@ class Producer:
             return None
         words[found.base + _STATE] = _WRITING
         return found
+
+    def _freed(self, stream: _Stream) -> Slot | None:
+        """A slot that the worker let go while we looked for one to take back."""
+        self._harvest(stream)
+        return self._free(stream)
 
     def _wait(self, stream: _Stream) -> Slot | None:
         """A slot that became free within the policy's wait, as long as somebody is there to free it."""
