@@ -48,11 +48,11 @@ class Word(IntEnum):
 
 
 class Row(IntEnum):
-    """Words of a slot's row."""
+    """Words of a slot's row. From ``SEQUENCE`` to ``ATTRIBUTE_BYTES`` the writer fills them in one go."""
 
-    STATE, EVICT, TAKEN, ATTEMPTS, SEQUENCE, STEP, BYTES, DTYPE, DIMENSIONS, SHAPE = range(10)
-    ATTRIBUTE_BYTES, DETAIL_BYTES, OUTCOME = range(16, 19)
-    PUBLISHED_NS, TAKEN_NS, DONE_NS, BATCH = range(20, 24)
+    STATE, EVICT, TAKEN, ATTEMPTS = range(4)
+    SEQUENCE, STEP, PUBLISHED_NS, BYTES, ATTRIBUTE_BYTES, DTYPE, DIMENSIONS, SHAPE = range(8, 16)
+    DETAIL_BYTES, OUTCOME, TAKEN_NS, DONE_NS, BATCH = range(24, 29)
 
 
 class State(IntEnum):

@@ -34,7 +34,10 @@ SPILLED_LOOKS = 8
 
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
-_STATE, _EVICT, _TAKEN, _SEQUENCE = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.SEQUENCE)
+_STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
+_SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
+_PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
+_FAILED = int(Side.FAILED)
 _FREE, _WRITING, _READY, _CLAIMED, _DONE = map(int, State)
 
 
@@ -125,7 +128,7 @@ class Producer:
         """
         now = self._clock()
         stream = self._stream(name)
-        self._words[Word.PUBLISHED] += 1
+        self._words[_PUBLISHED] += 1
         encoded = encode_attributes(attributes)
         values = np.asarray(array)
         refusal = self._refusal(stream, values, step)
@@ -152,15 +155,10 @@ class Producer:
         """Fill ``slot``, which is ours (WRITING), and hand it over."""
         code = _DTYPE_CODES[values.dtype]
         np.copyto(slot.view(code, values.shape), values)
-        slot.describe(code, values.shape)
-        slot.write_attributes(attributes)
-        words, base = self._words, slot.base
-        words[base + Row.STEP] = step
-        words[base + Row.BYTES] = values.nbytes
-        words[base + Row.ATTEMPTS] = 0
-        words[base + Row.PUBLISHED_NS] = now
         self._sequence += 1
-        words[base + _SEQUENCE] = self._sequence
+        slot.describe((self._sequence, step, now, values.nbytes), code, values.shape, attributes)
+        words, base = self._words, slot.base
+        words[base + _ATTEMPTS] = 0
         fence()
         words[base + _STATE] = _READY
         words[base + _EVICT] = 0
@@ -222,7 +220,7 @@ class Producer:
             raise ValueError(
                 f"array must be of one of the types {', '.join(dtype.name for dtype in DTYPES)}, got {values.dtype}"
             )
-        if self._words[Word.SUPERVISOR_STATE] == Side.FAILED:
+        if self._words[_SUPERVISOR] == _FAILED:
             return "no_inference"
         return None
 
@@ -262,7 +260,7 @@ class Producer:
                 found = found or slot
             else:
                 flying += 1
-        credits = words[Word.CREDITS]
+        credits = words[_CREDITS]
         if found is None or 0 <= credits <= flying:
             return None
         words[found.base + _STATE] = _WRITING
@@ -341,7 +339,7 @@ class Producer:
         )
 
     def _settle(self, slot: Slot, settled: Settled, *, state: int = _FREE) -> None:
-        self.ledger.settle(slot.place.stream, self._words[slot.base + Row.STEP], settled)
+        self.ledger.settle(slot.place.stream, self._words[slot.base + _STEP], settled)
         self._words[slot.base + _STATE] = state
 
 

@@ -8,6 +8,7 @@ run left behind is known for that.
 import math
 import mmap
 import os
+import struct
 import zlib
 from pathlib import Path
 
@@ -36,6 +37,11 @@ from inference_insitu.ring.layout import (
 )
 from inference_insitu.ring.processes import started_at
 
+_DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSIONS + 1)]
+"""One call for a row: fifteen stores one by one would take longer than a small payload."""
+
+_SEQUENCE = int(Row.SEQUENCE)
+
 PREFIX = "cdi-"
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -43,11 +49,12 @@ SHARED_MEMORY = Path("/dev/shm")
 class Slot:
     """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word."""
 
-    __slots__ = ("_texts", "_views", "base", "payload", "place", "words")
+    __slots__ = ("_region", "_texts", "_views", "base", "payload", "place", "words")
 
     def __init__(self, region: "Region", place: SlotPlace) -> None:
         self.place = place
         self.words = region.words
+        self._region = region.bytes
         self.base = (region.layout.rows_offset + place.number * ROW_BYTES) // 8
         start = region.layout.texts_offset + place.number * (ATTRIBUTE_BYTES + DETAIL_BYTES)
         self._texts = region.bytes[start : start + ATTRIBUTE_BYTES + DETAIL_BYTES]
@@ -65,13 +72,13 @@ class Slot:
                 self._views[dtype, shape] = found
         return found
 
-    def describe(self, dtype: int, shape: tuple[int, ...]) -> None:
-        """Write what the payload holds."""
-        words, base = self.words, self.base
-        words[base + Row.DTYPE] = dtype
-        words[base + Row.DIMENSIONS] = len(shape)
-        for axis, length in enumerate(shape):
-            words[base + Row.SHAPE + axis] = length
+    def describe(self, header: tuple[int, ...], dtype: int, shape: tuple[int, ...], attributes: bytes) -> None:
+        """Write what the payload holds; ``header`` are the words ``SEQUENCE`` to ``BYTES``."""
+        if attributes:
+            self._texts[: len(attributes)] = attributes
+        _DESCRIPTIONS[len(shape)].pack_into(
+            self._region, 8 * (self.base + _SEQUENCE), *header, len(attributes), dtype, len(shape), *shape
+        )
 
     def array(self) -> "NDArray[np.generic]":
         """The payload as its row describes it.
@@ -98,14 +105,8 @@ class Slot:
         dimensions = min(max(words[base + Row.DIMENSIONS], 0), MOST_DIMENSIONS)
         return words[base + Row.DTYPE], tuple(words[base + Row.SHAPE + axis] for axis in range(dimensions))
 
-    def write_attributes(self, encoded: bytes) -> None:
-        """Keep ``encoded``, at most ``ATTRIBUTE_BYTES`` bytes."""
-        if encoded:
-            self._texts[: len(encoded)] = encoded
-        self.words[self.base + Row.ATTRIBUTE_BYTES] = len(encoded)
-
     def attributes(self) -> bytes:
-        """What ``write_attributes`` kept."""
+        """JSON that travels with the payload."""
         return bytes(self._texts[: min(max(self.words[self.base + Row.ATTRIBUTE_BYTES], 0), ATTRIBUTE_BYTES)])
 
     def write_detail(self, text: str) -> None:
