@@ -1,0 +1,1 @@
+"""Watching a run: events, metrics, the ledger's reader, a live terminal view and the report."""

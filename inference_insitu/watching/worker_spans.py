@@ -1,0 +1,37 @@
+"""In which state each worker was, from when to when."""
+
+from dataclasses import dataclass
+
+from inference_insitu.watching.live_state import ENDINGS, STATES
+from inference_insitu.watching.run_files import RunFiles
+
+MOST_WORKERS = 24
+
+
+@dataclass(frozen=True)
+class Span:
+    """``worker`` was in ``state`` from ``start_s`` to ``end_s``, seconds since the run's start."""
+
+    worker: str
+    state: str
+    start_s: float
+    end_s: float
+
+
+def worker_spans(run: RunFiles) -> list[Span]:
+    """Spans of the first ``MOST_WORKERS`` workers; the last one of each lasts until the end of the run."""
+    spans: list[Span] = []
+    current: dict[str, tuple[str, float]] = {}
+    for event in run.events:
+        if event.event not in STATES:
+            continue
+        worker, now_s = str(event.fields.get("worker", event.who)), run.seconds(event)
+        if worker in current:
+            state, since_s = current.pop(worker)
+            spans.append(Span(worker, state, since_s, now_s))
+        elif len({span.worker for span in spans} | set(current)) >= MOST_WORKERS:
+            continue
+        if event.event not in ENDINGS:
+            current[worker] = (STATES[event.event], now_s)
+    spans += [Span(worker, state, since_s, max(run.end_s, since_s)) for worker, (state, since_s) in current.items()]
+    return spans
