@@ -24,6 +24,7 @@ from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side
 from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
+from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.commands import CommandSpec
 from inference_insitu.steering.referee import Veto
 from inference_insitu.watching.events import EventLog
@@ -140,27 +141,24 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
     rank, config, output = joined.own.rank, joined.config, joined.output
     events = EventLog(output / f"events-simulation{rank}.jsonl", f"simulation{rank}")
 
-    def built() -> tuple[RingPlan, Region | None]:
-        plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
-        if plan.layout is None:
-            return plan, None
-        private = config.placement.kind in ("nodes", "job")
-        return plan, Region.create(plan.layout, rank=rank, path=None if private else joined.ring_path(rank))
-
-    plan, region = mpi.agreed(joined.own, built, timeout_s=AGREE_TIMEOUT_S)
-    # Whoever opens the rings may do so now.
-    mpi.wait_for_all(joined.world, timeout_s=AGREE_TIMEOUT_S)
     collective = mpi.SteeringCollective(joined.own)
+
+    def built() -> tuple[RingPlan, Region | None, Steering]:
+        plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
+        steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
+        if plan.layout is None:
+            return plan, None, steering
+        private = config.placement.kind in ("nodes", "job")
+        path = None if private else joined.ring_path(rank)
+        return plan, Region.create(plan.layout, rank=rank, path=path), steering
+
+    # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
+    plan, region, steering = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
     ledger = Ledger(output, rank, origin_ns=mpi.origin_ns(joined.own))
     carrier = _carrier(joined, region, events)
     producer = None
     if region is not None:
         producer = Producer(region, plan.streams, ledger, progress=carrier.progress)
-    steering = mpi.agreed(
-        joined.own,
-        lambda: start_steering(config.steering, collective, rank, output, joined.commands, veto),
-        timeout_s=AGREE_TIMEOUT_S,
-    )
     if rank == 0:
         _announce(joined)
     events.log("attach", pid=os.getpid(), placement=config.placement.kind, run=joined.run_id)

@@ -91,10 +91,12 @@ class Coupling:
         parts = self._parts
         reduction = parts.reductions.get(name)
         if reduction is not None:
+            self._reduced[name] = None
             try:
                 array = reduction(np.asarray(array), parts.group)
             except Exception as error:
                 return self._unreduced(name, step, error)
+            self._reduced[name] = array
             if array is None:
                 parts.ledger.refuse(name, step, time.monotonic_ns(), "reduced")
                 return REDUCED

@@ -14,6 +14,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ class Analysis:
 
     model = ""
     """What answers, for the ledger: a name and a hash, say."""
+
+    def open(self, output: Path, worker: int, incarnation: int) -> None:
+        """Told first: the run's folder, and which life of which worker this is, so that files of one's own have names."""
 
     def warm_up(self, variable: Variable) -> None:
         """Load and run once what later frames of ``variable`` need, before the worker says that it is ready."""

@@ -48,7 +48,7 @@ def main(spec_path: str, incarnation: str) -> int:
     again, lost = (sum(counts) for counts in zip(*(one.recover() for one in consumers), strict=True))
     events.log("worker_started", pid=os.getpid(), incarnation=int(incarnation), again=again, lost=lost)
     try:
-        analyses = _analyses(config, consumers)
+        analyses = _analyses(config, consumers, spec, int(incarnation))
     except Exception as error:
         line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         events.log("worker_unusable", error=line)
@@ -97,9 +97,13 @@ def _serve(service: Service, outputs: Outputs, stop: threading.Event) -> None:
         outputs.metrics.write(time.monotonic())
 
 
-def _analyses(config: CouplingConfig, consumers: Sequence[Consumer]) -> dict[str, Analysis]:
-    """Built and warmed up with the largest frame of every stream that they answer."""
+def _analyses(
+    config: CouplingConfig, consumers: Sequence[Consumer], spec: WorkerSpec, incarnation: int
+) -> dict[str, Analysis]:
+    """Built, told where they are, and warmed up with the largest frame of every stream that they answer."""
     analyses = {name: build_analysis(one.plugin, one.options) for name, one in config.analyses.items()}
+    for analysis in analyses.values():
+        analysis.open(Path(spec.output), spec.worker, incarnation)
     for name, stream in config.streams.items():
         for variable in {consumer.region.layout.variable(name) for consumer in consumers}:
             analyses[stream.analysis].warm_up(Variable(*variable))

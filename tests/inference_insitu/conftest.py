@@ -14,7 +14,7 @@ from launching import Completed, environment
 def mpirun() -> Callable[..., Completed]:
     """Run python with the given arguments on ``ranks`` ranks."""
     pytest.importorskip("mpi4py")
-    from inference_insitu.launcher import mpiexec
+    from inference_insitu.placement.launcher import mpiexec
 
     def run(ranks: int, *arguments: str | Path, timeout_s: float = 120.0) -> Completed:
         command = [str(mpiexec()), "-n", str(ranks), sys.executable, *map(str, arguments)]
