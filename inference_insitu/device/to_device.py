@@ -1,0 +1,69 @@
+"""The inference's side: frames of the ring as one batch on its device, or where they lie on the simulation's."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_insitu.device.arrays import DeviceView
+from inference_insitu.device.paths import HANDLE
+from inference_insitu.device.runtime import Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+
+class IpcReader:
+    """Frames that ``IpcPath`` left on the device; what it maps stays mapped until the process ends."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._opened: dict[str, int] = {}
+
+    def view(self, attributes: Mapping[str, str], shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceView:
+        """The frame where it lies: ``torch.as_tensor(view, device="cuda")`` takes no copy.
+
+        The device must be done with it before the slot is given back: copy it, or synchronise.
+        """
+        handle = attributes[HANDLE]
+        if handle not in self._opened:
+            self._opened[handle] = self._runtime.open(bytes.fromhex(handle))
+        return DeviceView(self._opened[handle], shape, dtype)
+
+
+def to_device(
+    frames: Sequence[NDArray[Any]],
+    device: "torch.device | str",
+    stream: "torch.cuda.Stream | None" = None,
+    *,
+    bfloat16: bool = False,
+    channels_last: bool = False,
+) -> "torch.Tensor":
+    """Stack ``frames`` of one shape and dtype into a tensor ``(n, *shape)``; once this returns their slots may go.
+
+    To a GPU they go through page-locked memory, which torch keeps and reuses, and over the bus on ``stream`` while the
+    host goes on; the current stream waits for it.  On the device floating frames become ``bfloat16``, and frames
+    ``(channel, y, x)`` or ``(channel, z, y, x)`` are laid out ``channels_last``.  ValueError if frames do not fit this.
+    """
+    import torch
+
+    kinds = sorted({f"{frame.dtype}{list(frame.shape)}" for frame in frames})
+    if len(kinds) != 1:
+        raise ValueError(f"frames must be of one shape and dtype, got {', '.join(kinds) or 'none'}")
+    layout = {3: torch.channels_last, 4: torch.channels_last_3d}.get(frames[0].ndim)
+    if channels_last and layout is None:
+        raise ValueError(f"frames must have 3 or 4 axes for channels_last, got {frames[0].ndim}")
+    on_gpu = torch.device(device).type == "cuda"
+    kind = torch.from_numpy(np.empty(0, frames[0].dtype.newbyteorder("="))).dtype
+    staged = torch.empty((len(frames), *frames[0].shape), dtype=kind, pin_memory=on_gpu)
+    np.stack(list(frames), out=staged.numpy())
+    with torch.cuda.stream(stream) if on_gpu else contextlib.nullcontext():
+        batch = staged.to(device, torch.bfloat16 if bfloat16 and kind.is_floating_point else kind, non_blocking=on_gpu)
+        batch = batch.contiguous(memory_format=layout) if channels_last and layout else batch
+    if on_gpu and stream is not None:
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(stream)
+        batch.record_stream(current)
+    return batch
