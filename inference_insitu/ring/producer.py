@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,15 @@ Coarsen = Callable[[NDArray[Any]], NDArray[Any] | None]
 BEAT_TIMEOUT_NS = 5_000_000_000
 """A worker that has not stamped its beat for this long is not waited for."""
 WAIT_S = 0.0002
-SPILLED_LOOKS = 8
-"""Spilled slots looked at in one harvest: there may be thousands, and they end in order."""
 
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
 _PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
+_ACCEPTED = int(Word.ACCEPTED)
 _FAILED = int(Side.FAILED)
-_FREE, _WRITING, _READY, _CLAIMED, _DONE = map(int, State)
+_FREE, _WRITING, _READY, _, _DONE = map(int, State)
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Publication:
 
 
 ACCEPTED = Publication("accepted")
+SUPERSEDED = Settled("superseded")
 _DROPPED = {name: Publication("dropped", name) for name in OUTCOMES[1:]}
 
 
@@ -66,16 +66,20 @@ class StreamPlan:
 
 
 class _Stream:
-    """Slots of one stream on the producer's side."""
+    """Slots of one stream on the producer's side: those that are free, by kind, and those under way, oldest first."""
 
     def __init__(self, name: str, plan: StreamPlan, slots: list[Slot]) -> None:
         self.name = name
         self.policy = plan.policy
+        self.one_in = plan.policy.takes_one_in
         self.coarsen = plan.coarsen
-        self.memory = [slot for slot in slots if slot.place.kind is Kind.MEMORY]
-        self.coarse = [slot for slot in slots if slot.place.kind is Kind.COARSE]
-        self.spill = deque(slot for slot in slots if slot.place.kind is Kind.SPILL)
-        self.spilled: deque[Slot] = deque()
+        self.free: dict[Kind, list[Slot]] = {kind: [] for kind in Kind}
+        for slot in reversed(slots):
+            self.free[slot.place.kind].append(slot)
+        self.free_memory = self.free[Kind.MEMORY]
+        self.memory_slots = len(self.free_memory)
+        self.capacity = self.free_memory[0].place.capacity
+        self.flying: deque[Slot] = deque()
         self.last_step = -1
         self.seen = 0
 
@@ -109,7 +113,6 @@ class Producer:
             name: _Stream(name, plan, [slot for slot in region.slots if slot.place.stream == name])
             for name, plan in streams.items()
         }
-        self._of_slot = [self._streams[slot.place.stream] for slot in region.slots]
         self._words = region.words
         self._sequence = 0
         self._progress, self._clock, self._sleep = progress, clock, sleep
@@ -127,32 +130,31 @@ class Producer:
             If the stream is unknown, or the attributes are no JSON or too long.
         """
         now = self._clock()
-        stream = self._stream(name)
-        self._words[_PUBLISHED] += 1
-        encoded = encode_attributes(attributes)
+        stream = self._streams.get(name) or self._unknown(name)
         values = np.asarray(array)
+        encoded = encode_attributes(attributes) if attributes else b""
+        self._words[_PUBLISHED] += 1
         refusal = self._refusal(stream, values, step)
         if refusal is not None:
             return self._refuse(stream, step, now, refusal)
-        slot = self._slot(stream, values.nbytes)
+        slot = self._slot(stream)
         if isinstance(slot, str):
             return self._refuse(stream, step, now, slot)
         if slot.place.kind is Kind.COARSE:
             coarse = None if stream.coarsen is None else stream.coarsen(values)
             if coarse is None:
-                self._words[slot.base + _STATE] = _FREE
+                self._let_go(stream, slot)
                 return self._refuse(stream, step, now, "full")
             values = coarse
         try:
-            self.write(slot, values, step, encoded, now)
-        except OSError as error:  # a disk that is full or gone
-            self._words[slot.base + _STATE] = _FREE
-            self._give_back(slot)
+            self._write(stream, slot, values, step, encoded, now)
+        except OSError as error:  # a disk that is gone
+            self._let_go(stream, slot)
             return self._refuse(stream, step, now, "unspilled", detail=str(error))
         return ACCEPTED
 
-    def write(self, slot: Slot, values: NDArray[Any], step: int, attributes: bytes, now: int) -> None:
-        """Fill ``slot``, which is ours (WRITING), and hand it over."""
+    def _write(self, stream: _Stream, slot: Slot, values: NDArray[Any], step: int, attributes: bytes, now: int) -> None:
+        """Fill ``slot``, which is ours, and hand it over."""
         code = _DTYPE_CODES[values.dtype]
         np.copyto(slot.view(code, values.shape), values)
         self._sequence += 1
@@ -162,7 +164,8 @@ class Producer:
         fence()
         words[base + _STATE] = _READY
         words[base + _EVICT] = 0
-        self.ledger.accept(slot.place.stream, step, now)
+        stream.flying.append(slot)
+        self.ledger.accept(stream.name, step, now)
 
     def end_step(self, step: int) -> None:
         """All frames of ``step`` are published: take outcomes in and show that we live."""
@@ -189,32 +192,32 @@ class Producer:
     def close(self) -> None:
         """Settle what is still open, whoever has it, and close the books."""
         self.poll()
-        for slot in self.region.slots:
-            state = self._words[slot.base + _STATE]
-            if state == _READY:
-                self._settle(slot, Settled("undelivered"))
-            elif state == _CLAIMED:
-                self._settle(slot, Settled("unanswered", attempts=self._words[slot.base + Row.ATTEMPTS] + 1))
+        for stream in self._streams.values():
+            self._harvest(stream, all_of_them=True)
+            for slot in stream.flying:
+                if self._words[slot.base + _STATE] == _READY:
+                    self._settle(stream, slot, Settled("undelivered"))
+                else:
+                    attempts = self._words[slot.base + _ATTEMPTS] + 1
+                    self._settle(stream, slot, Settled("unanswered", attempts=attempts))
+            stream.flying.clear()
         fence()
         self._words[Word.PRODUCER_STATE] = Side.CLOSED
         self.ledger.close()
 
-    def _stream(self, name: str) -> _Stream:
-        stream = self._streams.get(name)
-        if stream is None:
-            near = get_close_matches(name, self._streams, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"streams: {', '.join(self._streams)}"
-            raise ValueError(f"name must be a stream of the configuration, got {name!r}; {hint}")
-        return stream
+    def _unknown(self, name: str) -> NoReturn:
+        near = get_close_matches(name, self._streams, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"streams: {', '.join(self._streams)}"
+        raise ValueError(f"name must be a stream of the configuration, got {name!r}; {hint}")
 
     def _refusal(self, stream: _Stream, values: NDArray[Any], step: int) -> str | None:
         if step <= stream.last_step:
             return "repeated"
         stream.last_step = step
         stream.seen += 1
-        if (stream.seen - 1) % stream.policy.takes_one_in:
+        if (stream.seen - 1) % stream.one_in:
             return "sampled"
-        if values.nbytes > stream.memory[0].place.capacity or values.ndim > MOST_DIMENSIONS:
+        if values.nbytes > stream.capacity or values.ndim > MOST_DIMENSIONS:
             return "too_large"
         if values.dtype not in _DTYPE_CODES:
             raise ValueError(
@@ -229,9 +232,8 @@ class Producer:
         self.ledger.refuse(stream.name, step, now, reason, status="failed" if failed else "dropped")
         return Publication("failed", detail or reason) if failed else _DROPPED[reason]
 
-    def _slot(self, stream: _Stream, size: int) -> Slot | str:
+    def _slot(self, stream: _Stream) -> Slot | str:
         """A slot that is ours to write to, or the reason why there is none."""
-        self._harvest(stream)
         slot = self._free(stream)
         if slot is None and stream.policy.wait_s:
             slot = self._wait(stream)
@@ -239,44 +241,34 @@ class Producer:
             return slot
         match stream.policy.when_full:
             case "latest":
-                slot = self._evict(stream) or self._freed(stream)
+                slot = self._evict(stream) or self._free(stream)
             case "degrade":
-                slot = next((slot for slot in stream.coarse if self._words[slot.base + _STATE] == _FREE), None)
+                slot = self._pop(stream, Kind.COARSE)
             case "spill":
-                slot = stream.spill.popleft() if stream.spill else None
-                if slot is not None:
-                    stream.spilled.append(slot)
+                slot = self._pop(stream, Kind.SPILL)
             case "drop_newest":
                 return "timeout" if stream.policy.wait_s else "full"
-        if slot is None:
-            return "full"
-        self._words[slot.base + _STATE] = _WRITING
-        return slot
+        return slot or "full"
 
     def _free(self, stream: _Stream) -> Slot | None:
-        words, found, flying = self._words, None, 0
-        for slot in stream.memory:
-            if words[slot.base + _STATE] == _FREE:
-                found = found or slot
-            else:
-                flying += 1
-        credits = words[_CREDITS]
-        if found is None or 0 <= credits <= flying:
+        free = stream.free_memory
+        if not free:
+            self._harvest(stream, all_of_them=True)
+        credits = self._words[_CREDITS]
+        if not free or 0 <= credits <= stream.memory_slots - len(free):
             return None
-        words[found.base + _STATE] = _WRITING
-        return found
+        return free.pop()
 
-    def _freed(self, stream: _Stream) -> Slot | None:
-        """A slot that the worker let go while we looked for one to take back."""
-        self._harvest(stream)
-        return self._free(stream)
+    def _pop(self, stream: _Stream, kind: Kind) -> Slot | None:
+        free = stream.free[kind]
+        return free.pop() if free else None
 
     def _wait(self, stream: _Stream) -> Slot | None:
         """A slot that became free within the policy's wait, as long as somebody is there to free it."""
         end = self._clock() + int(stream.policy.wait_s * 1e9)
         while self._clock() < end and self._consumer_lives():
             self._progress()
-            self._harvest(stream)
+            self._harvest(stream, all_of_them=True)
             slot = self._free(stream)
             if slot is not None:
                 return slot
@@ -291,37 +283,35 @@ class Producer:
     def _evict(self, stream: _Stream) -> Slot | None:
         """The oldest slot that waits, taken back from the reader; None where it has them all."""
         words = self._words
-        waiting = [slot for slot in stream.memory if words[slot.base + _STATE] == _READY]
-        for slot in sorted(waiting, key=lambda slot: words[slot.base + _SEQUENCE]):
+        for index, slot in enumerate(stream.flying):
+            if words[slot.base + _STATE] != _READY:
+                continue
             words[slot.base + _EVICT] = 1
             fence()
             if words[slot.base + _TAKEN]:
                 words[slot.base + _EVICT] = 0
                 continue
-            self._settle(slot, Settled("superseded"), state=_WRITING)
+            words[slot.base + _STATE] = _WRITING
+            del stream.flying[index]
+            self.ledger.settle(stream.name, words[slot.base + _STEP], SUPERSEDED)
             return slot
         return None
 
-    def _harvest(self, stream: _Stream) -> None:
-        words = self._words
-        for slot in stream.memory:
-            if words[slot.base + _STATE] == _DONE:
-                self._settle(slot, self._ended(slot))
-        for slot in stream.coarse:
-            if words[slot.base + _STATE] == _DONE:
-                self._settle(slot, self._ended(slot))
-        for _ in range(min(SPILLED_LOOKS, len(stream.spilled))):
-            slot = stream.spilled[0]
-            if words[slot.base + _STATE] != _DONE:
-                break
-            self._settle(slot, self._ended(slot))
-            self._give_back(slot)
+    def _harvest(self, stream: _Stream, *, all_of_them: bool = False) -> None:
+        """Take outcomes in: of the oldest frames, or of all that are under way, which may end in any order."""
+        words, flying = self._words, stream.flying
+        while flying and words[flying[0].base + _STATE] == _DONE:
+            slot = flying.popleft()
+            self._settle(stream, slot, self._ended(slot))
+        if all_of_them and flying:
+            for slot in [slot for slot in flying if words[slot.base + _STATE] == _DONE]:
+                flying.remove(slot)
+                self._settle(stream, slot, self._ended(slot))
 
-    def _give_back(self, slot: Slot) -> None:
-        stream = self._of_slot[slot.place.number]
-        if slot.place.kind is Kind.SPILL:
-            stream.spilled.remove(slot)
-            stream.spill.append(slot)
+    def _let_go(self, stream: _Stream, slot: Slot) -> None:
+        self._words[slot.base + _STATE] = _FREE
+        self._words[slot.base + _EVICT] = 0
+        stream.free[slot.place.kind].append(slot)
 
     def _ended(self, slot: Slot) -> Settled:
         words, base = self._words, slot.base
@@ -338,9 +328,9 @@ class Producer:
             model=self.region.model if outcome == INFERRED else "",
         )
 
-    def _settle(self, slot: Slot, settled: Settled, *, state: int = _FREE) -> None:
-        self.ledger.settle(slot.place.stream, self._words[slot.base + _STEP], settled)
-        self._words[slot.base + _STATE] = state
+    def _settle(self, stream: _Stream, slot: Slot, settled: Settled) -> None:
+        self.ledger.settle(stream.name, self._words[slot.base + _STEP], settled)
+        self._let_go(stream, slot)
 
 
 def encode_attributes(attributes: Mapping[str, Any] | None) -> bytes:
