@@ -21,6 +21,7 @@ TIME_BINS = 150
 _STATE_COLOURS = {
     "starting": "#fdd0a2",
     "ready": "#a1d99b",
+    "unusable": "#99000d",
     "dead": "#cb181d",
     "hung": "#7a0177",
     "restarting": "#fdae6b",
@@ -31,6 +32,7 @@ _MARKS = {
     "worker_hung": "#7a0177",
     "gave_up": "#252525",
     "restart": "#f16913",
+    "simulation_died": "#000000",
 }
 _STEERING = "#08519c"
 

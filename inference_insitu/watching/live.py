@@ -22,13 +22,13 @@ from rich.text import Text
 from inference_insitu.watching.balance import BOOKS
 from inference_insitu.watching.live_state import QUIET_S, RunState, StreamState
 from inference_insitu.watching.reasons import asked_for, meaning, shown
+from inference_insitu.watching.worker_events import BAD_EVENTS, BAD_STATES, worker_name
 
 MOST_STREAMS = 20
 MOST_WORKERS = 16
 LAST_EVENTS = 8
 MOST_PROBLEMS = 5
 PIPE_COLUMNS = 160
-_BAD_STATES = {"dead", "hung", "restarting", "given up"}
 
 
 def watch(folder: str | Path, *, once: bool = False, interval_s: float = 1.0) -> None:
@@ -85,11 +85,15 @@ def _print(console: Console, state: RunState) -> None:
 
 
 def _live(console: Console, state: RunState, interval_s: float) -> None:
-    with Live(frame(state), console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        while not state.books:
-            time.sleep(interval_s)
-            state.refresh()
-            live.update(frame(state), refresh=True)
+    try:
+        with Live(frame(state), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while not state.books:
+                time.sleep(interval_s)
+                state.refresh()
+                live.update(frame(state), refresh=True)
+    finally:
+        # A Ctrl-C while the first picture is drawn finds the cursor hidden and ``Live`` not yet entered.
+        console.show_cursor()
 
 
 def frame(state: RunState) -> RenderableType:
@@ -176,14 +180,14 @@ def _drops(state: RunState) -> Table:
 
 def _workers(state: RunState) -> Table:
     table = _table("worker", "state", "for", "restarts", "queue", "batch", "s/batch", numbers=(2, 3, 4, 5, 6))
-    numbers = {row.worker: row for row in state.numbers}
+    numbers = {worker_name(row.worker): row for row in state.numbers}
     names = [*state.workers, *(name for name in numbers if name not in state.workers)]
     for name in names[:MOST_WORKERS]:
         said, counted = state.workers.get(name), numbers.get(name)
         condition = said.state if said else "-"
         table.add_row(
             Text(shown(name, 30)),
-            Text(condition, style="bold red" if condition in _BAD_STATES else ""),
+            Text(condition, style="bold red" if condition in BAD_STATES else ""),
             Text(_duration(time.time() - said.since_s) if said and not state.books else "-"),
             Text(str(max(said.restarts if said else 0, counted.restarts if counted else 0))),
             Text(_plain(counted.queue if counted else None)),
@@ -210,7 +214,7 @@ def _events(state: RunState) -> Table:
     table = _table("time (UTC)", "who", "event", "", numbers=())
     for event in list(state.events)[-LAST_EVENTS:]:
         fields = ", ".join(f"{shown(name, 20)} {_plain(value)}" for name, value in event.fields.items())
-        style = "red" if event.event in ("worker_died", "worker_hung", "gave_up") else ""
+        style = "red" if event.event in BAD_EVENTS else ""
         moment = datetime.fromtimestamp(event.time_s, UTC)
         table.add_row(
             Text(f"{moment:%H:%M:%S}"),

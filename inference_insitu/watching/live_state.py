@@ -18,6 +18,7 @@ from inference_insitu.watching.events import Event, parse_event
 from inference_insitu.watching.ledger_files import Ledger, LedgerReader, read_header
 from inference_insitu.watching.line_tail import LineTail
 from inference_insitu.watching.metrics_files import WorkerNumbers, read_metrics
+from inference_insitu.watching.worker_events import STATES, worker_of
 
 RATE_WINDOW_S = 10
 KEPT_SECONDS = 60
@@ -27,19 +28,6 @@ RECENT_EVENTS = 200
 QUIET_S = 30.0
 """Without a new byte for so long, a run without books may have been killed."""
 _RESULTS_BYTES = 512 * 1024
-STATES = {
-    "worker_started": "starting",
-    "worker_ready": "ready",
-    "worker_died": "dead",
-    "worker_hung": "hung",
-    "restart": "restarting",
-    "gave_up": "given up",
-    "drained": "drained",
-    "closed": "closed",
-}
-"""What an event says of its worker."""
-ENDINGS = ("drained", "closed")
-"""Said of simulation ranks too."""
 
 
 @dataclass
@@ -211,10 +199,8 @@ class RunState:
             new += [event for line in self._tail(path).read() if (event := parse_event(line, path.name)) is not None]
         for event in sorted(new, key=lambda event: event.time_s):
             self.events.append(event)
-            if event.event in STATES:
-                worker = str(event.fields.get("worker", event.who))
-                if event.event in ENDINGS and worker not in self.workers:
-                    continue
+            worker = worker_of(event, self.workers)
+            if worker is not None:
                 before = self.workers.get(worker)
                 restarts = (before.restarts if before else 0) + (event.event == "restart")
                 self.workers[worker] = WorkerState(STATES[event.event], event.time_s, restarts)

@@ -22,6 +22,7 @@ from inference_insitu.watching.balance import Totals, imbalances, ledger_totals
 from inference_insitu.watching.ledger_files import Ledger
 from inference_insitu.watching.reasons import asked_for, colour, meaning, severity, shown
 from inference_insitu.watching.run_files import RunFiles, read_run
+from inference_insitu.watching.worker_events import BAD_EVENTS, worker_name
 
 REPORT = "report.html"
 MOST_ROWS = 500
@@ -85,7 +86,12 @@ def render(run: RunFiles) -> str:
     environment = Environment(
         loader=PackageLoader("inference_insitu.watching"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"plain": _plain, "seconds": _seconds, "shown": lambda text: shown(text, _LONGEST)}
+    environment.filters |= {
+        "plain": _plain,
+        "seconds": _seconds,
+        "worker": worker_name,
+        "shown": lambda text: shown(text, _LONGEST),
+    }
     totals, streams = _totals(run)
     ranks = _rank_rows(run.ledger)
     events = [event for event in run.events if event.event != "attach"]
@@ -110,6 +116,7 @@ def render(run: RunFiles) -> str:
         left_out_steering=max(0, len(run.steering) - MOST_ROWS),
         answers=sorted(run.answers.newest.items()),
         machines=_machines(run),
+        bad_events=BAD_EVENTS,
     )
 
 

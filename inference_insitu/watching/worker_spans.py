@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from inference_insitu.watching.live_state import ENDINGS, STATES
 from inference_insitu.watching.run_files import RunFiles
+from inference_insitu.watching.worker_events import ENDINGS, STATES, worker_of
 
 MOST_WORKERS = 24
 
@@ -22,15 +22,15 @@ def worker_spans(run: RunFiles) -> list[Span]:
     """Spans of the first ``MOST_WORKERS`` workers; the last one of each lasts until the end of the run."""
     spans: list[Span] = []
     current: dict[str, tuple[str, float]] = {}
+    known: set[str] = set()
     for event in run.events:
-        if event.event not in STATES:
+        worker, now_s = worker_of(event, known), run.seconds(event)
+        if worker is None or (worker not in known and len(known) >= MOST_WORKERS):
             continue
-        worker, now_s = str(event.fields.get("worker", event.who)), run.seconds(event)
+        known.add(worker)
         if worker in current:
             state, since_s = current.pop(worker)
             spans.append(Span(worker, state, since_s, now_s))
-        elif len({span.worker for span in spans} | set(current)) >= MOST_WORKERS:
-            continue
         if event.event not in ENDINGS:
             current[worker] = (STATES[event.event], now_s)
     spans += [Span(worker, state, since_s, max(run.end_s, since_s)) for worker, (state, since_s) in current.items()]

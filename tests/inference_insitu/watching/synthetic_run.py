@@ -105,13 +105,15 @@ class SyntheticRun:
     def write_events(self, finished: bool = True) -> None:
         end_s = self.steps * self.step_s
         machine = {"host": "node17", "cores": 64, "memory_GB": 256, "mpi": "MPICH 5.0.2", "python": "3.11"}
-        keeper = [
-            (0.2, "worker_started", {"worker": "worker0", "pid": 4711}),
-            (1.4, "worker_ready", {"worker": "worker0", "model": MODEL}),
-            (DEATH_S, "worker_died", {"worker": "worker0", "code": None, "signal": "SIGSEGV"}),
-            (DEATH_S + 1.0, "restart", {"worker": "worker0", "attempt": 1, "backoff_s": 1.0}),
-            (DEATH_S + 1.1, "worker_started", {"worker": "worker0", "pid": 4802}),
-            (READY_AGAIN_S, "worker_ready", {"worker": "worker0", "model": MODEL}),
+        worker = [
+            (0.2, "worker_started", {"pid": 4711, "incarnation": 0, "again": 0, "lost": 0}),
+            (1.4, "worker_ready", {"model": MODEL}),
+            (DEATH_S + 1.1, "worker_started", {"pid": 4802, "incarnation": 1, "again": 0, "lost": 8}),
+            (READY_AGAIN_S, "worker_ready", {"model": MODEL}),
+        ]
+        keeper: list[tuple[float, str, dict[str, Any]]] = [
+            (DEATH_S, "worker_died", {"code": -11, "signal": "SIGSEGV"}),
+            (DEATH_S + 0.01, "restart", {"attempt": 1, "wait_s": 1.0}),
         ]
         simulation = [
             (0.0, "attach", {"ranks": self.ranks, "placement": "cores", "machine": machine}),
@@ -120,8 +122,10 @@ class SyntheticRun:
             (30.0, "steering", {"command": "load.rate", "value": 0.5, "decision": "applied"}),
         ]
         if finished:
-            keeper.append((end_s + 0.2, "drained", {"worker": "worker0"}))
+            worker.append((end_s + 0.2, "drained", {}))
+            keeper.append((end_s + 0.4, "closed", {}))
             simulation += [(end_s, "end", {}), (end_s + 0.4, "closed", {})]
+        self._write_event_file("events-worker0.jsonl", "worker0", worker)
         self._write_event_file("events-keeper0.jsonl", "keeper0", keeper)
         self._write_event_file("events-simulation0.jsonl", "simulation0", simulation)
 
@@ -151,14 +155,13 @@ class SyntheticRun:
                 file.write(json.dumps(answer) + "\n")
 
     def _write_metrics(self) -> None:
-        metrics = Metrics(self.folder / "metrics-worker0.prom", worker="worker0")
+        metrics = Metrics(self.folder / "metrics-0.prom", worker="0")
         for row in self.rows:
             latency_s = float(row["latency_s"]) if row["latency_s"] else None
             metrics.settled(row["stream"], row["outcome"], latency_s, step=row["step"])
         for _ in range(50):
             metrics.batch(4, 0.12)
         metrics.queue(3)
-        metrics.restarts(1)
         metrics.said(self.streams[0], {"confidence": 0.93, "dislocations": 4})
         assert metrics.write(0.0)
 

@@ -39,7 +39,7 @@ def test_an_ended_run_is_told_in_one_frame_without_control_characters(
     assert "ended, the books balance" in text
     assert "4 ranks, 2400 frames settled" in text
     assert "\x1b" not in text
-    for word in ("pattern", "stress", "superseded", "lost", "drained", "restart", "backoff_s", "confidence", "screw"):
+    for word in ("pattern", "stress", "superseded", "lost", "closed", "worker0", "lost 8", "confidence", "screw"):
         assert word in text
 
 
@@ -81,7 +81,7 @@ def test_damaged_files_are_named(run: SyntheticRun, shown: Callable[[Path], str]
     (run.folder / "books.json").write_text("{")
     with (run.folder / "ledger-0.csv").open("a") as file:
         file.write("a,b\n")
-    for name in ("events-keeper0.jsonl", "results-0.0.jsonl", "metrics-worker0.prom"):
+    for name in ("events-keeper0.jsonl", "results-0.0.jsonl", "metrics-0.prom"):
         with (run.folder / name).open("ab") as file:
             file.write(b'\xff{"half')
     text = shown(run.folder)
@@ -111,7 +111,9 @@ def test_a_state_brought_up_to_date_is_that_of_reading_it_all_at_once(run: Synth
         assert again.percentiles_s() == pytest.approx(stream.percentiles_s())
         assert again.rate(state.newest_s) == stream.rate(whole.newest_s)
     assert state.workers == whole.workers
-    assert state.workers["worker0"].restarts == 1
+    assert {name: (worker.state, worker.restarts) for name, worker in state.workers.items()} == {
+        "worker0": ("closed", 1)
+    }
     assert {name: answer["step"] for name, answer in state.answers.items()} == {"pattern": 2970, "stress": 2970}
     assert state.problems == {}
 

@@ -61,7 +61,7 @@ def test_an_ended_run_is_reported_whole(ended: tuple[SyntheticRun, Page]) -> Non
     for words in (
         "the worker died with it",
         "4 ×: ValueError: the pattern is empty",
-        "keeper0 worker_died worker worker0, code –, signal SIGSEGV",
+        "keeper0 worker_died code -11, signal SIGSEGV",
         "the simulation is equilibrating",
         "placement: cores",
         "node17",

@@ -1,0 +1,60 @@
+"""The account of a run: what became of every frame by stream, and whether all adds up. ``cdi insitu books FOLDER``."""
+
+from pathlib import Path
+from typing import Any
+
+from inference_insitu.watching.balance import BOOKS, Totals, imbalances, ledger_totals, read_books
+from inference_insitu.watching.ledger_files import PATTERN, read_ledger
+from inference_insitu.watching.reasons import meaning, shown
+
+
+def account(folder: str | Path) -> dict[str, Any]:
+    """Counts of the ledgers' rows by stream, the books beside them, and what does not add up (``problems``).
+
+    Raises
+    ------
+    ValueError
+        If ``folder`` holds no run.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"folder must be the folder of a run, got {folder}, which is no folder")
+    ledger, books, problems = read_ledger(folder), None, []
+    try:
+        books = read_books(folder)
+    except ValueError as error:
+        problems.append(str(error))
+    if not ledger.files and books is None and not problems:
+        raise ValueError(f"folder must be the folder of a run, got {folder} without {PATTERN} and {BOOKS}")
+    if books is None and not problems:
+        problems.append(f"{BOOKS}: the run has not ended, or was killed")
+    problems += [*imbalances(books, ledger), *ledger.problems]
+    return {
+        "balanced": not problems,
+        **_counts(ledger_totals(ledger)),
+        "latency_s": dict(books.latency_s) if books else {},
+        "streams": {
+            name: _counts(ledger_totals(ledger, ledger.stream.where(name))) for name in sorted(ledger.stream.counts())
+        },
+        "problems": problems,
+    }
+
+
+def described(account: dict[str, Any]) -> str:
+    """The account in lines for people."""
+    lines = []
+    for name, counts in {**account["streams"], "all streams": account}.items():
+        dropped = sum(counts["dropped"].values())
+        lines.append(
+            f"{shown(name)}: published {counts['published']} = inferred {counts['inferred']} + dropped {dropped}"
+        )
+        lines += [f"  {count:>8} {shown(reason, 20)}: {meaning(reason)}" for reason, count in counts["dropped"].items()]
+    latency = {name: value for name, value in account["latency_s"].items() if value is not None}
+    if latency:
+        lines.append("latency: " + ", ".join(f"{name} {value:.3g} s" for name, value in latency.items()))
+    lines.append("the books balance" if account["balanced"] else "THE BOOKS DO NOT BALANCE")
+    return "\n".join(lines)
+
+
+def _counts(totals: Totals) -> dict[str, Any]:
+    return {"published": totals.published, "inferred": totals.inferred, "dropped": dict(totals.dropped)}
