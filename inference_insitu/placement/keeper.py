@@ -3,9 +3,15 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from inference_insitu.coupling_config import CouplingConfig
+from inference_insitu.inference.supervisor import Supervisor
+from inference_insitu.placement.relay_receiver import Receiver
+from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.processes import runs
 from inference_insitu.ring.region import Region
 from inference_insitu.watching.events import EventLog
 
@@ -14,7 +20,11 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.02
 """Between looks: short beside a restart, long beside a step, and asleep meanwhile."""
+SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.002
+"""Between looks at messages."""
 END_TIMEOUT_S = 600.0
+LATEST_AHEAD = 2
+"""Slots of a ``latest`` stream that may be under way: what has left cannot be replaced."""
 
 
 def keep(joined: "Joined") -> int:
@@ -26,12 +36,14 @@ def keep(joined: "Joined") -> int:
     events = EventLog(joined.output / f"events-keeper{index}.jsonl", f"keeper{index}")
     # The simulation's ranks create their rings meanwhile; where one cannot, all leave.
     mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
-    supervisor = supervisor_of(joined, events)
-    regions = supervisor.regions
-    while not (supervisor.over and all(map(_closed, regions))):
-        supervisor.poll()
-        time.sleep(LOOK_S)
+    receivers = _receivers(joined, events) if joined.config.placement.kind == "nodes" else []
+    wait_until(lambda: _all_known(receivers), timeout_s=AGREE_TIMEOUT_S)
+    paths = [one.path for one in receivers if one.has_ring] if receivers else None
+    supervisor = supervisor_of(joined, events, paths=paths)
+    _serve(supervisor, receivers)
     supervisor.stop(timeout_s=joined.config.on_inference_failure.drain_timeout_s)
+    for receiver in receivers:
+        receiver.close()
     events.log("closed")
     events.close()
     try:
@@ -42,5 +54,53 @@ def keep(joined: "Joined") -> int:
     return 0
 
 
+def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
+    """Of the ``slots`` that a simulation rank has of ``stream``, how many may be on the way to a keeper or there."""
+    latest = stream in config.streams and config.streams[stream].policy.when_full == "latest"
+    return max(1, min(LATEST_AHEAD, slots - 1)) if latest else slots
+
+
+def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
+    nap_s = LOOK_S
+    looked_s = 0.0
+    while not (supervisor.over and all(map(_closed, supervisor.regions)) and all(one.over for one in receivers)):
+        if receivers:
+            busy = [receiver.progress() for receiver in receivers]
+            nap_s = SHORTEST_NAP_S if any(busy) else min(2 * nap_s, LONGEST_NAP_S)
+        if time.monotonic() - looked_s >= LOOK_S:
+            looked_s = time.monotonic()
+            supervisor.poll()
+        time.sleep(nap_s)
+
+
+def _receivers(joined: "Joined", events: EventLog) -> list[Receiver]:
+    from inference_insitu.placement import mpi
+
+    def receiver(rank: int) -> Receiver:
+        number = joined.simulation_rank(rank)
+        return Receiver(
+            mpi.MpiWire(joined.world, rank),
+            rank=number,
+            path=joined.ring_path(number),
+            slots_of=lambda stream, slots: slots_under_way(joined.config, stream, slots),
+            tell=lambda line: _tell(events, number, line),
+        )
+
+    index = joined.roles.keepers.index(joined.rank)
+    return [receiver(rank) for rank in joined.roles.served[index] if joined.has_ring(rank)]
+
+
+def _all_known(receivers: Sequence[Receiver]) -> bool:
+    for receiver in receivers:
+        receiver.progress()
+    return all(one.has_ring or one.over for one in receivers)
+
+
+def _tell(events: EventLog, rank: int, line: str) -> None:
+    events.log("relay", rank=rank, line=line)
+    print(f"cdi: {line}", file=sys.stderr, flush=True)
+
+
 def _closed(region: Region) -> bool:
-    return region.words[Word.PRODUCER_STATE] == Side.CLOSED
+    words = region.words
+    return words[Word.PRODUCER_STATE] == Side.CLOSED or not runs(words[Word.OWNER_PID], words[Word.OWNER_STARTED])
