@@ -21,7 +21,7 @@ from inference_insitu.placement.keeper import keep
 from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
 from inference_insitu.placement.roles import Roles, assign
 from inference_insitu.placement.waiting import wait_until
-from inference_insitu.ring.layout import Side
+from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
 from inference_insitu.steering.agreement import Steering
@@ -60,8 +60,21 @@ class Joined:
         return sum(self.roles.simulates(other) for other in range(rank))
 
     def ring_path(self, simulation_rank: int) -> Path:
-        """Where the ring of a simulation rank lies."""
+        """Where the worker finds the ring of a simulation rank."""
         return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}"
+
+    def own_ring_path(self, simulation_rank: int) -> Path | None:
+        """Where a simulation rank makes its ring; None for memory of its own, where only messages leave it."""
+        if self.config.placement.kind not in ("nodes", "job"):
+            return self.ring_path(simulation_rank)
+        # A worker of this rank's own may have to open it one day.
+        local = self.config.on_inference_failure.action == "local" and self.config.placement.kind == "nodes"
+        return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}-own" if local else None
+
+    def has_ring(self, rank: int) -> bool:
+        """Whether ``rank`` among all, which simulates, has a ring."""
+        ranks = sum(self.roles.simulates(other) for other in range(self.world.size))
+        return self.simulation_rank(rank) in ranks_with_rings(self.config, ranks)
 
 
 def attach(
@@ -148,13 +161,14 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
         steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
         if plan.layout is None:
             return plan, None, steering
-        private = config.placement.kind in ("nodes", "job")
-        path = None if private else joined.ring_path(rank)
-        return plan, Region.create(plan.layout, rank=rank, path=path), steering
+        return plan, Region.create(plan.layout, rank=rank, path=joined.own_ring_path(rank)), steering
 
     # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
     plan, region, steering = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
-    ledger = Ledger(output, rank, origin_ns=mpi.origin_ns(joined.own))
+    journal = None if region is None else region.journal
+    ledger = Ledger(output, rank, origin_ns=mpi.origin_ns(joined.own), journal=journal)
+    if region is not None:
+        region.words[Word.ORIGIN_NS] = ledger.origin_ns
     carrier = _carrier(joined, region, events)
     producer = None
     if region is not None:
@@ -186,9 +200,7 @@ def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carrier
         return carriers.NoRing()
     kind, rank = joined.config.placement.kind, joined.rank
     if kind == "nodes":
-        from inference_insitu.placement.relay import Sender
-
-        return Sender(region, joined.world, joined.roles.keepers[joined.roles.keeper_of(rank)])
+        return _relay(joined, region, events)
     served = joined.roles.served[joined.roles.keeper_of(rank)]
     if kind == "process":
         return carriers.SharedMemory(region, supervisor_of(joined, events) if rank == served[0] else None)
@@ -198,15 +210,36 @@ def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carrier
     )
 
 
-def supervisor_of(joined: Joined, events: EventLog, *, first_incarnation: int = 0) -> Supervisor:
-    """A supervisor of the worker that serves this rank's keeper's share of the simulation."""
-    keeper = joined.roles.keepers.index(joined.rank) if joined.rank in joined.roles.keepers else None
-    index = joined.roles.keeper_of(joined.rank) if keeper is None else keeper
-    with_rings = ranks_with_rings(joined.config, joined.own.size if keeper is None else _simulation_ranks(joined))
-    numbers = [joined.simulation_rank(rank) for rank in joined.roles.served[index]]
-    paths = [joined.ring_path(number) for number in numbers if number in with_rings]
-    spec = WorkerSpec(index, tuple(map(str, paths)), str(joined.output / CONFIG), str(joined.output), joined.commands)
-    spec_path = joined.output / f"worker-{index}.json"
+def _relay(joined: Joined, region: Region, events: EventLog) -> carriers.Carrier:
+    from inference_insitu.placement import mpi
+    from inference_insitu.placement.relay_sender import Sender
+
+    wire = mpi.MpiWire(joined.world, joined.roles.keepers[joined.roles.keeper_of(joined.rank)])
+    path = region.path
+    if path is None:
+        return Sender(region, wire)
+    # A worker for this rank alone, after all those of the keepers.
+    worker = len(joined.roles.keepers) + joined.own.rank
+    return Sender(region, wire, take_over=lambda: supervisor_of(joined, events, paths=[path], worker=worker))
+
+
+def supervisor_of(
+    joined: Joined,
+    events: EventLog,
+    *,
+    first_incarnation: int = 0,
+    paths: Sequence[Path] | None = None,
+    worker: int | None = None,
+) -> Supervisor:
+    """A supervisor of the worker that serves the share of this rank's keeper, or the rings at ``paths``."""
+    keepers, rank = joined.roles.keepers, joined.rank
+    index = keepers.index(rank) if rank in keepers else joined.roles.keeper_of(rank)
+    if paths is None:
+        served = [rank for rank in joined.roles.served[index] if joined.has_ring(rank)]
+        paths = [joined.ring_path(joined.simulation_rank(rank)) for rank in served]
+    number = index if worker is None else worker
+    spec = WorkerSpec(number, tuple(map(str, paths)), str(joined.output / CONFIG), str(joined.output), joined.commands)
+    spec_path = joined.output / f"worker-{number}.json"
     spec.write(spec_path)
     return Supervisor(
         spec_path,
@@ -216,10 +249,6 @@ def supervisor_of(joined: Joined, events: EventLog, *, first_incarnation: int = 
         events=events,
         first_incarnation=first_incarnation,
     )
-
-
-def _simulation_ranks(joined: Joined) -> int:
-    return sum(joined.roles.simulates(rank) for rank in range(joined.world.size))
 
 
 def _wait_ready(joined: Joined, carrier: carriers.Carrier, events: EventLog) -> None:
@@ -246,6 +275,7 @@ def _leave(joined: Joined, carrier: carriers.Carrier) -> None:
     """Part from the ranks that infer; where one has died, only from those that live, and without MPI's end."""
     from inference_insitu.placement import mpi
 
+    carrier.progress()  # a relay says that the books are closed
     if mpi.anywhere(joined.own, carrier.supervisor_lost):
         mpi.leave_without_finalize()
         mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)

@@ -1,11 +1,13 @@
 """The ledger of one simulation rank: a row for every frame that it published, whatever became of it."""
 
+import struct
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,6 +28,13 @@ COLUMNS = (
     "model",
 )
 FLUSH_ROWS = 256
+JOURNAL_BYTES = 1 << 15
+"""Memory for the rows that are settled and not yet in the file; its first word is how many bytes of them there are."""
+
+_LENGTH = struct.Struct("<q")
+
+Key = tuple[str, int]
+"""Stream and step: what a row is of."""
 
 
 def ledger_name(rank: int) -> str:
@@ -69,28 +78,49 @@ class Ledger:
     Parameters
     ----------
     origin_ns : clock reading (``time.monotonic_ns``) that ``published_s`` counts from.
+    journal : memory of ``JOURNAL_BYTES`` that outlives this process, for its rows on their way to the file.
     """
 
-    def __init__(self, folder: Path | None, rank: int, *, origin_ns: int) -> None:
+    def __init__(self, folder: Path | None, rank: int, *, origin_ns: int, journal: memoryview | None = None) -> None:
         self.rank = rank
         self.origin_ns = origin_ns
         self.streams: dict[str, StreamBooks] = {}
         self.latency_s = array("d")
         self.unwritten = 0
-        self._open: dict[tuple[str, int], int] = {}
-        self._lines: list[str] = []
-        self._file: TextIO | None = None
+        self._open: dict[Key, int] = {}
+        self._journal = memoryview(bytearray(JOURNAL_BYTES)) if journal is None else journal
+        self._written = _LENGTH.size
+        self._rows = 0
+        self._file: BinaryIO | None = None
         if folder is not None:
-            self._file = (folder / ledger_name(rank)).open("w", newline="")
-            self._file.write(",".join(COLUMNS) + "\n")
+            self._file = (folder / ledger_name(rank)).open("wb")
+            self._file.write(",".join(COLUMNS).encode() + b"\n")
             self._file.flush()
 
     @classmethod
-    def continued(cls, folder: Path, rank: int, *, origin_ns: int) -> "Ledger":
-        """The ledger on disk of a rank that died, to be ended by somebody else."""
+    def continued(cls, folder: Path, rank: int, *, origin_ns: int, journal: memoryview) -> tuple["Ledger", set[Key]]:
+        """The ledger on disk of a rank that died, to be ended by somebody else, and the frames that have their row.
+
+        A line that its death cut is taken away; rows that were on their way in ``journal`` are added.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read and written.
+        """
         ledger = cls(None, rank, origin_ns=origin_ns)
-        ledger._file = (folder / ledger_name(rank)).open("a", newline="")
-        return ledger
+        ledger._file = (folder / ledger_name(rank)).open("r+b")
+        data = ledger._file.read()
+        whole = data.rfind(b"\n") + 1
+        ledger._file.seek(whole)
+        ledger._file.truncate()
+        rows = _keys(data[:whole].splitlines()[1:])
+        (length,) = _LENGTH.unpack_from(journal)
+        for line in bytes(journal[_LENGTH.size :][: max(length, 0)]).splitlines():
+            if (key := _key(line)) is not None and key not in rows:
+                rows.add(key)
+                ledger._file.write(line + b"\n")
+        return ledger, rows
 
     def accept(self, stream: str, step: int, published_ns: int) -> None:
         """A frame went into the ring; ``settle`` says later how it ended."""
@@ -135,18 +165,19 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what has been settled."""
-        if not self._lines:
+        if not self._rows:
             return
-        lines, self._lines = self._lines, []
-        if self._file is None:
-            return
-        try:
-            self._file.write("".join(lines))
-            self._file.flush()
-        except OSError as error:
-            if not self.unwritten:
-                print(f"cdi: the ledger of rank {self.rank} is not written any more: {error}", file=sys.stderr)
-            self.unwritten += len(lines)
+        if self._file is not None:
+            try:
+                self._file.write(self._journal[_LENGTH.size : self._written])
+                self._file.flush()
+            except OSError as error:
+                if not self.unwritten:
+                    print(f"cdi: the ledger of rank {self.rank} is not written any more: {error}", file=sys.stderr)
+                self.unwritten += self._rows
+        # After the file: rows found in both are told apart by their key.
+        _LENGTH.pack_into(self._journal, 0, 0)
+        self._written, self._rows = _LENGTH.size, 0
 
     def close(self) -> None:
         """Write the rest and close the file."""
@@ -180,12 +211,26 @@ class Ledger:
         times = (settled.queued_s, settled.inferred_s, settled.latency_s)
         texts = ["" if value is None else f"{value:.6f}" for value in times]
         reason = settled.reason.translate(_PLAIN)
-        self._lines.append(
+        line = (
             f"{stream},{self.rank},{step},{status},{settled.outcome},{reason},"
             f"{(published_ns - self.origin_ns) * 1e-9:.6f},{','.join(texts)},{settled.attempts},{settled.model}\n"
-        )
-        if len(self._lines) >= FLUSH_ROWS:
+        ).encode()
+        if self._rows >= FLUSH_ROWS or self._written + len(line) > len(self._journal):
             self.flush()
+        end = self._written + len(line)
+        self._journal[self._written : end] = line
+        _LENGTH.pack_into(self._journal, 0, end - _LENGTH.size)
+        self._written = end
+        self._rows += 1
+
+
+def _keys(lines: Iterable[bytes]) -> set[Key]:
+    return {key for line in lines if (key := _key(line)) is not None}
+
+
+def _key(line: bytes) -> Key | None:
+    fields = line.decode(errors="replace").split(",")
+    return (fields[0], int(fields[2])) if len(fields) == len(COLUMNS) and fields[2].isdecimal() else None
 
 
 _PLAIN = str.maketrans({",": ";", "\n": " ", "\r": " ", '"': "'"})

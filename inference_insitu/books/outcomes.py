@@ -17,7 +17,7 @@ DROPPED = {
     "unsaved": "the answer could not be written",
     "undelivered": "the run ended before inference could take it",
     "unanswered": "inference took it and did not answer before the end's timeout",
-    "lost": "the worker died with it, and so did the next one",
+    "lost": "the worker died with it, and so did the next one, if there was one",
     "no_inference": "nobody infers: the worker failed for good",
     "unspilled": "the disk did not take it",
 }

@@ -12,19 +12,35 @@ from inference_insitu.watching.events import EventLog
 def settle_estate(consumer: Consumer, output: Path, events: EventLog) -> None:
     """Write the rows that the dead producer of ``consumer``'s ring could not, and remove the ring.
 
-    Frames that it had settled before and not yet written are missing; the event says how many it published in all.
+    A frame whose publication had not returned when it died is in the books if it can be: if it is in the ring.
     Nothing happens where the producer lives or has closed its books itself.
     """
     region, words = consumer.region, consumer.region.words
-    if consumer.producer_lives or consumer.producer_state is Side.CLOSED:
+    if consumer.producer_lives or consumer.producer_state in (Side.CLOSED, Side.FAILED):
         return
-    ledger = Ledger.continued(output, consumer.rank, origin_ns=words[Word.ORIGIN_NS])
-    rows = 0
+    if words[Word.RELAYED]:  # the keeper died: the simulation rank, elsewhere, keeps these books itself
+        region.unlink()
+        return
+    try:
+        rows = _end_books(consumer, output)
+    except OSError as error:
+        events.log("estate_unwritten", rank=consumer.rank, published=words[Word.PUBLISHED], error=str(error))
+    else:
+        events.log("simulation_died", rank=consumer.rank, published=words[Word.PUBLISHED], rows=rows)
+    region.unlink()
+
+
+def _end_books(consumer: Consumer, output: Path) -> int:
+    """Add what is missing in the ledger; how many rows it has then."""
+    region, words = consumer.region, consumer.region.words
+    ledger, known = Ledger.continued(output, consumer.rank, origin_ns=words[Word.ORIGIN_NS], journal=region.journal)
     for slot in region.slots:
         base = slot.base
         state = words[base + Row.STATE]
-        if state in (State.FREE, State.WRITING):
+        key = slot.place.stream, words[base + Row.STEP]
+        if state in (State.FREE, State.WRITING) or key in known:
             continue
+        known.add(key)
         published, taken, done = (words[base + row] for row in (Row.PUBLISHED_NS, Row.TAKEN_NS, Row.DONE_NS))
         settled = Settled("undelivered" if state == State.READY else "unanswered")
         if state == State.DONE:
@@ -38,10 +54,8 @@ def settle_estate(consumer: Consumer, output: Path, events: EventLog) -> None:
                 words[base + Row.ATTEMPTS] + 1,
                 region.model if outcome == INFERRED else "",
             )
-        ledger.accept(slot.place.stream, words[base + Row.STEP], published)
-        ledger.settle(slot.place.stream, words[base + Row.STEP], settled)
+        ledger.accept(*key, published)
+        ledger.settle(*key, settled)
         words[base + Row.STATE] = State.FREE
-        rows += 1
     ledger.close()
-    region.unlink()
-    events.log("simulation_died", rank=consumer.rank, published=words[Word.PUBLISHED], rows=rows)
+    return len(known)

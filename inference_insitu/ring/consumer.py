@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inference_insitu.books.outcomes import CODES
 from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import Row, Side, State, Word
-from inference_insitu.ring.processes import runs
+from inference_insitu.ring.processes import runs, started_at
 from inference_insitu.ring.region import Region, Slot
 
 MOST_ATTEMPTS = 2
@@ -56,7 +56,8 @@ class Consumer:
         self.region = region
         self.rank = int(region.words[Word.RANK])
         self._words = region.words
-        self._words[Word.CONSUMER_PID], self._words[Word.INCARNATION] = pid, incarnation
+        self._words[Word.CONSUMER_PID], self._words[Word.CONSUMER_STARTED] = pid, started_at(pid) or 0
+        self._words[Word.INCARNATION] = incarnation
         self.beat()
         self.state = Side.STARTING
 
@@ -86,8 +87,8 @@ class Consumer:
             state = words[base + Row.STATE]
             words[base + Row.TAKEN] = 0
             if state == State.TAKEN:
-                words[base + Row.ATTEMPTS] += 1
-                if words[base + Row.ATTEMPTS] < MOST_ATTEMPTS:
+                if words[base + Row.ATTEMPTS] + 1 < MOST_ATTEMPTS:
+                    words[base + Row.ATTEMPTS] += 1
                     fence()
                     words[base + Row.STATE] = State.READY
                     again += 1

@@ -3,6 +3,7 @@
 0      control block: int64 words, each written by one side only, sides apart by cache lines
 4096   the layout itself as JSON, so that a reader needs nothing but the segment
 …      the box: records that the reader leaves for the writer (steering proposals)
+…      the journal: rows of the writer's ledger on their way to its file, for who must end it where the writer dies
 …      slot rows: 32 int64 words each
 …      per slot: attributes (JSON) and the detail of its outcome (text)
 …      payloads, each on pages of its own; those of spill slots lie in a file on disk instead
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 
 import numpy as np
+
+from inference_insitu.books.ledger import JOURNAL_BYTES
 
 PAGE = 4096
 MAGIC = int.from_bytes(b"CDIRING1", "little")
@@ -39,12 +42,13 @@ class Word(IntEnum):
     """Control words. The groups of eight are cache lines: one is written by one side alone."""
 
     MAGIC, VERSION, TOTAL_BYTES, RANK, OWNER_PID, OWNER_STARTED, LAYOUT_BYTES, LAYOUT_CHECK = range(8)
-    # Written by the simulation.
-    PRODUCER_STATE, PRODUCER_BEAT_NS, LAST_STEP, PUBLISHED, BOX_TAKEN, ORIGIN_NS = range(16, 22)
+    # Written by the simulation, or by the relay that stands for it (RELAYED).
+    PRODUCER_STATE, PRODUCER_BEAT_NS, LAST_STEP, PUBLISHED, BOX_TAKEN, ORIGIN_NS, RELAYED = range(16, 23)
     # Written by the worker.
     CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, INCARNATION, CONSUMER_PID, CREDITS, BOX_WRITTEN = range(32, 39)
+    CONSUMER_STARTED = 39
     # Written by whoever supervises the worker.
-    SUPERVISOR_STATE, SUPERVISOR_BEAT_NS, SUPERVISOR_PID, RESTARTS = range(48, 52)
+    SUPERVISOR_STATE, SUPERVISOR_BEAT_NS, SUPERVISOR_PID, RESTARTS, SUPERVISOR_STARTED = range(48, 53)
 
 
 class Row(IntEnum):
@@ -130,9 +134,14 @@ class Layout:
         return LAYOUT_OFFSET + _pages(len(self.encode()))
 
     @property
+    def journal_offset(self) -> int:
+        """Where the journal of the ledger begins."""
+        return self.box_offset + _pages(BOX_RECORDS * (BOX_BYTES + 8))
+
+    @property
     def rows_offset(self) -> int:
         """Where the slots' rows begin."""
-        return self.box_offset + _pages(BOX_RECORDS * (BOX_BYTES + 8))
+        return self.journal_offset + _pages(JOURNAL_BYTES)
 
     @property
     def texts_offset(self) -> int:

@@ -35,7 +35,6 @@ _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
 _PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
-_ACCEPTED = int(Word.ACCEPTED)
 _FAILED = int(Side.FAILED)
 _FREE, _WRITING, _READY, _, _DONE = map(int, State)
 
@@ -133,7 +132,6 @@ class Producer:
         stream = self._streams.get(name) or self._unknown(name)
         values = np.asarray(array)
         encoded = encode_attributes(attributes) if attributes else b""
-        self._words[_PUBLISHED] += 1
         refusal = self._refusal(stream, values, step)
         if refusal is not None:
             return self._refuse(stream, step, now, refusal)
@@ -164,6 +162,7 @@ class Producer:
         fence()
         words[base + _STATE] = _READY
         words[base + _EVICT] = 0
+        words[_PUBLISHED] += 1  # once it has a row or a slot: who ends our books finds every one
         stream.flying.append(slot)
         self.ledger.accept(stream.name, step, now)
 
@@ -192,14 +191,15 @@ class Producer:
     def close(self) -> None:
         """Settle what is still open, whoever has it, and close the books."""
         self.poll()
+        nobody = self._words[_SUPERVISOR] == _FAILED
         for stream in self._streams.values():
             self._harvest(stream, all_of_them=True)
             for slot in stream.flying:
                 if self._words[slot.base + _STATE] == _READY:
-                    self._settle(stream, slot, Settled("undelivered"))
+                    self._settle(stream, slot, Settled("no_inference" if nobody else "undelivered"))
                 else:
                     attempts = self._words[slot.base + _ATTEMPTS] + 1
-                    self._settle(stream, slot, Settled("unanswered", attempts=attempts))
+                    self._settle(stream, slot, Settled("lost" if nobody else "unanswered", attempts=attempts))
             stream.flying.clear()
         fence()
         self._words[Word.PRODUCER_STATE] = Side.CLOSED
@@ -230,11 +230,16 @@ class Producer:
     def _refuse(self, stream: _Stream, step: int, now: int, reason: str, *, detail: str = "") -> Publication:
         failed = reason == "unspilled"
         self.ledger.refuse(stream.name, step, now, reason, status="failed" if failed else "dropped")
+        self._words[_PUBLISHED] += 1
         return Publication("failed", detail or reason) if failed else _DROPPED[reason]
 
     def _slot(self, stream: _Stream) -> Slot | str:
         """A slot that is ours to write to, or the reason why there is none."""
         slot = self._free(stream)
+        if slot is None:
+            # A relay learns in here what inference has said while the simulation computed.
+            self._progress()
+            slot = self._free(stream)
         if slot is None and stream.policy.wait_s:
             slot = self._wait(stream)
         if slot is not None:
@@ -251,12 +256,11 @@ class Producer:
         return slot or "full"
 
     def _free(self, stream: _Stream) -> Slot | None:
-        free = stream.free_memory
-        if not free:
-            self._harvest(stream, all_of_them=True)
-        credits = self._words[_CREDITS]
+        free, credits = stream.free_memory, self._words[_CREDITS]
         if not free or 0 <= credits <= stream.memory_slots - len(free):
-            return None
+            self._harvest(stream, all_of_them=True)
+            if not free or 0 <= credits <= stream.memory_slots - len(free):
+                return None
         return free.pop()
 
     def _pop(self, stream: _Stream, kind: Kind) -> Slot | None:
@@ -291,9 +295,10 @@ class Producer:
             if words[slot.base + _TAKEN]:
                 words[slot.base + _EVICT] = 0
                 continue
+            # Its row first: a frame is in the ring or in the ledger at any moment.
+            self.ledger.settle(stream.name, words[slot.base + _STEP], SUPERSEDED)
             words[slot.base + _STATE] = _WRITING
             del stream.flying[index]
-            self.ledger.settle(stream.name, words[slot.base + _STEP], SUPERSEDED)
             return slot
         return None
 

@@ -5,16 +5,19 @@ nobody else's. The name holds the run's id, and the control block its owner, so 
 run left behind is known for that.
 """
 
+import fcntl
 import math
 import mmap
 import os
 import struct
+import time
 import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_insitu.books.ledger import JOURNAL_BYTES
 from inference_insitu.ring.layout import (
     ATTRIBUTE_BYTES,
     BOX_BYTES,
@@ -41,6 +44,8 @@ _DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSION
 """One call for a row: fifteen stores one by one would take longer than a small payload."""
 
 _SEQUENCE = int(Row.SEQUENCE)
+
+HOLD_TRIES = 100
 
 PREFIX = "cdi-"
 SHARED_MEMORY = Path("/dev/shm")
@@ -190,6 +195,11 @@ class Region:
         return cls(memory, spill, layout, path)
 
     @property
+    def journal(self) -> memoryview:
+        """Memory for the writer's ledger, which the reader finds there when the writer has died."""
+        return self.bytes[self.layout.journal_offset : self.layout.journal_offset + JOURNAL_BYTES]
+
+    @property
     def model(self) -> str:
         """What the worker says of the model that answers."""
         return bytes(self.bytes[MODEL_OFFSET : MODEL_OFFSET + MODEL_BYTES]).rstrip(b"\0").decode(errors="replace")
@@ -233,6 +243,7 @@ def _map_new(path: Path | None, size: int) -> mmap.mmap:
         return mmap.mmap(-1, size)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        _hold(descriptor)
         # Reserved now: a page that cannot be had later is a SIGBUS, not an error.
         os.posix_fallocate(descriptor, 0, size)
         return mmap.mmap(descriptor, size)
@@ -246,9 +257,25 @@ def _map_new(path: Path | None, size: int) -> mmap.mmap:
 def _map_existing(path: Path) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
+        _hold(descriptor)
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise ValueError(f"{path} must be a ring, got an empty file")
         return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def _hold(descriptor: int) -> None:
+    """Show that somebody uses the file, for as long as the mapping lasts; the system lets go for who dies.
+
+    A process number tells the same, but not to another container that shares the memory.
+    """
+    for _ in range(HOLD_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:  # somebody looks whether it is stale, for a moment
+            time.sleep(0.001)
+        except OSError:  # a file system without locks
+            return
