@@ -26,6 +26,7 @@ from inference_insitu.watching.reasons import colour, severity, shown
 MOST_COLUMNS = 1200
 MOST_RANK_ROWS = 256
 MOST_STREAMS = 6
+MOST_POINTS = 20_000
 _LINES = ("#08519c", "#d95f02", "#238b45", "#7a0177", "#a6761d", "#666666")
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -151,8 +152,11 @@ def _places(values: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], ND
 
 
 def _thinned(step: NDArray[np.float64], value: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    stride = max(1, len(step) // 1000)
-    return step[::stride], value[::stride]
+    if len(step) <= MOST_POINTS:
+        return step, value
+    # By chance: every n-th answer may be that of one rank.
+    chosen = np.sort(np.random.default_rng(0).choice(len(step), MOST_POINTS, replace=False))
+    return step[chosen], value[chosen]
 
 
 def _name_ticks(axis: Axes, steps: NDArray[np.int64], ranks: NDArray[np.int64]) -> None:

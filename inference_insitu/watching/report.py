@@ -112,8 +112,8 @@ def render(run: RunFiles) -> str:
         pictures=_pictures(run),
         events=events[:MOST_ROWS],
         left_out_events=max(0, len(events) - MOST_ROWS),
-        steering=_table(run.steering[:MOST_ROWS]),
-        left_out_steering=max(0, len(run.steering) - MOST_ROWS),
+        steering=_table(run.commands[:MOST_ROWS]),
+        left_out_steering=max(0, len(run.commands) - MOST_ROWS),
         answers=sorted(run.answers.newest.items()),
         machines=_machines(run),
         bad_events=BAD_EVENTS,
@@ -201,7 +201,8 @@ def _pictures(run: RunFiles) -> list[Picture]:
         ),
         (
             "Answers",
-            "Numbers that the analyses said, over the simulation's steps.",
+            "Numbers that the analyses said of the frames of all ranks, over the simulation's steps. "
+            f"At most {figures.MOST_POINTS} points a stream are drawn, chosen by chance.",
             bool(run.answers.series),
             "png",
             lambda: figures.answers_over_steps(run.answers.series),

@@ -16,7 +16,8 @@ from inference_insitu.watching.events import Event, parse_event, read_events
 from inference_insitu.watching.ledger_files import PATTERN, Ledger, read_ledger
 from inference_insitu.watching.metrics_files import WorkerNumbers, read_metrics
 
-CONFIG = "config.yaml"
+CONFIGS = ("coupling.yaml", "config.yaml")
+"""Names that the settings of a run may have."""
 STEERING = "steering.jsonl"
 _GREATEST_CONFIG_BYTES = 256 * 1024
 
@@ -40,6 +41,20 @@ class RunFiles:
     def seconds(self, event: Event) -> float:
         """When ``event`` was, seconds since the run's start."""
         return event.time_s - self.start_s
+
+    @property
+    def commands(self) -> list[Mapping[str, Any]]:
+        """Rows of the steering log that tell of a command."""
+        return [row for row in self.steering if row.get("event") not in ("opened", "closed")]
+
+    @property
+    def bounds(self) -> Mapping[str, Any]:
+        """What may be asked for, and within which bounds, as the log's first line says."""
+        for row in self.steering:
+            given = row.get("commands")
+            if row.get("event") == "opened" and isinstance(given, Mapping):
+                return given
+        return {}
 
     @property
     def steered_s(self) -> list[float]:
@@ -85,7 +100,7 @@ def read_run(folder: str | Path) -> RunFiles:
         if not there:
             missing.append(f"{pattern}: {what}")
     steering = _read_steering(folder / STEERING, missing)
-    config = _read_config(folder / CONFIG, missing)
+    config = _read_config(folder, missing)
     missing += [*ledger.problems, *answers.problems]
     return RunFiles(
         folder,
@@ -135,10 +150,12 @@ def _read_steering(path: Path, missing: list[str]) -> tuple[Mapping[str, Any], .
     return tuple(rows)
 
 
-def _read_config(path: Path, missing: list[str]) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(_GREATEST_CONFIG_BYTES).decode("utf-8", "replace")
-    except OSError:
-        missing.append(f"{CONFIG}: the settings of the run are not known")
-        return None
+def _read_config(folder: Path, missing: list[str]) -> str | None:
+    for name in CONFIGS:
+        try:
+            with (folder / name).open("rb") as file:
+                return file.read(_GREATEST_CONFIG_BYTES).decode("utf-8", "replace")
+        except OSError:
+            continue
+    missing.append(f"{' or '.join(CONFIGS)}: the settings of the run are not known")
+    return None

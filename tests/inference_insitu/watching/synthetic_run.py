@@ -39,7 +39,9 @@ class SyntheticRun:
         self._write_answers()
         self._write_metrics()
         self._write_steering()
-        (self.folder / "config.yaml").write_text("policy: latest\nslots: 4\nplacement: cores\nwatch:\n  report: true\n")
+        (self.folder / "coupling.yaml").write_text(
+            "policy: latest\nslots: 4\nplacement: cores\nwatch:\n  report: true\n"
+        )
         if finished:
             self.write_books(self.books())
         return self

@@ -63,6 +63,7 @@ def test_an_ended_run_is_reported_whole(ended: tuple[SyntheticRun, Page]) -> Non
         "4 ×: ValueError: the pattern is empty",
         "keeper0 worker_died code -11, signal SIGSEGV",
         "the simulation is equilibrating",
+        "May be asked for: interval interval from 1 to 50",
         "placement: cores",
         "node17",
         "unrolled-2:3f9ac1",
@@ -91,7 +92,7 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path, hostile: str) -> None
         row["reason"] = hostile.replace("\n", " ") if row["outcome"] == "failed" else ""
         row["model"] = hostile
     run.write_ledgers()
-    (run.folder / "config.yaml").write_text(f"name: {hostile}\n</pre><script>alert(1)</script>\n")
+    (run.folder / "coupling.yaml").write_text(f"name: {hostile}\n</pre><script>alert(1)</script>\n")
     (run.folder / "steering.jsonl").write_text('{"<b>key</b>": "<img src=x onerror=alert(1)>"}\n')
     (run.folder / "events-x.jsonl").write_text(
         '{"time": "2026-03-01T12:00:01+00:00", "event": "<script>e</script>", "who": "<i>", "<u>": {"<s>": ["<q>"]}}\n'
@@ -127,7 +128,7 @@ def test_a_killed_run_is_reported_from_what_it_left(tmp_path: Path) -> None:
     assert len(page.images) == 4
 
 
-@pytest.mark.parametrize("pattern", ["ledger-*", "events-*", "results-*", "metrics-*", "config.yaml", "books.json"])
+@pytest.mark.parametrize("pattern", ["ledger-*", "events-*", "results-*", "metrics-*", "coupling.yaml", "books.json"])
 def test_each_kind_of_file_may_be_missing_and_is_named(tmp_path: Path, pattern: str) -> None:
     run = SyntheticRun(tmp_path / "run", steps=30).write()
     for path in run.folder.glob(pattern):
