@@ -103,4 +103,4 @@ def _tell(events: EventLog, rank: int, line: str) -> None:
 
 def _closed(region: Region) -> bool:
     words = region.words
-    return words[Word.PRODUCER_STATE] == Side.CLOSED or not runs(words[Word.OWNER_PID], words[Word.OWNER_STARTED])
+    return words[Word.PRODUCER_STATE] >= Side.CLOSED or not runs(words[Word.OWNER_PID], words[Word.OWNER_STARTED])

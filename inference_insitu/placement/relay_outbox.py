@@ -91,7 +91,7 @@ class Outbox:
         slot = self._region.slots[outcome.source]
         words, base = self._words, slot.base
         if words[base + Row.STATE] != State.TAKEN or words[base + Row.SEQUENCE] != outcome.sequence:
-            if words[Word.PRODUCER_STATE] != Side.CLOSED:
+            if words[Word.PRODUCER_STATE] < Side.CLOSED:
                 raise MessageError(f"an outcome must be of a frame under way, got one of slot {outcome.source}")
             return
         if outcome.granted:

@@ -144,7 +144,7 @@ class Sender:
             self._looked = words[_PUBLISHED]
             self._send_waiting()
         if words[_PRODUCER_STATE] >= Side.ENDING:
-            self._tell_end(closed=words[_PRODUCER_STATE] == Side.CLOSED)
+            self._tell_end(closed=words[_PRODUCER_STATE] >= Side.CLOSED)
         self._mail.sent()
         if now - self._heard_ns > SILENCE_NS:
             self._lose(f"no sign of life for {SILENCE_NS * 1e-9:g} s")
@@ -204,7 +204,7 @@ class Sender:
     def _lose(self, why: str) -> None:
         """The keeper is gone: no message is exchanged any more."""
         self._lost = True
-        if self._take_over is None or self._words[_PRODUCER_STATE] == Side.CLOSED:
+        if self._take_over is None or self._words[_PRODUCER_STATE] >= Side.CLOSED:
             self._fail(f"the rank that supervises inference is lost: {why}")
             return
         self._say(f"the rank that supervises inference is lost, this rank takes over: {why}")
