@@ -1,17 +1,25 @@
-"""The command ``insitu``. Free of torch and MPI at the top."""
+"""The command ``insitu``: runs LAMMPS beside inference, and looks at any coupled run.
 
+Free of torch and MPI at the top.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.config import read_config
-from cdi.errors import MissingDependencyError, optional_import
-from inference_insitu.config import InsituConfig
+from cdi.errors import MissingDependencyError, RunError, optional_import
+from inference_insitu.lammps.config import InsituConfig
 
 MOST_SIMULATION_RANKS = 3
 """Of the default: the examples' crystals are too small to gain from more."""
 INTERRUPTED = 130
+OUTPUT = "runs/insitu"
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -19,56 +27,79 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | key=value",
-        help="'run' (the default action) and overrides of the configuration, e.g. load.steps=500 crystal.radius_A=40",
+        metavar="run | watch | report | books",
+        help=(
+            "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
+            "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live; report FOLDER: "
+            "its report.html; books FOLDER: what became of every frame, and whether the account is whole"
+        ),
     )
-    parser.add_argument("--config", type=str, default=None, help="YAML configuration (examples/insitu.yaml)")
-    parser.add_argument("--output", type=str, default="runs/insitu", help="folder of the run")
+    parser.add_argument("--config", type=str, default=None, help="run: YAML configuration (examples/insitu.yaml)")
+    parser.add_argument("--output", type=str, default=None, help=f"run: folder of the run (default: {OUTPUT})")
     parser.add_argument(
         "--ranks",
         type=int,
         default=None,
-        help="ranks to start (default: one per core for the simulation, at most 3, and those of the inference)",
+        help="run: ranks to start (default: one per core for the simulation, at most 3, and those of the inference)",
     )
     parser.add_argument(
         "--dxa",
         action=ActionYesNo(no_prefix="no-"),
         default=None,
-        help="dislocation analysis of the coupled steps after the run",
+        help="run: dislocation analysis of the coupled steps after the run",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the folder")
+    parser.add_argument("--overwrite", action="store_true", help="run: replace an earlier run in the folder")
+    parser.add_argument("--once", action="store_true", help="watch: show what is there now, and return")
+    parser.add_argument("--json", action="store_true", help="books: one JSON object on stdout")
+
+
+@dataclass(frozen=True)
+class _Action:
+    """What the first word asks for, and the options that belong to it."""
+
+    do: Callable[[Namespace, list[str]], None]
+    options: tuple[str, ...]
 
 
 def _run(arguments: Namespace) -> None:
-    from inference_insitu.launcher import launched_size
+    name, words = _split(list(arguments.arguments))
+    action = _ACTIONS[name]
+    for option in ("config", "output", "ranks", "dxa", "overwrite", "once", "json"):
+        if option not in action.options and arguments[option] not in (None, False):
+            raise ValueError(f"--{option} is no option of cdi insitu {name}")
+    action.do(arguments, words)
 
-    action, overrides = _split_arguments(list(arguments.arguments))
+
+def _split(given: list[str]) -> tuple[str, list[str]]:
+    """Action and what follows it; ``run`` may be left out."""
+    if given and "=" not in given[0]:
+        if given[0] not in _ACTIONS:
+            raise ValueError(f"the action must be one of {', '.join(_ACTIONS)}, got {given[0]!r}")
+        return given[0], given[1:]
+    return "run", given
+
+
+def _simulate(arguments: Namespace, overrides: list[str]) -> None:
+    from inference_insitu.placement.launcher import launched_size
+
     launched = launched_size()
     if launched is None:
-        _launch(arguments, action, overrides)
+        _launch(arguments, overrides)
     else:
         _take_part(arguments, overrides, launched)
 
 
-def _split_arguments(given: list[str]) -> tuple[str, list[str]]:
-    """Action and ``key=value`` overrides; the action may be left out."""
-    if given and "=" not in given[0]:
-        if given[0] != "run":
-            raise ValueError(f"the action must be run, got {given[0]!r}")
-        return "run", given[1:]
-    return "run", given
-
-
-def _launch(arguments: Namespace, action: str, overrides: list[str]) -> None:
+def _launch(arguments: Namespace, overrides: list[str]) -> None:
     """Check what can be checked here, then start the ranks and leave with their exit code."""
-    from inference_insitu.checks import check
-    from inference_insitu.launcher import available_cores, launch
+    from inference_insitu.lammps.checks import check
+    from inference_insitu.lammps.coupled import ranks_given_up
+    from inference_insitu.placement.launcher import available_cores, launch
 
     config = _config(arguments, overrides)
-    default = min(MOST_SIMULATION_RANKS, available_cores()) + config.inference.ranks
+    default = min(MOST_SIMULATION_RANKS, available_cores()) + ranks_given_up(config)
     ranks = default if arguments.ranks is None else arguments.ranks
-    check(config, Path(arguments.output), ranks, overwrite=arguments.overwrite)
-    code = launch(ranks, ["insitu", action, *overrides, *_options(arguments)])
+    check(config, _output(arguments), ranks, overwrite=arguments.overwrite)
+    code = launch(ranks, ["insitu", "run", *overrides, *_options(arguments)])
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
@@ -77,24 +108,23 @@ def _launch(arguments: Namespace, action: str, overrides: list[str]) -> None:
 
 def _take_part(arguments: Namespace, overrides: list[str], launched: int) -> None:
     """Be one of the ranks that a launcher started."""
-    from inference_insitu.launcher import launched_rank, share_cores
+    from inference_insitu.placement.launcher import launched_rank, share_cores
 
     share_cores()
     try:
-        optional_import("mpi4py.MPI", group="mpi", purpose="a coupled run")
+        mpi = optional_import("mpi4py.MPI", group="mpi", purpose="a coupled run")
     except MissingDependencyError:
         if launched_rank() == 0:
             raise
         raise SystemExit(2) from None
-    from inference_insitu import mpi
-    from inference_insitu.session import Session, load_predictor, run_rank
+    from inference_insitu.lammps.session import Session, run_rank
 
     def build() -> Session:
         if arguments.ranks not in (None, launched):
             raise ValueError(f"ranks must be what the launcher started, {launched}, got --ranks {arguments.ranks}")
-        return Session(_config(arguments, overrides), Path(arguments.output), arguments.overwrite, load_predictor)
+        return Session(_config(arguments, overrides), _output(arguments), arguments.overwrite)
 
-    run_rank(build, mpi.world())
+    run_rank(build, mpi.COMM_WORLD)
 
 
 def _config(arguments: Namespace, overrides: list[str]) -> InsituConfig:
@@ -102,9 +132,13 @@ def _config(arguments: Namespace, overrides: list[str]) -> InsituConfig:
     return read_config(InsituConfig, arguments.config, overrides + switch)
 
 
+def _output(arguments: Namespace) -> Path:
+    return Path(arguments.output or OUTPUT)
+
+
 def _options(arguments: Namespace) -> list[str]:
     """The options to hand on to the ranks."""
-    options = ["--output", arguments.output]
+    options = ["--output", str(_output(arguments))]
     if arguments.config is not None:
         options += ["--config", arguments.config]
     if arguments.dxa is not None:
@@ -112,4 +146,40 @@ def _options(arguments: Namespace) -> list[str]:
     return options + (["--overwrite"] if arguments.overwrite else [])
 
 
-insitu = Command("insitu", "predict beside a running MPI simulation (LAMMPS)", _add_arguments, _run)
+def _folder(name: str, words: list[str]) -> Path:
+    if len(words) != 1:
+        raise ValueError(f"cdi insitu {name} must be given one folder, got {' '.join(words) or 'none'}")
+    return Path(words[0])
+
+
+def _watch(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.watching.live import watch
+
+    watch(_folder("watch", words), once=arguments.once)
+
+
+def _report(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.watching.report import write_report
+
+    print(write_report(_folder("report", words)))
+
+
+def _books(arguments: Namespace, words: list[str]) -> None:
+    """Print the account of a run; exit code 1 where it is not whole."""
+    from inference_insitu.watching.account import account, described
+
+    found = account(_folder("books", words))
+    print(json.dumps(found) if arguments.json else described(found), flush=True)
+    problems: list[Any] = found["problems"]
+    if problems:
+        raise RunError("the books do not balance: " + "; ".join(problems))
+
+
+_ACTIONS = {
+    "run": _Action(_simulate, ("config", "output", "ranks", "dxa", "overwrite")),
+    "watch": _Action(_watch, ("once",)),
+    "report": _Action(_report, ()),
+    "books": _Action(_books, ("json",)),
+}
+
+insitu = Command("insitu", "inference beside a running MPI simulation: run, watch, report, books", _add_arguments, _run)

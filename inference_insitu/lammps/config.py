@@ -3,7 +3,6 @@
 Lengths in Å, times in ps, energies in eV unless the name says otherwise (LAMMPS' ``metal`` units).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.materials import material
 from cdi.pattern import Reflection
+from inference_insitu.coupling_config import FailureConfig, PlacementConfig
+from inference_insitu.ring.policies import PolicyConfig
+from inference_insitu.steering.config import SteeringConfig
 
 
 def _require(condition: bool, name: str, must: str, got: Any) -> None:
@@ -72,51 +74,37 @@ class LoadConfig:
 
 
 @dataclass(frozen=True)
-class CouplingConfig:
-    """When a pattern leaves the simulation.
+class ScheduleConfig:
+    """When a pattern leaves the simulation, and how many may wait.
 
     Parameters
     ----------
     every : steps between patterns.
     window : first and last step of a denser window, or None.
     window_every : steps between patterns within the window.
-    poll_every : steps between looks at the mailbox; what waits there is handed over then.
-    heartbeat_s : the inference ranks hear from the simulation at least this often.
-    drain_timeout_s : how long the end waits for frames still under way.
-    silence_timeout_s : the inference ranks give up after this long without a word.
+    poll_every : steps between looks at what inference has done and asks for.
+    queue : patterns in memory, the one that is being answered among them.
     """
 
     every: int = 100
     window: tuple[int, int] | None = None
     window_every: int = 25
     poll_every: int = 10
-    heartbeat_s: float = 5.0
-    drain_timeout_s: float = 60.0
-    silence_timeout_s: float = 300.0
+    queue: int = 4
 
     def __post_init__(self) -> None:
         for name in ("every", "window_every", "poll_every"):
             _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
-        _positive(self, "heartbeat_s", "drain_timeout_s", "silence_timeout_s")
+        _require(2 <= self.queue <= 4096, "queue", "lie in [2, 4096]", self.queue)
         if self.window is not None:
             first, last = self.window
             _require(0 <= first < last, "window", "be two steps with first < last", self.window)
-        _require(
-            self.silence_timeout_s >= 3 * self.heartbeat_s,
-            "silence_timeout_s",
-            f"be at least three times heartbeat_s ({self.heartbeat_s})",
-            self.silence_timeout_s,
-        )
 
     def couples(self, step: int) -> bool:
         """Whether a pattern is due at ``step``."""
         if self.window is not None and self.window[0] <= step <= self.window[1]:
             return (step - self.window[0]) % self.window_every == 0
         return step % self.every == 0
-
-    def coupling_steps(self, steps: int) -> Iterator[int]:
-        """Every step from 0 to ``steps`` at which a pattern is due."""
-        return (step for step in range(steps + 1) if self.couples(step))
 
 
 @dataclass(frozen=True)
@@ -147,16 +135,12 @@ class PatternConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Who infers: the last ``ranks`` ranks, with ``model`` (checkpoint's name or path) on ``threads`` threads."""
+    """Who infers: ``model``, a checkpoint's name or path. On how many threads says ``placement.threads``."""
 
     model: str = "default"
-    ranks: int = 1
-    threads: int = 1
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "model", "be a checkpoint's name or path", self.model)
-        _require(self.ranks >= 1, "ranks", "be at least 1", self.ranks)
-        _require(1 <= self.threads <= 256, "threads", "lie in [1, 256]", self.threads)
 
 
 @dataclass(frozen=True)
@@ -177,17 +161,26 @@ class TruthConfig:
 
 @dataclass(frozen=True)
 class InsituConfig:
-    """Everything that defines a coupled run but where it runs and where it writes."""
+    """Everything that defines a coupled run but where it runs and where it writes.
+
+    ``placement``, ``policy``, ``on_inference_failure`` and ``steering`` are those of every coupling.
+    """
 
     crystal: CrystalConfig = field(default_factory=CrystalConfig)
     load: LoadConfig = field(default_factory=LoadConfig)
-    coupling: CouplingConfig = field(default_factory=CouplingConfig)
+    coupling: ScheduleConfig = field(default_factory=ScheduleConfig)
     pattern: PatternConfig = field(default_factory=PatternConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    on_inference_failure: FailureConfig = field(default_factory=FailureConfig)
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
     truth: TruthConfig = field(default_factory=TruthConfig)
 
     def __post_init__(self) -> None:
         Lattice.of_material(self.crystal.element).reflection_vector(self.pattern.reflection)
+        # The patterns of all ranks are one, which leaves from one rank to one worker.
+        _require(self.placement.ranks == 1, "placement.ranks", "be 1", self.placement.ranks)
         window = self.coupling.window
         if window is not None:
             _require(

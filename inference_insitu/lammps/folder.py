@@ -5,14 +5,19 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 
-from inference_insitu.lammps_simulation import LoadReading
+from inference_insitu.lammps.compression import LoadReading
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 LOAD = "load.csv"
 PICTURE = "insitu.png"
 LOG = "lammps.log"
-_OURS = (CONFIG, SUMMARY, LOAD, PICTURE, LOG, "frames.csv", "dxa.json", "results*.h5", "atoms/step-*")
+_OURS = (
+    *(CONFIG, SUMMARY, LOAD, PICTURE, LOG, "dxa.json", "results-*.h5", "atoms/step-*", "snapshot-*.dump"),
+    # Of the coupling.
+    *("coupling.yaml", "ledger-*.csv", "books.json", "events-*.jsonl", "metrics-*.prom", "results-*.jsonl"),
+    *("steering.jsonl", "worker-*.json", "spill-*", "report.html"),
+)
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -39,6 +44,18 @@ def prepare(folder: Path) -> None:
             path.unlink()
 
 
+def discard(folder: Path) -> None:
+    """Remove our files from ``folder``, and the folder where nothing else is in it: the run did not begin."""
+    prepare(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def snapshot_name(step: int) -> str:
+    """File name of the atoms that were asked for at ``step``."""
+    return f"snapshot-{step:09d}.dump"
+
+
 class LoadCurve:
     """``load.csv``, written line by line so that a killed run leaves what it had."""
 
@@ -58,7 +75,7 @@ class LoadCurve:
     def add(self, reading: LoadReading) -> None:
         """Append one reading."""
         self._writer.writerow(
-            [f"{value:.6g}" if isinstance(value, float) else value for value in asdict(reading).values()]
+            [f"{value:.12g}" if isinstance(value, float) else value for value in asdict(reading).values()]
         )
 
 

@@ -1,10 +1,11 @@
-"""From the atoms of each rank to one frame at the simulation's root: grids are summed, atoms stay.
+"""From the atoms of each rank to one pattern: amplitudes are summed, atoms stay.
 
 F(Q) = Σ_j f_j exp(+iQ·r_j) is linear in the atoms, so the ranks' amplitudes of their own atoms
 add up to that of the whole crystal.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +13,10 @@ from numpy.typing import NDArray
 from cdi.atoms import Atoms
 from cdi.grid import QGrid
 from cdi.scattering.amplitude import amplitude
-from inference_insitu.config import PatternConfig
+from inference_insitu.lammps.config import PatternConfig
 
 Complex = NDArray[np.complex128]
 Array = NDArray[np.float64]
-
-
-class Group(Protocol):
-    """The simulation's ranks, as far as the coupling needs them."""
-
-    @property
-    def is_root(self) -> bool:
-        """Whether this rank receives the sums."""
-
-    def sum_to_root(self, values: Complex) -> Complex | None:
-        """Elementwise sum over the ranks, at the root; None elsewhere."""
-
-    def share(self, values: Array) -> Array:
-        """The root's ``values``, on every rank."""
 
 
 def partial_amplitude(element: str, positions: Array, grid: QGrid, *, energy_keV: float) -> Complex:
@@ -45,7 +32,7 @@ def partial_amplitude(element: str, positions: Array, grid: QGrid, *, energy_keV
     return amplitude(Atoms.of_element(element, positions), grid, energy_keV=energy_keV)
 
 
-def peak_shift(intensity: Array) -> Array:
+def peak_shift(intensity: NDArray[Any]) -> Array:
     """Centre of mass ``(3,)`` of the peak, in voxels from the centre voxel.
 
     Only voxels above a tenth of the maximum count: the tails, cut by the window, would draw the
@@ -54,50 +41,49 @@ def peak_shift(intensity: Array) -> Array:
     peak = intensity.max()
     if not (np.isfinite(peak) and peak > 0):
         return np.zeros(3)
-    weight = np.where(intensity > 0.1 * peak, intensity, 0.0)
+    weight = np.where(intensity > 0.1 * peak, intensity, 0.0).astype(np.float64)
     centre = np.asarray(intensity.shape) // 2
     index = np.indices(intensity.shape).reshape(3, -1)
     return np.asarray(index @ weight.ravel() / weight.sum() - centre, np.float64)
 
 
-class Coupler:
-    """Computes the pattern of the distributed crystal at successive steps.
+class Detector:
+    """Where the patterns of successive steps are sampled; the same on all ranks.
 
     Parameters
     ----------
-    group : Group
-        The simulation's ranks.
-    element : str
+    element : of all atoms.
     reflection_vector : (3,)
         G in Å⁻¹ in the laboratory frame, where the grid starts.
-    extent_A : size of the crystal that ``detector.oversampling`` refers to.
-    detector : PatternConfig
+    extent_A : size of the crystal that ``config.oversampling`` refers to.
+    config : PatternConfig
     """
 
-    def __init__(
-        self, group: Group, *, element: str, reflection_vector: Array, extent_A: float, detector: PatternConfig
-    ) -> None:
-        self._group = group
-        self._element = element
-        self._detector = detector
-        self._grid = QGrid.orthogonal(reflection_vector, [extent_A] * 3, detector.oversampling, detector.shape)
-
-    @property
-    def grid(self) -> QGrid:
+    def __init__(self, *, element: str, reflection_vector: Array, extent_A: float, config: PatternConfig) -> None:
+        self._element, self._config = element, config
+        self.grid = QGrid.orthogonal(reflection_vector, [extent_A] * 3, config.oversampling, config.shape)
         """Where the next pattern is sampled."""
-        return self._grid
 
-    def intensity(self, positions: Array) -> tuple[Array, QGrid] | None:
-        """|F|² in electrons² of all ranks' atoms and its grid, at the root; None elsewhere.
+    def partial(self, positions: Array) -> Complex:
+        """Amplitude of this rank's own atoms ``(n, 3)`` Å on the grid."""
+        return partial_amplitude(self._element, positions, self.grid, energy_keV=self._config.energy_keV)
 
-        ``positions`` (n, 3) Å are this rank's own. With ``follow_peak`` the next grid is centred
-        where this peak lies: the shift between two coupling steps is a fraction of the window.
+    def attributes(self) -> dict[str, Any]:
+        """What must be known of a pattern on the grid."""
+        return {
+            "reflection": list(self._config.reflection),
+            "shape": list(self.grid.shape),
+            "q_centre": self.grid.centre.tolist(),
+            "q_step": self.grid.step.tolist(),
+        }
+
+    def follow(self, intensity: NDArray[Any] | None, share: Callable[[Array], Array]) -> None:
+        """Centre the next grid where the peak of ``intensity`` lies; collective, and nothing without ``follow_peak``.
+
+        The root alone has the intensity; ``share`` gives its argument on the root to every rank. The shift between
+        two patterns is a fraction of the window.
         """
-        grid = self._grid
-        part = partial_amplitude(self._element, positions, grid, energy_keV=self._detector.energy_keV)
-        total = self._group.sum_to_root(part)
-        intensity = None if total is None else np.asarray(np.abs(total) ** 2, np.float64)
-        if self._detector.follow_peak:
-            shift = np.zeros(3) if intensity is None else peak_shift(intensity)
-            self._grid = QGrid(grid.centre + self._group.share(shift) @ grid.step, grid.step, grid.shape)
-        return None if intensity is None else (intensity, grid)
+        if not self._config.follow_peak:
+            return
+        shift = share(np.zeros(3) if intensity is None else peak_shift(intensity))
+        self.grid = QGrid(self.grid.centre + shift @ self.grid.step, self.grid.step, self.grid.shape)

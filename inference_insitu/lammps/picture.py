@@ -7,11 +7,11 @@ from typing import Any, cast
 import matplotlib as mpl
 import numpy as np
 
-from inference_insitu import folder
-from inference_insitu.config import InsituConfig
-from inference_insitu.dxa import Analysis, read_analyses
-from inference_insitu.lammps_simulation import LoadReading
-from inference_insitu.results import StoredResult, read_results
+from inference_insitu.inference.results import StoredResult, read_results
+from inference_insitu.lammps import folder
+from inference_insitu.lammps.compression import LoadReading
+from inference_insitu.lammps.config import InsituConfig
+from inference_insitu.lammps.dxa import Analysis, read_analyses
 from models.prediction import CLASSES
 
 PREDICTED, TRUE, LOAD = "#c2410c", "#1d4ed8", "#374151"

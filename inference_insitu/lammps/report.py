@@ -1,48 +1,64 @@
-"""The end of a run: frames, truth, comparison, picture and the summary's JSON line.
+"""The end of a run: what became of its patterns, truth, comparison, picture and the summary's JSON line.
 
 What the run itself measured is written first: a failure of the dislocation analysis or of the
 picture loses nothing but itself.
 """
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cdi.lattices.materials import material
-from inference_insitu import dxa, folder
-from inference_insitu.comparison import compare
-from inference_insitu.config import InsituConfig
-from inference_insitu.results import read_results
-from inference_insitu.simulation import Timing
+from inference_insitu.inference.results import read_results
+from inference_insitu.lammps import dxa, folder
+from inference_insitu.lammps.comparison import compare
+from inference_insitu.lammps.config import InsituConfig
+from inference_insitu.watching.balance import imbalances, read_books
+from inference_insitu.watching.ledger_files import read_ledger
+
+_PARTIAL = "reduced"
+"""The amplitude of a rank that went into the root's is no pattern that was lost."""
 
 
-def finish_run(
-    output: Path, config: InsituConfig, summary: dict[str, Any], fate: dict[int, str], timing: Timing
-) -> tuple[dict[str, Any], list[str]]:
+def finish_run(output: Path, config: InsituConfig, figures: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The summary as it is printed, and what went wrong on the way, one line each.
 
-    Writes ``frames.csv``, ``summary.json``, ``dxa.json`` (with ``truth.dxa``) and the picture.
+    Writes ``summary.json``, ``dxa.json`` (with ``truth.dxa``) and the picture. ``figures`` are what the run measured.
     """
     problems: list[str] = []
-    line = summary | {"dxa": None, "output": str(output)}
-    write_frames(output / "frames.csv", fate, timing)
+    account = _attempt("reading the books", problems, lambda: patterns_account(output, problems)) or {}
+    line = account | figures | {"dxa": None, "output": str(output)}
     _write_summary(output, line)
     if config.truth.dxa:
         line["dxa"] = _attempt("dislocation analysis", problems, lambda: _truth(output, config))
         _write_summary(output, line)
     _attempt("the picture", problems, lambda: _draw(output, config))
+    if account.get("published") and not account["inferred"]:
+        problems.append(f"no pattern was inferred out of {account['published']}: {account['dropped']}")
     return line, problems
 
 
-def write_frames(path: Path, fate: dict[int, str], timing: Timing) -> None:
-    """``frames.csv``: what became of each published frame, and what its step cost the simulation."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "outcome", "added_s"])
-        for step, added in zip(timing.steps, timing.added_s, strict=True):
-            writer.writerow([step, fate.get(step, ""), f"{added:.6f}"])
+def patterns_account(output: Path, problems: list[str]) -> dict[str, Any]:
+    """Patterns published, inferred and dropped by reason, and the latency, as the coupling's books say.
+
+    Raises
+    ------
+    ValueError
+        If there are no books.
+    """
+    books = read_books(output)
+    if books is None:
+        raise ValueError(f"{output} holds no books")
+    problems += imbalances(books, read_ledger(output))
+    dropped = dict(books.total.dropped)
+    partial = dropped.pop(_PARTIAL, 0)
+    return {
+        "published": books.total.published - partial,
+        "inferred": books.total.inferred,
+        "dropped": dropped,
+        "latency_s": dict(books.latency_s),
+    }
 
 
 def _truth(output: Path, config: InsituConfig) -> dict[str, Any]:
@@ -53,7 +69,7 @@ def _truth(output: Path, config: InsituConfig) -> dict[str, Any]:
 
 
 def _draw(output: Path, config: InsituConfig) -> None:
-    from inference_insitu.picture import draw_run
+    from inference_insitu.lammps.picture import draw_run
 
     draw_run(output, config)
 

@@ -1,34 +1,28 @@
-"""Results survive a kill, the books balance, the comparison counts right, and the picture is drawn."""
+"""Results survive a kill, the comparison counts right, and the picture is drawn."""
 
 import io
 import json
 import shutil
-from dataclasses import replace
 
-import fakes
+import fake_predictions as fakes
 import h5py
 import numpy as np
 import pytest
 
 from cdi.config import write_config
-from inference_insitu import dxa, folder
-from inference_insitu.books import Books, percentiles
-from inference_insitu.comparison import auroc, compare
-from inference_insitu.config import InsituConfig, LoadConfig
-from inference_insitu.lammps_simulation import LoadReading, orientation, rotation
-from inference_insitu.picture import CLASS_COLOURS, chosen_results
-from inference_insitu.progress import ProgressLine, describe
-from inference_insitu.report import finish_run
-from inference_insitu.results import ResultsFile, read_results
-from inference_insitu.service import Result, _finite
-from inference_insitu.simulation import Timing
+from inference_insitu.inference.progress import ProgressLine, describe
+from inference_insitu.inference.results import ResultsFile, StoredResult, read_results
+from inference_insitu.lammps import dxa, folder
+from inference_insitu.lammps.comparison import auroc, compare
+from inference_insitu.lammps.compression import LoadReading, Motion, orientation, rotation
+from inference_insitu.lammps.config import InsituConfig, LoadConfig
+from inference_insitu.lammps.picture import CLASS_COLOURS, chosen_results
+from inference_insitu.lammps.report import finish_run
 from models.prediction import CLASSES
 
 
-def result(step, probability=0.75, lines=2, undetermined=""):
-    frame = fakes.frame(step)
-    exposure = frame.exposure(InsituConfig().pattern)
-    return Result(frame, exposure, fakes.prediction(probability, lines, undetermined), 0.1, step + 1, 0)
+def append(sink, step, probability=0.75, lines=2, undetermined=""):
+    sink.append(fakes.frame(step), fakes.exposure(step), fakes.prediction(probability, lines, undetermined))
 
 
 def analysis(step, length):
@@ -38,65 +32,67 @@ def analysis(step, length):
 
 def test_every_result_can_be_read_while_the_run_goes_on_and_after_a_kill(tmp_path):
     """A copy of the file as it is on disk, never closed, holds all results so far under a partial name."""
-    sink = ResultsFile(tmp_path / "results.h5")
+    sink = ResultsFile(tmp_path / "results-0.0.h5")
     for count, step in enumerate((0, 20, 50), start=1):
-        sink(result(step))
+        append(sink, step)
         copy = tmp_path / f"copy{count}"
         copy.mkdir()
-        shutil.copy(tmp_path / "results.partial.h5", copy / "results.partial.h5")
+        shutil.copy(tmp_path / "results-0.0.partial.h5", copy / "results-0.0.partial.h5")
         assert [stored.step for stored in read_results(copy)] == [0, 20, 50][:count]
-    assert not (tmp_path / "results.h5").exists()
+    assert not (tmp_path / "results-0.0.h5").exists()
     sink.close()
-    assert not (tmp_path / "results.partial.h5").exists()
+    assert not (tmp_path / "results-0.0.partial.h5").exists()
     stored = read_results(tmp_path)[1]
     assert stored.defect_probability == 0.75
-    assert (stored.counts == result(20).exposure.counts).all()
+    assert (stored.counts == fakes.pattern(20)).all()
+    assert (stored.q_step == fakes.grid().step).all()
     assert stored.prediction == fakes.prediction().to_json()
     assert stored.defect_class == "edge"
 
 
-def test_a_row_holds_the_phase_of_its_one_reflection_and_why_it_is_undetermined(tmp_path):
-    """``phase`` is (x, y, z) a row; the reason stands beside the flag and in the JSON."""
-    sink = ResultsFile(tmp_path / "results.h5")
-    for step, reason in ((0, "novel"), (10, ""), (20, "unsure")):
-        sink(result(step, undetermined=reason))
+def test_a_frame_that_a_second_life_answered_again_is_there_once(tmp_path):
+    """Lives are ordered as numbers: the tenth comes after the second."""
+    for life, probability in ((2, 0.25), (10, 0.75)):
+        sink = ResultsFile(tmp_path / f"results-0.{life}.h5")
+        append(sink, 0, probability)
+        append(sink, life)
+        sink.close()
+    stored = read_results(tmp_path)
+    assert [result.step for result in stored] == [0, 2, 10]
+    assert stored[0].defect_probability == 0.75
+
+
+def test_a_file_that_a_kill_left_unreadable_costs_only_itself(tmp_path, capsys):
+    sink = ResultsFile(tmp_path / "results-0.1.h5")
+    append(sink, 30)
     sink.close()
-    with h5py.File(tmp_path / "results.h5") as file:
+    whole = (tmp_path / "results-0.1.h5").read_bytes()
+    (tmp_path / "results-0.0.partial.h5").write_bytes(whole[: len(whole) // 2])
+    assert [stored.step for stored in read_results(tmp_path)] == [30]
+    assert "results-0.0.partial.h5 is left out" in capsys.readouterr().err
+
+
+def test_a_row_holds_the_phase_of_its_one_reflection_and_why_it_is_undetermined(tmp_path):
+    """``phase`` is (x, y, z) a row; why it is undetermined stands in JSON too; the numbers of a frame have units."""
+    sink = ResultsFile(tmp_path / "results-0.0.h5")
+    for step, reason in ((0, "novel"), (10, ""), (20, "unsure")):
+        append(sink, step, undetermined=reason)
+    sink.close()
+    with h5py.File(tmp_path / "results-0.0.h5") as file:
         assert list(file.attrs["classes"]) == list(CLASSES)
-        assert file["phase"].shape == (3, 6, 5, 4)
-        np.testing.assert_array_equal(file["phase"][1], fakes.prediction().phase[0])
-        assert list(file["undetermined"]) == [True, False, True]
-        assert list(file["undetermined_because"].asstr()) == ["novel", "", "unsure"]
+        group = file["pattern/12x10x8"]
+        assert group["phase"].shape == (3, 6, 5, 4)
+        np.testing.assert_array_equal(group["phase"][1], fakes.prediction().phase[0])
+        assert list(group["undetermined"]) == [True, False, True]
+        assert list(group["undetermined_because"].asstr()) == ["novel", "", "unsure"]
+        assert list(group["load_nN"]) == [0.0, 15.0, 30.0]
+        assert group["time_ps"].attrs["units"] == "ps"
     assert [stored.prediction["undetermined_because"] for stored in read_results(tmp_path)] == ["novel", None, "unsure"]
 
 
 def test_every_class_has_a_colour_of_its_own():
     assert set(CLASS_COLOURS) == set(CLASSES)
     assert len(set(CLASS_COLOURS.values())) == len(CLASSES)
-
-
-def test_a_prediction_with_a_winding_that_is_not_finite_is_not_kept():
-    whole = fakes.prediction()
-    assert _finite(whole)
-    broken = replace(whole.lines[0], windings=(float("nan"),))
-    assert not _finite(replace(whole, lines=(broken,)))
-    assert not _finite(replace(whole, count_probabilities=(float("inf"),) * 7))
-
-
-def test_the_books_refuse_a_second_outcome_and_an_unknown_one():
-    books = Books()
-    books.publish()
-    books.settle(0, "failed")
-    assert books.open == 0
-    with pytest.raises(ValueError, match="the frame of step 0 must have one outcome, got 'failed' and 'inferred'"):
-        books.settle(0, "inferred")
-    with pytest.raises(ValueError, match=r"outcome must be one of inferred, superseded, .*, got 'lost'"):
-        books.settle(1, "lost")
-
-
-def test_percentiles_have_names():
-    assert percentiles([1.0, 2.0, 3.0], (50, 100)) == {"p50": 2.0, "max": 3.0}
-    assert percentiles([], (50, 100)) == {"p50": None, "max": None}
 
 
 def test_auroc_is_the_probability_of_the_right_order():
@@ -118,8 +114,6 @@ def test_agreement_is_counted_over_steps_that_have_both():
 
 
 def read(step, probability, lines):
-    from inference_insitu.results import StoredResult
-
     p = fakes.prediction(probability, lines)
     return StoredResult(
         step, probability, p.defect_class, lines, False, p.to_json(), fakes.pattern(step), fakes.grid().step,
@@ -135,32 +129,61 @@ def test_the_moments_shown_are_before_at_and_after_the_onset():
     assert chosen_results([], 20) == []
 
 
+def keep_books(folder, inferred, dropped):
+    """Books and a ledger of rank 0 that agree: ``inferred`` patterns and those dropped as superseded."""
+    counts = {"published": inferred + dropped, "inferred": inferred, "open": 0, "dropped": {"superseded": dropped}}
+    if not dropped:
+        counts["dropped"] = {}
+    latency = {"p50": 0.1, "p95": 0.1, "p99": 0.1, "max": 0.1} if inferred else {}
+    books = counts | {"balanced": True, "latency_s": latency, "wall_s": 1.0, "streams": {"pattern": counts}}
+    (folder / "books.json").write_text(json.dumps(books))
+    outcomes = ["inferred"] * inferred + ["superseded"] * dropped
+    rows = [f"pattern,0,{10 * number},{outcome}" for number, outcome in enumerate(outcomes)]
+    (folder / "ledger-0.csv").write_text("\n".join(["stream,rank,step,outcome", *rows]) + "\n")
+
+
 @pytest.mark.parametrize("frames", [0, 1, 5])
 def test_the_report_is_made_of_however_few_results(tmp_path, frames):
     config = InsituConfig(load=LoadConfig(steps=50))
     write_config(config, tmp_path / folder.CONFIG)
-    sink = ResultsFile(tmp_path / "results.h5")
+    sink = ResultsFile(tmp_path / "results-0.0.h5")
     for step in range(0, 10 * frames, 10):
-        sink(result(step))
+        append(sink, step)
     sink.close()
+    keep_books(tmp_path, frames, 2 if frames else 0)
     with folder.LoadCurve(tmp_path / folder.LOAD) as curve:
         for step in range(0, 10 * frames + 1, 10):
             curve.add(LoadReading(step, 0.004 * step, 60 - step / 10, step / 600, float(step)))
-    timing = Timing(1.0, 0.0, [0, 10], [0.1, 0.2])
-    line, problems = finish_run(tmp_path, config, {"published": frames}, {0: "inferred"}, timing)
+    line, problems = finish_run(tmp_path, config, {"steps": 50})
     assert problems == []
+    assert (line["published"], line["inferred"]) == (frames + 2 if frames else 0, frames)
+    assert line["steps"] == 50
     assert json.loads((tmp_path / folder.SUMMARY).read_text()) == line
     assert (tmp_path / folder.PICTURE).stat().st_size > 10_000
-    assert (tmp_path / "frames.csv").read_text().splitlines()[1:] == ["0,inferred,0.100000", "10,,0.200000"]
 
 
 def test_a_picture_that_cannot_be_drawn_loses_nothing_but_itself(tmp_path):
     """The load curve is missing: the summary is there all the same, and the problem is told."""
-    line, problems = finish_run(tmp_path, InsituConfig(), {"published": 3}, {}, Timing())
+    keep_books(tmp_path, 3, 0)
+    line, problems = finish_run(tmp_path, InsituConfig(), {})
     assert line["published"] == 3
     assert (tmp_path / folder.SUMMARY).is_file()
     assert len(problems) == 1
     assert "the picture failed" in problems[0]
+
+
+def test_a_run_of_which_nothing_was_inferred_says_so(tmp_path):
+    keep_books(tmp_path, 0, 3)
+    _, problems = finish_run(tmp_path, InsituConfig(), {})
+    assert "no pattern was inferred out of 3: {'superseded': 3}" in problems
+
+
+def test_books_that_disagree_with_the_ledger_are_a_problem(tmp_path):
+    keep_books(tmp_path, 3, 1)
+    with (tmp_path / "ledger-0.csv").open("a") as file:
+        file.write("pattern,0,70,lost\n")
+    _, problems = finish_run(tmp_path, InsituConfig(), {})
+    assert any("dropped as 'lost'" in problem for problem in problems)
 
 
 def test_an_earlier_run_is_replaced_only_when_asked_and_only_its_own_files(tmp_path):
@@ -170,7 +193,11 @@ def test_an_earlier_run_is_replaced_only_when_asked_and_only_its_own_files(tmp_p
         folder.check_free(tmp_path, overwrite=False)
     with pytest.raises(ValueError, match=r"output must be .* to be overwritten, got .* without config\.yaml"):
         folder.check_free(tmp_path, overwrite=True)
-    for name in (folder.CONFIG, "results.h5", "dxa.json"):
+    for name in (
+        *(folder.CONFIG, "coupling.yaml", "ledger-0.csv", "ledger-1.csv", "books.json", "worker-0.json"),
+        *("events-keeper0.jsonl", "metrics-0.prom", "results-0.1.jsonl", "results-0.0.partial.h5", "results-0.1.h5"),
+        *("steering.jsonl", "report.html", "spill-0", "snapshot-000000100.dump", "dxa.json"),
+    ):
         (tmp_path / name).write_text("old")
     folder.check_free(tmp_path, overwrite=True)
     folder.prepare(tmp_path)
@@ -179,12 +206,24 @@ def test_an_earlier_run_is_replaced_only_when_asked_and_only_its_own_files(tmp_p
         folder.check_free(tmp_path / "notes.txt", overwrite=True)
 
 
+def test_a_run_that_did_not_begin_leaves_nothing(tmp_path):
+    new, used = tmp_path / "new", tmp_path / "used"
+    for path in (new, used):
+        folder.prepare(path)
+        (path / folder.CONFIG).write_text("x")
+    (used / "notes.txt").write_text("mine")
+    folder.discard(new)
+    folder.discard(used)
+    assert not new.exists()
+    assert [path.name for path in used.iterdir()] == ["notes.txt"]
+
+
 def test_progress_is_whole_lines_unless_it_is_a_terminal():
     pipe, terminal = io.StringIO(), io.StringIO()
     for stream, is_terminal in ((pipe, False), (terminal, True)):
         line = ProgressLine(100, terminal=is_terminal, stream=stream)
-        line(result(10))
-        line(result(20))
+        for step in (10, 20):
+            line.show(fakes.frame(step), fakes.prediction())
         line.close()
     assert pipe.getvalue().count("\n") == 2
     assert "\r" not in pipe.getvalue()
@@ -193,7 +232,18 @@ def test_progress_is_whole_lines_unless_it_is_a_terminal():
 
 
 def test_progress_says_why_an_answer_is_undetermined():
-    assert "edge × 2 (novel)  0.10 s" in describe(result(10, undetermined="novel"), 100)
+    shown = describe(fakes.frame(10), fakes.prediction(undetermined="novel"), 100)
+    assert "edge × 2 (novel)  0.10 s" in shown
+    assert "    0.04 ps" in shown
+    assert "   15.00 nN" in shown
+
+
+def test_planes_whose_speed_changes_do_not_jump():
+    """0.8 Å/ps for 100 steps of 4 fs, then back at 0.4."""
+    closing = Motion(0.8)
+    back = Motion(-0.4, 100, closing.closed_A(100, 0.004))
+    assert back.closed_A(100, 0.004) == closing.closed_A(100, 0.004) == pytest.approx(0.32)
+    assert back.closed_A(150, 0.004) == pytest.approx(0.32 - 0.08)
 
 
 @pytest.mark.parametrize("axis", [(1, 1, 1), (0, 0, 1), (1, 1, 0), (1, 1, 2), (1, 2, 3)])
