@@ -22,7 +22,7 @@ from inference_insitu.watching.metrics import Metrics
 ReadyFrame = tuple[Consumer, Ready]
 Propose = Callable[[str, str, int, int, Mapping[str, Any]], Sequence[bytes]]
 
-ENDING = (Side.ENDING, Side.CLOSED)
+ENDING = (Side.ENDING, Side.CLOSED, Side.FAILED)
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Service:
         return self.ending and self._batcher.depth == 0 and not any(one.ready() for one in self._consumers)
 
     def _look(self) -> None:
-        for index, consumer in enumerate(self._consumers):
+        for consumer in self._consumers:
             for ready in consumer.ready():
-                key = (index, ready.slot.place.number)
+                key = (consumer.rank, ready.slot.place.number)
                 if self._known.get(key) == ready.sequence:
                     continue
                 self._known[key] = ready.sequence
@@ -121,14 +121,24 @@ class Service:
 
     def _settle_late(self, pending: Pending[ReadyFrame]) -> None:
         consumer, ready = pending.item
-        claimed = _claim(consumer, ready)
+        claimed = self._claim(consumer, ready)
         if claimed is not None:
             self._settle(consumer, claimed, "late", "its deadline passed before its turn", 0)
 
     def _answer(self, batch: Batch[ReadyFrame]) -> None:
+        fresh = [item for item in batch.items if not item[1].attempts]
+        if (seconds := self._answer_together(batch.analysis, fresh)) is not None and len(fresh) == len(batch):
+            self._batcher.served(batch, seconds)
+        # A frame with which a worker died may be what killed it: it goes alone, lest others be lost with it.
+        for item in batch.items:
+            if item[1].attempts:
+                self._answer_together(batch.analysis, [item])
+
+    def _answer_together(self, analysis: str, items: Sequence[ReadyFrame]) -> float | None:
+        """How long it took; None where no frame was left to be answered."""
         claimed: list[tuple[Consumer, Claimed]] = []
-        for consumer, ready in batch.items:
-            one = _claim(consumer, ready)
+        for consumer, ready in items:
+            one = self._claim(consumer, ready)
             if one is None:
                 continue
             if finite(one.array):
@@ -136,18 +146,18 @@ class Service:
             else:
                 self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity", 0)
         if not claimed:
-            return
+            return None
         started = time.monotonic_ns()
         self._busy(started)
-        answers = self._ask(batch.analysis, [one for _, one in claimed])
+        answers = self._ask(analysis, [one for _, one in claimed])
         seconds = (time.monotonic_ns() - started) * 1e-9
         self._busy(0)
-        self._batcher.served(batch, seconds)
         self._outputs.metrics.batch(len(claimed), seconds)
         for (consumer, one), answer in zip(claimed, answers, strict=True):
-            self._keep(consumer, one, batch.analysis, answer, len(claimed), seconds)
+            self._keep(consumer, one, analysis, answer, len(claimed), seconds)
+        return seconds
 
-    def _ask(self, analysis: str, claimed: Sequence[Claimed]) -> list[Mapping[str, Any] | Exception]:
+    def _ask(self, analysis: str, claimed: Sequence[Claimed]) -> list[Mapping[str, Any] | BaseException]:
         """An answer or an error for each; a batch that fails is tried frame by frame, to find who broke it."""
         frames = [Frame(one.stream, one.rank, one.step, one.array, one.attributes, one.published_ns) for one in claimed]
         try:
@@ -155,7 +165,7 @@ class Service:
             if len(answers) != len(frames):
                 raise ValueError(f"{analysis} must answer {len(frames)} frames, got {len(answers)} answers")
             return [*answers]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(frames) == 1:
                 return [error]
         return [answer for one in claimed for answer in self._ask(analysis, [one])]
@@ -165,12 +175,12 @@ class Service:
         consumer: Consumer,
         one: Claimed,
         analysis: str,
-        answer: Mapping[str, Any] | Exception,
+        answer: Mapping[str, Any] | BaseException,
         batch: int,
         seconds: float,
     ) -> None:
         try:
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
             values = plain_values(answer)
             self._outputs.answers.write(
@@ -190,13 +200,23 @@ class Service:
             self._settle(consumer, one, "nonfinite", str(error), batch)
         except OSError as error:
             self._settle(consumer, one, "unsaved", str(error), batch)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._settle(consumer, one, "failed", f"{type(error).__name__}: {error}", batch)
         else:
             self._settle(consumer, one, INFERRED, "", batch)
             self._outputs.metrics.said(one.stream, values)
             for record in self._propose(one.stream, analysis, one.rank, one.step, values):
                 consumer.region.leave(record)
+
+    def _claim(self, consumer: Consumer, ready: Ready) -> Claimed | None:
+        try:
+            claimed = consumer.claim(ready)
+        except ValueError:
+            return None  # settled as failed by the ring itself
+        if claimed is None:
+            # Both sides may have left it to the other: if it is still there, it is found again.
+            self._known.pop((consumer.rank, ready.slot.place.number), None)
+        return claimed
 
     def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str, batch: int) -> None:
         detail = " ".join(detail.split())
@@ -211,10 +231,3 @@ class Service:
     def _busy(self, since_ns: int) -> None:
         for consumer in self._consumers:
             consumer.busy(since_ns)
-
-
-def _claim(consumer: Consumer, ready: Ready) -> Claimed | None:
-    try:
-        return consumer.claim(ready)
-    except ValueError:
-        return None  # settled as failed by the ring itself

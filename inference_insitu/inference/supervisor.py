@@ -14,12 +14,17 @@ from pathlib import Path
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.inference.spec import UNUSABLE
 from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.region import Region
 from inference_insitu.watching.events import EventLog
 
+ENDED = (Side.CLOSED, Side.FAILED)
+"""A simulation rank whose books are closed: it ended, or gave up."""
 LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_", "PRTE_")
 """Variables that would make a child believe that a launcher started it as a rank."""
 GONE_BY_ITSELF_S = 5.0
+NOT_STARTED = 127
+"""What stands for the exit code of a worker that the system did not let us start."""
 
 
 class Supervisor:
@@ -46,6 +51,7 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
         self._incarnation = first_incarnation
         self._restarts = 0
+        self._killed = False
         self._start_at: float | None = time.monotonic()
         self._started_at = 0.0
         self.over = False
@@ -67,15 +73,17 @@ class Supervisor:
         code = self._child.poll()
         if code is not None:
             self._ended(code)
-        elif (why := self._hangs()) is not None:
+        elif not self._killed and (why := self._hangs()) is not None:
             self._events.log("worker_hung", pid=self._child.pid, why=why)
-            self._kill()
+            self._killed = True
+            self._signal(signal.SIGKILL)
 
     def stop(self, *, timeout_s: float) -> None:
-        """Let the worker end by itself within ``timeout_s``, then ask it, then kill it."""
+        """Let the worker end by itself within ``timeout_s``, then ask it, then kill it; at once if it is not ready."""
         if self._child is not None:
+            ready = any(region.words[Word.CONSUMER_STATE] in (Side.READY, Side.CLOSED) for region in self.regions)
             for wait_s, number in (
-                (timeout_s, signal.SIGTERM),
+                (timeout_s if ready else 0.0, signal.SIGTERM),
                 (GONE_BY_ITSELF_S, signal.SIGKILL),
                 (GONE_BY_ITSELF_S, 0),
             ):
@@ -85,6 +93,7 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     if number:
                         self._signal(number)
+            self._signal(signal.SIGKILL)  # processes that it started and left
             self._child = None
         self.over = True
 
@@ -92,29 +101,39 @@ class Supervisor:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_PREFIXES)} | {
             "OMP_NUM_THREADS": str(self._placement.threads)
         }
-        self._start_at, self._started_at = None, time.monotonic()
+        self._start_at, self._started_at, self._killed = None, time.monotonic(), False
         for region in self.regions:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
             region.words[Word.BUSY_SINCE_NS] = 0
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "inference_insitu.inference.worker", str(self._spec), str(self._incarnation)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # what kills the ranks together does not reach it: it ends when they have
-        )
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "inference_insitu.inference.worker", str(self._spec), str(self._incarnation)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # what kills the ranks together does not reach it: it ends when they have
+            )
+        except OSError as error:  # no memory or no process to be had now
+            self._events.log("worker_not_started", error=str(error))
+            self._ended(NOT_STARTED)
+            return
         self._incarnation += 1
         self._say(Side.STARTING)
 
     def _ended(self, code: int) -> None:
+        if self._child is not None:
+            self._signal(signal.SIGKILL)  # processes that it started and left
         self._child = None
-        if code == 0 and all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in self.regions):
+        if all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in self.regions):
             self.over = True
             self._say(Side.CLOSED)
             return
         for region in self.regions:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
-        killed = signal.Signals(-code).name if code < 0 else None
-        self._events.log("worker_died", code=code, signal=killed)
+        self._events.log("worker_died", code=code, signal=_signal_name(-code) if code < 0 else None)
+        if all(region.words[Word.PRODUCER_STATE] in ENDED for region in self.regions):
+            self.over = True  # the books are closed: nobody needs another one
+            self._say(Side.CLOSED)
+            return
         if code == UNUSABLE or self._restarts >= self._failure.restarts:
             self.over = True
             self._events.log("gave_up", restarts=self._restarts)
@@ -141,9 +160,6 @@ class Supervisor:
             return f"no sign of life for more than {limit_s:g} s"
         return None
 
-    def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
-
     def _signal(self, number: int) -> None:
         if self._child is not None:
             try:
@@ -153,5 +169,13 @@ class Supervisor:
 
     def _say(self, state: Side) -> None:
         for region in self.regions:
+            region.words[Word.SUPERVISOR_STARTED] = started_at(os.getpid()) or 0
             region.words[Word.SUPERVISOR_PID] = os.getpid()
             region.words[Word.SUPERVISOR_STATE] = state
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cdi.config import read_config
+from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
 from inference_insitu.inference.batching import Batcher
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.inference.frame import Variable
+from inference_insitu.inference.heartbeat import Heartbeat
 from inference_insitu.inference.service import Outputs, ReadyFrame, Served, Service
 from inference_insitu.inference.sinks import AnswersFile, answers_name
 from inference_insitu.inference.spec import UNUSABLE, WorkerSpec
@@ -28,37 +30,54 @@ from inference_insitu.steering.start import proposer
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.metrics import Metrics
 
-BEAT_S = 0.2
 SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.002
+FAILED = 1
+"""Exit code of a worker that could not start now, and might another time."""
+TRANSIENT = (MemoryError, RuntimeError, TimeoutError, ConnectionError, BlockingIOError, InterruptedError, SystemExit)
+"""What may go well another time: memory of a device, say, that a killed worker still holds."""
 
 
 def main(spec_path: str, incarnation: str) -> int:
     """Serve until the end; the exit code."""
-    spec = WorkerSpec.read(Path(spec_path))
-    config = read_config(CouplingConfig, spec.config)
-    consumers = [
-        Consumer(Region.open(Path(path)), incarnation=int(incarnation), pid=os.getpid()) for path in spec.regions
-    ]
+    spec, life = WorkerSpec.read(Path(spec_path)), int(incarnation)
+    config, output = read_config(CouplingConfig, spec.config), Path(spec.output)
+    events = EventLog(output / f"events-worker{spec.worker}.jsonl", f"worker{spec.worker}")
+    consumers = _consumers(spec, life)
+    if not consumers:
+        events.log("worker_stopped", why="every ring is gone")
+        return 0
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the simulation's; its end is ours
-    threading.Thread(target=_beat, args=(consumers, stop), daemon=True).start()
-    output = Path(spec.output)
-    events = EventLog(output / f"events-worker{spec.worker}.jsonl", f"worker{spec.worker}")
-    again, lost = (sum(counts) for counts in zip(*(one.recover() for one in consumers), strict=True))
-    events.log("worker_started", pid=os.getpid(), incarnation=int(incarnation), again=again, lost=lost)
-    try:
-        analyses = _analyses(config, consumers, spec, int(incarnation))
-    except Exception as error:
-        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        events.log("worker_unusable", error=line)
-        print(f"cdi: worker {spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
-        return UNUSABLE
-    outputs = Outputs(
-        AnswersFile(output / answers_name(spec.worker, int(incarnation))),
-        events,
-        Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
+
+    ending = threading.Lock()  # taken once, by whoever ends the books
+
+    def leave() -> None:
+        if ending.acquire(blocking=False):
+            events.log("worker_stopped", why="nobody is left")
+            _settle(consumers, output, events)
+            os._exit(0)
+
+    failure = config.on_inference_failure
+    Heartbeat(
+        consumers,
+        stop,
+        hang_timeout_s=failure.hang_timeout_s,
+        alone_timeout_s=failure.drain_timeout_s,
+        leave=leave,
     )
+    again, lost = (sum(counts) for counts in zip(*(one.recover() for one in consumers), strict=True))
+    events.log("worker_started", pid=os.getpid(), incarnation=life, again=again, lost=lost)
+    try:
+        analyses = _analyses(config, consumers, spec, life)
+        answers = AnswersFile(output / answers_name(spec.worker, life))
+    except (Exception, SystemExit) as error:
+        line = _line(error)
+        for_good = isinstance(error, RunError) or not isinstance(error, TRANSIENT)
+        events.log("worker_unusable" if for_good else "worker_failed", error=line)
+        print(f"cdi: worker {spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
+        return UNUSABLE if for_good else FAILED
+    outputs = Outputs(answers, events, Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)))
     service = Service(
         consumers,
         analyses,
@@ -73,16 +92,40 @@ def main(spec_path: str, incarnation: str) -> int:
         consumer.state = Side.READY
     events.log("worker_ready", model=model)
     _serve(service, outputs, stop)
-    for analysis in analyses.values():
-        analysis.close()
+    for name, analysis in analyses.items():
+        try:
+            analysis.close()
+        except (Exception, SystemExit) as error:
+            events.log("close_failed", analysis=name, error=_line(error))
     outputs.answers.close()
-    for consumer in consumers:
-        settle_estate(consumer, output, events)
-        consumer.state = Side.CLOSED
+    ending.acquire()  # for ever where the heartbeat is at it, which ends the process
+    _settle(consumers, output, events)
     outputs.metrics.write(time.monotonic(), force=True)
     events.log("drained" if not stop.is_set() else "worker_stopped")
     events.close()
     return 0
+
+
+def _consumers(spec: WorkerSpec, life: int) -> list[Consumer]:
+    """One for each ring that is still there: a rank that gave up has taken its own away."""
+    found = []
+    for path in map(Path, spec.regions):
+        try:
+            found.append(Consumer(Region.open(path), incarnation=life, pid=os.getpid()))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _settle(consumers: Sequence[Consumer], output: Path, events: EventLog) -> None:
+    """The end of every ring: what a dead simulation rank left is accounted for and removed."""
+    for consumer in consumers:
+        settle_estate(consumer, output, events)
+        consumer.state = Side.CLOSED
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _serve(service: Service, outputs: Outputs, stop: threading.Event) -> None:
@@ -105,17 +148,15 @@ def _analyses(
     for analysis in analyses.values():
         analysis.open(Path(spec.output), spec.worker, incarnation)
     for name, stream in config.streams.items():
-        for variable in {consumer.region.layout.variable(name) for consumer in consumers}:
+        layouts = [consumer.region.layout for consumer in consumers]
+        # A stream that is summed up is in one ring alone.
+        for variable in {layout.variable(name) for layout in layouts if name in layout.variables}:
             analyses[stream.analysis].warm_up(Variable(*variable))
     return analyses
 
 
-def _beat(consumers: Sequence[Consumer], stop: threading.Event) -> None:
-    """Show a sign of life also while an answer takes long."""
-    while not stop.wait(BEAT_S):
-        for consumer in consumers:
-            consumer.beat()
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads that an analysis left behind do not keep us

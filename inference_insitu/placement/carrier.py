@@ -1,12 +1,13 @@
 """What brings a ring's frames to inference, as the simulation rank sees it."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.ring.layout import Side, Word
-from inference_insitu.ring.processes import started_at
+from inference_insitu.ring.processes import runs
 from inference_insitu.ring.region import Region
 
 LOOK_NS = 250_000_000
@@ -43,12 +44,19 @@ class SharedMemory:
     region : Region
     supervisor : where this rank watches over the worker itself (placement ``process``).
     take_over : starts a supervisor here once the rank that supervises has died, or None.
+    waits_for_heir : whether another rank would do that, for this one too.
     """
 
     def __init__(
-        self, region: Region, supervisor: Supervisor | None = None, take_over: Callable[[], Supervisor] | None = None
+        self,
+        region: Region,
+        supervisor: Supervisor | None = None,
+        take_over: Callable[[], Supervisor] | None = None,
+        *,
+        waits_for_heir: bool = False,
     ) -> None:
         self._region, self._supervisor, self._take_over = region, supervisor, take_over
+        self._waits_for_heir = waits_for_heir
         self._looked_ns = 0
         self._orphaned = False
 
@@ -62,14 +70,25 @@ class SharedMemory:
             self._supervisor.poll()
             return
         words = self._region.words
-        if not self._orphaned and words[Word.SUPERVISOR_PID] and started_at(words[Word.SUPERVISOR_PID]) is None:
-            self._orphaned = words[Word.SUPERVISOR_STATE] != Side.CLOSED
+        if not words[Word.SUPERVISOR_PID] or runs(words[Word.SUPERVISOR_PID], words[Word.SUPERVISOR_STARTED]):
+            return
+        self._orphaned = self._orphaned or words[Word.SUPERVISOR_STATE] != Side.CLOSED
         # A worker outlives its supervisor; only when it is gone too has inference failed.
-        if self._orphaned and started_at(words[Word.CONSUMER_PID]) is None:
-            if self._take_over is not None:
-                self._supervisor, self._take_over = self._take_over(), None
-            else:
+        if self._orphaned and not runs(words[Word.CONSUMER_PID], words[Word.CONSUMER_STARTED]):
+            if words[Word.CONSUMER_STATE] == Side.CLOSED:
+                words[Word.SUPERVISOR_STATE] = Side.CLOSED
+            elif self._take_over is not None:
+                self._inherit(self._take_over)
+            elif not self._waits_for_heir:
                 words[Word.SUPERVISOR_STATE] = Side.FAILED
+
+    def _inherit(self, take_over: Callable[[], Supervisor]) -> None:
+        self._take_over = None
+        try:
+            self._supervisor = take_over()
+        except (OSError, ValueError) as error:
+            print(f"cdi: no worker can be started here: {error}", file=sys.stderr, flush=True)
+            self._region.words[Word.SUPERVISOR_STATE] = Side.FAILED
 
     @property
     def state(self) -> Side:
