@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
+from inference_insitu.ring.stale import remove_stale
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.commands import CommandSpec
 from inference_insitu.steering.referee import Veto
@@ -49,11 +51,22 @@ class Joined:
     output: Path
     run_id: str
     commands: tuple[CommandSpec, ...]
+    first_of_node: bool = False
 
     @property
     def rank(self) -> int:
         """This rank among all."""
         return self.world.rank
+
+    @property
+    def given_up(self) -> tuple[int, ...]:
+        """The ranks that infer and do not simulate."""
+        return self.roles.keepers if self.roles.dedicated else ()
+
+    @property
+    def simulation_ranks(self) -> int:
+        """How many ranks simulate."""
+        return sum(self.roles.simulates(rank) for rank in range(self.world.size))
 
     def simulation_rank(self, rank: int) -> int:
         """Number among the simulation's ranks of ``rank`` among all."""
@@ -73,8 +86,7 @@ class Joined:
 
     def has_ring(self, rank: int) -> bool:
         """Whether ``rank`` among all, which simulates, has a ring."""
-        ranks = sum(self.roles.simulates(other) for other in range(self.world.size))
-        return self.simulation_rank(rank) in ranks_with_rings(self.config, ranks)
+        return self.simulation_rank(rank) in ranks_with_rings(self.config, self.simulation_ranks)
 
 
 def attach(
@@ -110,7 +122,11 @@ def attach(
     from inference_insitu.placement import mpi
 
     world = mpi.duplicated(comm)
-    joined = _join(world, config, variables, Path(output), tuple(commands))
+    try:
+        joined = _join(world, config, variables, Path(output), tuple(commands))
+    except ValueError:  # on every rank alike
+        mpi.free(world)
+        raise
     if not joined.roles.simulates(world.rank):
         raise SystemExit(keep(joined))
     return _simulation_side(joined, veto)
@@ -137,7 +153,14 @@ def _join(
     mpi.agreed(world, lambda: _prepare(output, agreed) if world.rank == 0 else None, timeout_s=AGREE_TIMEOUT_S)
     run_id = mpi.shared_text(world, secrets.token_hex(6))
     own = mpi.split(world, int(roles.simulates(world.rank)))
-    return Joined(world, own, roles, agreed, variables, output.absolute(), run_id, commands)
+    first = nodes[world.rank] == world.rank
+    return Joined(world, own, roles, agreed, variables, output.absolute(), run_id, commands, first)
+
+
+def sweep(joined: Joined, events: EventLog) -> None:
+    """One rank of each node removes what killed runs left there, before memory is asked for."""
+    for stale in remove_stale() if joined.first_of_node else ():
+        events.log("stale_removed", path=stale.path, bytes=stale.bytes, rank=stale.rank, pid=stale.owner_pid)
 
 
 def _prepare(output: Path, config: CouplingConfig) -> None:
@@ -152,35 +175,45 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
     from inference_insitu.steering.start import start_steering
 
     rank, config, output = joined.own.rank, joined.config, joined.output
-    events = EventLog(output / f"events-simulation{rank}.jsonl", f"simulation{rank}")
+    own = joined.own
+    collective = mpi.SteeringCollective(own)
+    origin_ns = mpi.origin_ns(own)
+    with ExitStack() as undo:
+        events = EventLog(output / f"events-simulation{rank}.jsonl", f"simulation{rank}")
+        undo.callback(events.close)
+        sweep(joined, events)
 
-    collective = mpi.SteeringCollective(joined.own)
+        def built() -> tuple[RingPlan, Region | None, Steering, Ledger]:
+            plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
+            steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
+            undo.callback(steering.abandon, "the coupling was not made")
+            region = None
+            if plan.layout is not None:
+                region = Region.create(plan.layout, rank=rank, path=joined.own_ring_path(rank))
+                undo.callback(region.unlink)
+                region.words[Word.ORIGIN_NS] = origin_ns
+            journal = None if region is None else region.journal
+            return plan, region, steering, Ledger(output, rank, origin_ns=origin_ns, journal=journal)
 
-    def built() -> tuple[RingPlan, Region | None, Steering]:
-        plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
-        steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
-        if plan.layout is None:
-            return plan, None, steering
-        return plan, Region.create(plan.layout, rank=rank, path=joined.own_ring_path(rank)), steering
-
-    # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
-    plan, region, steering = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
-    journal = None if region is None else region.journal
-    ledger = Ledger(output, rank, origin_ns=mpi.origin_ns(joined.own), journal=journal)
-    if region is not None:
-        region.words[Word.ORIGIN_NS] = ledger.origin_ns
-    carrier = _carrier(joined, region, events)
-    producer = None
-    if region is not None:
-        producer = Producer(region, plan.streams, ledger, progress=carrier.progress)
-    if rank == 0:
-        _announce(joined)
-    events.log("attach", pid=os.getpid(), placement=config.placement.kind, run=joined.run_id)
-    _wait_ready(joined, carrier, events)
+        # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
+        plan, region, steering, ledger = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
+        undo.callback(mpi.say_farewell, joined.world, joined.given_up, mpi.ABANDONED)
+        carrier = mpi.agreed(joined.world, lambda: _carrier(joined, region, events), timeout_s=AGREE_TIMEOUT_S)
+        undo.callback(carrier.close)
+        producer = None
+        if region is not None:
+            producer = Producer(region, plan.streams, ledger, progress=carrier.progress)
+            undo.callback(producer.close)
+        if rank == 0:
+            _announce(joined)
+        events.log("attach", pid=os.getpid(), placement=config.placement.kind, run=joined.run_id)
+        _wait_ready(joined, carrier, events)
+        undo.pop_all()
+    simulation_comm = mpi.duplicated(own)
     return Coupling(
         Parts(
-            joined.own,
-            mpi.MpiGroup(joined.own),
+            simulation_comm,
+            mpi.MpiGroup(own),
             config,
             output,
             ledger,
@@ -189,8 +222,11 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             carrier,
             steering,
             events,
-            lambda data: mpi.gathered(joined.own, data),
-            lambda: _leave(joined, carrier),
+            gather=lambda data: mpi.gathered(own, data),
+            leave=lambda: _leave(joined, carrier),
+            give_up=lambda: mpi.say_farewell(joined.world, joined.given_up, mpi.ABANDONED),
+            free=lambda: mpi.free(simulation_comm, own, joined.world),
+            collective=collective,
         )
     )
 
@@ -271,25 +307,24 @@ def _wait_ready(joined: Joined, carrier: carriers.Carrier, events: EventLog) -> 
     mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)
 
 
-def _leave(joined: Joined, carrier: carriers.Carrier) -> None:
-    """Part from the ranks that infer; where one has died, only from those that live, and without MPI's end."""
+def _leave(joined: Joined, carrier: carriers.Carrier) -> bool:
+    """Part from the ranks that infer, which nobody waits for; whether all of them live."""
     from inference_insitu.placement import mpi
 
     carrier.progress()  # a relay says that the books are closed
-    if mpi.anywhere(joined.own, carrier.supervisor_lost):
+    died = mpi.anywhere(joined.own, carrier.supervisor_lost)
+    mpi.say_farewell(joined.world, joined.given_up, mpi.RANK_DIED if died else mpi.CLOSED)
+    if died:
         mpi.leave_without_finalize()
-        mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)
-        return
-    mpi.wait_for_all(joined.world, timeout_s=AGREE_TIMEOUT_S)
+    return not died
 
 
 def _announce(joined: Joined) -> None:
     from inference_insitu.placement import mpi
 
     placement = joined.config.placement
-    given_up = len(joined.roles.keepers) if joined.roles.dedicated else 0
     print(
-        f"cdi: {joined.world.size} ranks: {joined.own.size} simulate, {given_up} given up for inference "
+        f"cdi: {joined.world.size} ranks: {joined.own.size} simulate, {len(joined.given_up)} given up for inference "
         f"({placement.kind}); {mpi.library()}; {mpi.what_a_dead_rank_does()}; run {joined.run_id}, {joined.output}",
         file=sys.stderr,
         flush=True,

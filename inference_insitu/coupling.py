@@ -27,18 +27,26 @@ from inference_insitu.reduction.pipeline import Pipeline
 from inference_insitu.ring.layout import Side
 from inference_insitu.ring.producer import Producer, Publication
 from inference_insitu.steering.agreement import Steering
+from inference_insitu.steering.collective import Collective, Pending
 from inference_insitu.steering.commands import Command
 from inference_insitu.steering.encoding import decode
 from inference_insitu.watching.events import EventLog
 
 REDUCED = Publication("dropped", "reduced")
+AGREE_TIMEOUT_S = 600.0
+"""How long a rank waits for the others' word on whether inference has failed (``abort``)."""
+
+
+class InferenceFailedError(RunError):
+    """Nobody infers any more, and ``on_inference_failure`` is ``abort``: every rank raises it at the same step."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a coupling is made of, one simulation rank's share.
 
-    ``gather`` brings every rank's bytes to rank 0 (None elsewhere); ``leave`` parts from the ranks that infer.
+    ``gather`` brings every rank's bytes to rank 0 (None elsewhere). ``leave`` parts from the ranks that infer and says
+    whether they live, and then ``free`` gives the communicators back; ``give_up`` is for a rank that has failed.
     """
 
     simulation_comm: Any
@@ -52,7 +60,10 @@ class Parts:
     steering: Steering
     events: EventLog
     gather: Callable[[bytes], list[bytes] | None]
-    leave: Callable[[], None]
+    leave: Callable[[], bool]
+    give_up: Callable[[], None]
+    free: Callable[[], None]
+    collective: Collective
 
 
 class Coupling:
@@ -60,7 +71,7 @@ class Coupling:
 
     Attributes
     ----------
-    simulation_comm : communicator of the simulation ranks, for the simulation's own use.
+    simulation_comm : communicator of the simulation ranks, for the simulation's own use until ``close``.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -69,6 +80,7 @@ class Coupling:
         self._started_s = time.monotonic()
         self._step = self._polled = -1
         self._failed = False
+        self._asked: Pending | None = None
         self._closed = False
         self._reduced: dict[str, Any] = {}
 
@@ -121,12 +133,13 @@ class Coupling:
         return self._parts.carrier.failed
 
     def end_step(self, step: int) -> None:
-        """All frames of ``step`` are published.
+        """All frames of ``step`` are published; collective where ``on_inference_failure`` is ``abort``.
 
         Raises
         ------
-        RunError
-            If inference has failed and ``on_inference_failure`` is ``abort``.
+        InferenceFailedError
+            If inference has failed and ``on_inference_failure`` is ``abort``; on every rank at the same step. Outside
+            of the coupling's ``with`` it has become one line and the exit code 1.
         """
         parts = self._parts
         self._step = step
@@ -138,8 +151,9 @@ class Coupling:
         if not self._failed and parts.carrier.failed:
             self._failed = True
             parts.events.log("inference_failed", step=step)
-            if parts.config.on_inference_failure.action == "abort":
-                raise RunError(f"inference failed before step {step} (on_inference_failure: abort)")
+        if parts.config.on_inference_failure.action == "abort" and self._failed_anywhere():
+            self._last_word()
+            raise InferenceFailedError(f"inference failed before step {step} (on_inference_failure: abort)")
 
     def poll_steering(self) -> tuple[Command, ...]:
         """The commands that every rank applies now, at the step that ended last; collective over the simulation.
@@ -168,12 +182,15 @@ class Coupling:
             parts.producer.close()
         else:
             parts.ledger.close()
+        self._last_word()
         parts.steering.close()
         parts.events.log("end", open=parts.ledger.open, unwritten=parts.ledger.unwritten)
         summaries = parts.gather(json.dumps(parts.ledger.summary()).encode())
         latencies = parts.gather(parts.ledger.latency_s.tobytes())
-        parts.leave()
+        all_live = parts.leave()
         parts.carrier.close()
+        if all_live:
+            parts.free()
         if summaries is not None and latencies is not None:
             self._report([json.loads(one) for one in summaries], array("d", b"".join(latencies)))
         parts.events.log("closed")
@@ -193,6 +210,8 @@ class Coupling:
         else:
             parts.ledger.close()
         parts.carrier.close()
+        parts.give_up()
+        parts.events.close()
 
     def __enter__(self) -> "Coupling":
         return self
@@ -204,6 +223,27 @@ class Coupling:
             self.close()
         else:
             self.abandon(error)
+        if isinstance(error, InferenceFailedError):
+            if self.simulation_comm.rank == 0:
+                print(f"cdi: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from error
+
+    def _failed_anywhere(self) -> bool:
+        """Whether inference had failed for any rank one step before; the same on every rank, as they ask in step."""
+        answer = self._asked
+        self._asked = self._parts.collective.start_max(int(self._failed))
+        return answer is not None and self._word(answer) > 0
+
+    def _last_word(self) -> None:
+        if self._asked is not None:
+            answer, self._asked = self._asked, None
+            self._word(answer)
+
+    def _word(self, pending: Pending) -> int:
+        try:
+            return pending.result(AGREE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise RunError(f"the ranks did not agree whether inference has failed: {error}") from error
 
     def _unreduced(self, name: str, step: int, error: Exception) -> Publication:
         """A reduction that fails costs its frame, not the simulation."""

@@ -148,8 +148,8 @@ def _prepared(session: Session, coupling: Coupling) -> _Prepared:
 def _run(session: Session, coupling: Coupling, prepared: _Prepared) -> None:
     """Simulate; at the root also report."""
     config, output, lammps = session.config, session.output, prepared.lammps
-    group = mpi.MpiGroup(coupling.simulation_comm)
-    rank = coupling.simulation_comm.rank
+    communicator = mpi.duplicated(coupling.simulation_comm)  # outlives the coupling
+    group, rank = mpi.MpiGroup(communicator), communicator.rank
     lammps.write_log(output / folder.LOG)
     schedule = Schedule(config.coupling, config.load.steps)
     obedience = Obedience(lammps, schedule, output)
@@ -173,7 +173,7 @@ def _run(session: Session, coupling: Coupling, prepared: _Prepared) -> None:
     if group.is_root:
         _report(session, figures)
     # Asleep: MPI's own end would spin on a core that the analysis can use.
-    mpi.wait_for_all(coupling.simulation_comm, timeout_s=REPORT_TIMEOUT_S)
+    mpi.wait_for_all(communicator, timeout_s=REPORT_TIMEOUT_S)
 
 
 def _report(session: Session, figures: dict[str, Any]) -> None:
@@ -235,8 +235,9 @@ def _create_output(session: Session) -> None:
 
 def _leave(session: Session, coupling: Coupling, why: str) -> NoReturn:
     """Part from inference before step 0, and leave nothing behind."""
+    root = coupling.simulation_comm.rank == 0
     coupling.close()
-    _discard(session, root=coupling.simulation_comm.rank == 0)
+    _discard(session, root=root)
     raise _NotBegunError(why)
 
 

@@ -1,6 +1,5 @@
 """A rank given up for inference: it watches over a worker process, and computes nothing itself."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,36 +21,58 @@ LOOK_S = 0.02
 """Between looks: short beside a restart, long beside a step, and asleep meanwhile."""
 SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.002
 """Between looks at messages."""
-END_TIMEOUT_S = 600.0
 LATEST_AHEAD = 2
 """Slots of a ``latest`` stream that may be under way: what has left cannot be replaced."""
 
 
 def keep(joined: "Joined") -> int:
     """Serve until the simulation's ranks have closed; the exit code of this rank."""
-    from inference_insitu.attach import AGREE_TIMEOUT_S, supervisor_of
+    from inference_insitu.attach import AGREE_TIMEOUT_S, supervisor_of, sweep
     from inference_insitu.placement import mpi
 
     index = joined.roles.keepers.index(joined.rank)
     events = EventLog(joined.output / f"events-keeper{index}.jsonl", f"keeper{index}")
+    sweep(joined, events)
     # The simulation's ranks create their rings meanwhile; where one cannot, all leave.
     mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
-    receivers = _receivers(joined, events) if joined.config.placement.kind == "nodes" else []
-    wait_until(lambda: _all_known(receivers), timeout_s=AGREE_TIMEOUT_S)
-    paths = [one.path for one in receivers if one.has_ring] if receivers else None
-    supervisor = supervisor_of(joined, events, paths=paths)
+    receivers: list[Receiver] = []
+    if joined.config.placement.kind == "nodes":
+        mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
+        receivers = _receivers(joined, events)
+        wait_until(lambda: _all_known(receivers), timeout_s=AGREE_TIMEOUT_S)
+        supervisor = supervisor_of(joined, events, paths=[one.path for one in receivers if one.has_ring])
+    else:
+        supervisor = mpi.agreed(joined.world, lambda: supervisor_of(joined, events), timeout_s=AGREE_TIMEOUT_S)
     _serve(supervisor, receivers)
     supervisor.stop(timeout_s=joined.config.on_inference_failure.drain_timeout_s)
     for receiver in receivers:
         receiver.close()
     events.log("closed")
     events.close()
-    try:
-        mpi.wait_for_all(joined.world, timeout_s=END_TIMEOUT_S)
-    except Exception as error:  # a rank died meanwhile: MPI's own end would wait for it
-        print(f"cdi: rank {joined.rank} leaves: {error}", file=sys.stderr, flush=True)
-        os._exit(0)
+    if _all_part(joined):
+        mpi.free(joined.own, joined.world)
+    else:
+        mpi.leave_without_finalize()
     return 0
+
+
+def _all_part(joined: "Joined") -> bool:
+    """Wait until every simulation rank has parted, or one has given up; whether all ranks live.
+
+    A rank that serves nobody is here from the start, so the wait is as long as the simulation. The launcher ends
+    it where a rank dies, or MPI says so.
+    """
+    from inference_insitu.placement import mpi
+
+    words: list[int] = []
+    try:
+        while len(words) < joined.simulation_ranks and mpi.ABANDONED not in words:
+            words += mpi.farewells(joined.world)
+            time.sleep(LOOK_S)
+    except Exception as error:
+        print(f"cdi: rank {joined.rank} leaves: {error}", file=sys.stderr, flush=True)
+        return False
+    return mpi.RANK_DIED not in words
 
 
 def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
@@ -63,7 +84,7 @@ def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
 def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
     nap_s = LOOK_S
     looked_s = 0.0
-    while not (supervisor.over and all(map(_closed, supervisor.regions)) and all(one.over for one in receivers)):
+    while not (all(map(_closed, supervisor.regions)) and all(one.over for one in receivers)):
         if receivers:
             busy = [receiver.progress() for receiver in receivers]
             nap_s = SHORTEST_NAP_S if any(busy) else min(2 * nap_s, LONGEST_NAP_S)

@@ -8,8 +8,9 @@ noticed.
 import atexit
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -26,6 +27,11 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 
 _INTERVAL_S = 0.02
+FAREWELL_TAG = 9
+CLOSED, ABANDONED, RANK_DIED = range(3)
+"""How a simulation rank parts: its books are closed, it has failed, or it knows of a rank that died."""
+FAREWELL_TIMEOUT_S = 5.0
+FINALIZE_TIMEOUT_S = 5.0
 
 
 def duplicated(communicator: MPI.Intracomm) -> MPI.Intracomm:
@@ -155,18 +161,58 @@ def agreed(communicator: MPI.Intracomm, task: Callable[[], T], *, timeout_s: flo
     return cast(T, result)
 
 
+def free(*communicators: MPI.Intracomm) -> None:
+    """Give communicators of ours back: a library has some two thousand of them."""
+    for communicator in communicators:
+        communicator.Free()
+
+
+def say_farewell(communicator: MPI.Intracomm, ranks: Sequence[int], word: int) -> None:
+    """Tell the ``ranks`` given up for inference how this simulation rank parts; whether they live does not matter."""
+    data, sent = np.array([word], np.int64), []
+    for rank in ranks:
+        try:
+            sent.append(communicator.Isend(data, rank, FAREWELL_TAG))
+        except MPI.Exception:  # it has died
+            continue
+    wait_until(lambda: all(map(_sent, sent)), timeout_s=FAREWELL_TIMEOUT_S)
+
+
+def _sent(request: MPI.Request) -> bool:
+    try:
+        return request.Test()
+    except MPI.Exception:
+        return True
+
+
+def farewells(communicator: MPI.Intracomm) -> list[int]:
+    """What simulation ranks have told this one in parting since the last time."""
+    words, word = [], np.empty(1, np.int64)
+    while communicator.Iprobe(MPI.ANY_SOURCE, FAREWELL_TAG):
+        communicator.Recv(word, MPI.ANY_SOURCE, FAREWELL_TAG)
+        words.append(int(word[0]))
+    return words
+
+
 def leave_without_finalize() -> None:
-    """From now on this process ends without MPI's own end, which waits for ranks that have died."""
+    """From now on this process does not wait for MPI's own end, which may wait for a rank that has died."""
     import mpi4py
 
-    mpi4py.rc.finalize = False
-    atexit.register(_end_now)
+    if mpi4py.rc.finalize is not False:
+        mpi4py.rc.finalize = False
+        atexit.register(_end_in_time)
 
 
-def _end_now() -> None:
+def _end_in_time() -> None:
+    """Most often MPI's end goes well nevertheless, and the launcher likes it better."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    end = threading.Thread(target=MPI.Finalize, daemon=True)
+    end.start()
+    end.join(FINALIZE_TIMEOUT_S)
+    if end.is_alive():
+        # The exit code of ``sys.exit`` is not to be known here; an error's is.
+        os._exit(int(getattr(sys, "last_value", None) is not None))
 
 
 class SteeringCollective:
