@@ -14,7 +14,12 @@ from inference_insitu.placement.relay_wire import Payload, Wire, stream_capaciti
 from inference_insitu.ring.layout import ROW_WORDS, Row, Side, State, Word
 from inference_insitu.ring.region import Region
 
-_HEAD_ROWS = tuple(map(int, (Row.SEQUENCE, Row.STEP, Row.PUBLISHED_NS, Row.BYTES, Row.DTYPE, Row.DIMENSIONS)))
+# Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
+_STATE, _SEQUENCE, _SHAPE = int(Row.STATE), int(Row.SEQUENCE), int(Row.SHAPE)
+_TAKEN_NS, _DONE_NS, _PUBLISHED_NS = int(Row.TAKEN_NS), int(Row.DONE_NS), int(Row.PUBLISHED_NS)
+_ATTEMPTS, _BATCH, _OUTCOME = int(Row.ATTEMPTS), int(Row.BATCH), int(Row.OUTCOME)
+_HEAD_ROWS = (_SEQUENCE, int(Row.STEP), _PUBLISHED_NS, int(Row.BYTES), int(Row.DTYPE), int(Row.DIMENSIONS))
+_READY, _TAKEN, _DONE = int(State.READY), int(State.TAKEN), int(State.DONE)
 
 
 class Outbox:
@@ -24,7 +29,7 @@ class Outbox:
         self._region, self._wire, self._words = region, wire, region.words
         rows = np.frombuffer(region.bytes, np.int64, region.layout.count * ROW_WORDS, region.layout.rows_offset)
         self._states = rows.reshape(-1, ROW_WORDS)[:, Row.STATE]
-        self._sequences = rows.reshape(-1, ROW_WORDS)[:, Row.SEQUENCE]
+        self._bases = [slot.base for slot in region.slots]
         self._capacities = stream_capacities(region.layout)
         self._streams = list(self._capacities)
         self._credits: dict[str, deque[int]] = {name: deque() for name in self._streams}
@@ -37,7 +42,7 @@ class Outbox:
     @property
     def waiting(self) -> bool:
         """Whether a frame has not left."""
-        return bool((self._states == State.READY).any())
+        return bool((self._states == _READY).any())
 
     def done(self) -> bool:
         """Whether the network has let go of every payload's memory."""
@@ -52,9 +57,11 @@ class Outbox:
 
     def next(self) -> list[tuple[int, int]]:
         """Frames that may leave now, the first published first: their slots here and over there."""
-        waiting = np.flatnonzero(self._states == State.READY)
+        waiting: list[int] = (self._states == _READY).nonzero()[0].tolist()
+        if len(waiting) > 1:
+            waiting.sort(key=lambda number: self._words[self._bases[number] + _SEQUENCE])
         found = []
-        for number in waiting[np.argsort(self._sequences[waiting])].tolist():
+        for number in waiting:
             credits = self._credits[self._region.slots[number].place.stream]
             if credits:
                 found.append((number, credits.popleft()))
@@ -65,10 +72,10 @@ class Outbox:
         slot, words = self._region.slots[number], self._words
         base = slot.base
         # The producer runs in this very thread: no flags are needed to keep it from taking the frame back meanwhile.
-        words[base + Row.STATE] = State.TAKEN
-        words[base + Row.TAKEN_NS] = time.monotonic_ns()
+        words[base + _STATE] = _TAKEN
+        words[base + _TAKEN_NS] = time.monotonic_ns()
         sequence, step, published_ns, size, dtype, dimensions = (words[base + row] for row in _HEAD_ROWS)
-        rest = FrameHead.tail(tuple(words[base + Row.SHAPE : base + Row.SHAPE + dimensions]), slot.attributes())
+        rest = FrameHead.tail(tuple(words[base + _SHAPE : base + _SHAPE + dimensions]), slot.attributes())
         return FrameHead(into, number, sequence, step, published_ns, size, dtype, dimensions, rest)
 
     def send(self, head: FrameHead) -> None:
@@ -90,7 +97,7 @@ class Outbox:
             raise MessageError(f"an outcome must be of one of {len(self._region.slots)} slots, got {outcome.source}")
         slot = self._region.slots[outcome.source]
         words, base = self._words, slot.base
-        if words[base + Row.STATE] != State.TAKEN or words[base + Row.SEQUENCE] != outcome.sequence:
+        if words[base + _STATE] != _TAKEN or words[base + _SEQUENCE] != outcome.sequence:
             if words[Word.PRODUCER_STATE] < Side.CLOSED:
                 raise MessageError(f"an outcome must be of a frame under way, got one of slot {outcome.source}")
             return
@@ -113,12 +120,12 @@ class Outbox:
         self._under_way.pop(outcome.source, None)
         slot, words, now = self._region.slots[outcome.source], self._words, time.monotonic_ns()
         base = slot.base
-        if words[base + Row.STATE] != State.TAKEN:
+        if words[base + _STATE] != _TAKEN:
             return  # the books were closed meanwhile
         slot.write_detail(outcome.detail.decode(errors="replace"))
         # All on this rank's clock: what was not inference was waiting or under way.
-        words[base + Row.TAKEN_NS] = max(words[base + Row.PUBLISHED_NS], now - outcome.inferred_ns)
-        words[base + Row.DONE_NS] = now
-        words[base + Row.ATTEMPTS], words[base + Row.BATCH] = outcome.attempts, outcome.batch
-        words[base + Row.OUTCOME] = outcome.outcome
-        words[base + Row.STATE] = State.DONE
+        words[base + _TAKEN_NS] = max(words[base + _PUBLISHED_NS], now - outcome.inferred_ns)
+        words[base + _DONE_NS] = now
+        words[base + _ATTEMPTS], words[base + _BATCH] = outcome.attempts, outcome.batch
+        words[base + _OUTCOME] = outcome.outcome
+        words[base + _STATE] = _DONE

@@ -46,7 +46,8 @@ INATTENTION_NS = 1_000_000_000
 """Between calls further apart than this we did not listen."""
 END_TIMEOUT_S = 5.0
 
-_PRODUCER_STATE, _PUBLISHED = int(Word.PRODUCER_STATE), int(Word.PUBLISHED)
+_PRODUCER_STATE, _PUBLISHED, _SUPERVISOR = int(Word.PRODUCER_STATE), int(Word.PUBLISHED), int(Word.SUPERVISOR_STATE)
+_ENDING, _CLOSED = int(Side.ENDING), int(Side.CLOSED)
 
 
 class Sender:
@@ -143,8 +144,8 @@ class Sender:
         if credit or words[_PUBLISHED] != self._looked:
             self._looked = words[_PUBLISHED]
             self._send_waiting()
-        if words[_PRODUCER_STATE] >= Side.ENDING:
-            self._tell_end(closed=words[_PRODUCER_STATE] >= Side.CLOSED)
+        if words[_PRODUCER_STATE] >= _ENDING:
+            self._tell_end(closed=words[_PRODUCER_STATE] >= _CLOSED)
         self._mail.sent()
         if now - self._heard_ns > SILENCE_NS:
             self._lose(f"no sign of life for {SILENCE_NS * 1e-9:g} s")
@@ -177,7 +178,7 @@ class Sender:
         self._post(Seen(words[Word.LAST_STEP], words[Word.PUBLISHED]))
 
     def _send_waiting(self) -> None:
-        if self._refused or self.state in (Side.FAILED, Side.CLOSED):
+        if self._refused or self._words[_SUPERVISOR] >= _CLOSED:  # FAILED too
             return
         for number, into in self._outbox.next():
             head = self._outbox.take(number, into)
