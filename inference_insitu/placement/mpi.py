@@ -27,6 +27,10 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 
 _INTERVAL_S = 0.02
+LOOKS = 8
+"""A look moves a collective on by one message at most: so many before sleeping end it at once where all has come."""
+MAXIMUM_INTERVAL_S = 0.0002
+"""Between looks at a maximum of all ranks: each of its log2(ranks) rounds waits for a look."""
 FAREWELL_TAG = 9
 CLOSED, ABANDONED, RANK_DIED = range(3)
 """How a simulation rank parts: its books are closed, it has failed, or it knows of a rank that died."""
@@ -249,7 +253,9 @@ class PendingMax:
         TimeoutError
             If some rank does not come within ``timeout_s``.
         """
-        if not (self._request.Test() or wait_until(self._request.Test, timeout_s=timeout_s)):
+        if not any(self._request.Test() for _ in range(LOOKS)) and not wait_until(
+            self._request.Test, timeout_s=timeout_s, interval_s=MAXIMUM_INTERVAL_S
+        ):
             raise TimeoutError(f"some rank did not answer within {timeout_s:g} s")
         return int(self._largest[0])
 
