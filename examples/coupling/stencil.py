@@ -1,13 +1,12 @@
 """Heat in a square, on strips of rows: a plain MPI code, and the six lines that couple it.
 
-    mpiexec -n 3 python examples/coupling/stencil.py runs/stencil [--steps 200] [--config examples/coupling/stencil.yaml]
+    mpiexec -n 3 python -m mpi4py examples/coupling/stencil.py runs/stencil [--steps 200] [--config FILE]
 
 Two of three ranks compute; the last one is given up for inference (``stencil.yaml``). ``--config none`` computes
 without a coupling, on all ranks. Each computing rank writes its last strip to ``<folder>/strip-<rank>.npy``.
 """
 
 import argparse
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
