@@ -18,6 +18,7 @@ from inference_insitu.inference.frame import Variable
 from inference_insitu.inference.spec import WorkerSpec
 from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.placement import carrier as carriers
+from inference_insitu.placement import sst
 from inference_insitu.placement.keeper import keep
 from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
 from inference_insitu.placement.roles import Roles, assign
@@ -78,10 +79,10 @@ class Joined:
 
     def own_ring_path(self, simulation_rank: int) -> Path | None:
         """Where a simulation rank makes its ring; None for memory of its own, where only messages leave it."""
-        if self.config.placement.kind not in ("nodes", "job"):
+        if self.config.placement.kind != "nodes":
             return self.ring_path(simulation_rank)
         # A worker of this rank's own may have to open it one day.
-        local = self.config.on_inference_failure.action == "local" and self.config.placement.kind == "nodes"
+        local = self.config.on_inference_failure.action == "local"
         return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}-own" if local else None
 
     def has_ring(self, rank: int) -> bool:
@@ -144,6 +145,8 @@ def _join(
     def checked() -> CouplingConfig:
         read = config if isinstance(config, CouplingConfig) else read_config(CouplingConfig, config)
         read.check_variables(variables)
+        if read.placement.kind == "job":
+            sst.require()
         ring_plan(read, variables, is_root=True, spill_file=Path("spill"))
         return read
 
@@ -187,6 +190,8 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
             steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
             undo.callback(steering.abandon, "the coupling was not made")
+            if rank == 0 and config.placement.kind == "job":
+                _offer(joined)
             region = None
             if plan.layout is not None:
                 region = Region.create(plan.layout, rank=rank, path=joined.own_ring_path(rank))
@@ -237,6 +242,14 @@ def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carrier
     kind, rank = joined.config.placement.kind, joined.rank
     if kind == "nodes":
         return _relay(joined, region, events)
+    if kind == "job":
+        from inference_insitu.placement.job import CourierSupervisor
+
+        config = joined.config
+        couriers = CourierSupervisor(
+            region, joined.output, failure=config.on_inference_failure, placement=config.placement, events=events
+        )
+        return carriers.SharedMemory(region, couriers)
     served = joined.roles.served[joined.roles.keeper_of(rank)]
     if kind == "process":
         return carriers.SharedMemory(region, supervisor_of(joined, events) if rank == served[0] else None)
@@ -244,6 +257,14 @@ def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carrier
     return carriers.SharedMemory(
         region, take_over=(lambda: supervisor_of(joined, events, first_incarnation=1000)) if local else None
     )
+
+
+def _offer(joined: Joined) -> None:
+    """Say in the run's folder what a job of its own is to serve."""
+    from inference_insitu.placement.job import offer
+
+    rings = tuple(str(joined.ring_path(rank)) for rank in ranks_with_rings(joined.config, joined.own.size))
+    offer(joined.output, WorkerSpec(0, rings, str(joined.output / CONFIG), str(joined.output), joined.commands))
 
 
 def _relay(joined: Joined, region: Region, events: EventLog) -> carriers.Carrier:
