@@ -26,7 +26,8 @@ def configuration_of(path: Path) -> type[Any]:
     from data.molecular_dynamics.relaxed_recipe import RelaxedRecipe
     from data.recipe import Recipe
     from data.scan_config import ScanConfig
-    from inference_insitu.config import InsituConfig
+    from inference_insitu.coupling_config import CouplingConfig
+    from inference_insitu.lammps.config import InsituConfig
     from training.config import TrainConfig
     from training.tiers import TierSettings
 
@@ -34,6 +35,8 @@ def configuration_of(path: Path) -> type[Any]:
         return RelaxedRecipe if path.stem == "relaxed" else Recipe
     if path.parent.name == "tiers":
         return TierSettings
+    if path.parent.name == "coupling":
+        return CouplingConfig
     kinds = {"insitu": InsituConfig, "train": TrainConfig, "detector": DetectorModel, "scan": ScanConfig}
     return kinds[path.stem.split("-")[0]]
 

@@ -60,6 +60,12 @@ class Lane(Generic[Item]):
 
     __slots__ = ("bucket", "deadline_ns", "oldest_ns", "priority", "run", "waiting")
 
+    bucket: Bucket
+    run: int
+    priority: int
+    oldest_ns: int
+    deadline_ns: int | None
+
     def __init__(self, first: Pending[Item]) -> None:
         self.waiting = [first]
         self._summarise()

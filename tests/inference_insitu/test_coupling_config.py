@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cdi.config import read_config, read_object, to_dict
+from cdi.config import read_object
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.placement.plan import ring_plan
 from inference_insitu.ring.layout import Kind
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "coupling").glob("**/*.yaml"))
 STREAM = {"analysis": "watch"}
 ANALYSES = {"watch": {"plugin": "moments"}}
 PATTERN = Variable("float64", (8, 6, 4))
@@ -23,12 +22,6 @@ def config(stream=None, **more):
 
 def plan(stream=None, variable=PATTERN, is_root=True):
     return ring_plan(config(stream), {"pattern": variable}, is_root=is_root, spill_file=Path("spill"))
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_is_read_strictly(path):
-    read = read_config(CouplingConfig, path)
-    assert read_object(CouplingConfig, to_dict(read), origin="again") == read
 
 
 @pytest.mark.parametrize(
