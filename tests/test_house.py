@@ -117,6 +117,7 @@ def test_every_shipped_configuration_is_found() -> None:
         "Recipe",
         "RelaxedRecipe",
         "InsituConfig",
+        "CouplingConfig",
         "TrainConfig",
         "DetectorModel",
         "ScanConfig",
