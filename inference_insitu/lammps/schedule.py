@@ -22,6 +22,6 @@ class Schedule:
         return (step - since) % interval == 0
 
     def next_stop(self, step: int) -> int:
-        """The next step at which there is something to do: a look, a pattern, or the end."""
-        last = min(step + self._config.poll_every, self.steps)
+        """The next step at which there is something to do: a look (multiples of ``poll_every``), a pattern, the end."""
+        last = min((step // self._config.poll_every + 1) * self._config.poll_every, self.steps)
         return next((stop for stop in range(step + 1, last) if self.due(stop)), last)

@@ -105,7 +105,7 @@ def test_patterns_are_denser_within_the_window():
 
 def test_the_simulation_stops_at_looks_patterns_and_the_end():
     schedule = Schedule(ScheduleConfig(every=10, window=(14, 19), window_every=2, poll_every=4), 23)
-    assert stops(schedule) == [0, 4, 8, 10, 14, 16, 18, 20, 23]
+    assert stops(schedule) == [0, 4, 8, 10, 12, 14, 16, 18, 20, 23]
 
 
 def test_an_interval_that_is_asked_for_counts_from_where_it_was():
