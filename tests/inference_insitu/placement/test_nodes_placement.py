@@ -202,16 +202,32 @@ def test_the_simulation_goes_on_without_inference(tmp_path, options):
     assert found.happened("gave_up") == 1
 
 
+def test_a_stream_that_is_summed_up_leaves_one_rank_alone(tmp_path):
+    """The other ranks have no ring, and the second keeper nobody to serve."""
+    told = {"steps": 6, "streams": {"a": 3000}}
+    config = coupling(keepers=2)
+    config["streams"]["a"]["operators"] = [{"kind": "sum_to_root"}]
+    found = run(tmp_path, 5, config, told)
+    outcomes = found.outcomes()
+    assert [outcomes[0, step] for step in range(6)] == ["inferred"] * 6
+    assert {outcomes[rank, step] for rank in (1, 2) for step in range(6)} == {"reduced"}
+    assert found.books["balanced"]
+    assert sorted(one["values"]["last"] for one in found.results) == [
+        3 * (2999 + 1000.0 * step) + 7.0 * (1 + 2) for step in range(6)
+    ]
+
+
 @pytest.mark.parametrize("action", ["restart", "local"])
 def test_a_keeper_that_is_killed_costs_no_step(tmp_path, action):
-    """Under Open MPI's fault tolerance; other launchers end the job."""
+    """Under Open MPI's fault tolerance; other launchers end the job. The other keeper serves on."""
     if not open_mpi():
         pytest.skip("this MPI ends the job where a rank dies")
-    told = {"steps": 60, "streams": {"a": 20_000}, "pause_s": 0.1, "kill_keeper_at": 10, "keeper": 2}
-    config = coupling(policies={"a": {"kind": "latest"}}, failure={"action": action, "backoff_s": 0.1})
-    found = run(tmp_path, 3, config, told, launcher=("--with-ft", "ulfm"))
+    told = {"steps": 80, "streams": {"a": 20_000}, "pause_s": 0.1, "kill_keeper_at": 10, "keeper": 2}
+    config = coupling(policies={"a": {"kind": "latest"}}, keepers=2, failure={"action": action, "backoff_s": 0.1})
+    found = run(tmp_path, 4, config, told, launcher=("--with-ft", "ulfm"))
     outcomes = found.outcomes()
-    assert len(outcomes) == 120
+    assert len(outcomes) == 160
     assert found.books["balanced"]
-    last = "inferred" if action == "local" else "no_inference"
-    assert outcomes[0, 59] == outcomes[1, 59] == last
+    assert outcomes[1, 79] == "inferred"
+    assert outcomes[0, 79] == ("inferred" if action == "local" else "no_inference")
+    assert "no_inference" not in [outcome for (rank, _), outcome in outcomes.items() if rank == 1]
