@@ -111,7 +111,7 @@ class FailureConfig:
 
     Parameters
     ----------
-    action : ``restart`` at most ``times`` times, waiting ``backoff_s`` first and twice as long each time, then give up;
+    action : ``restart`` at most ``times`` times, after ``backoff_s`` and then twice as long each time (up to 60 s);
         ``continue`` gives up at once: later frames are dropped as ``no_inference``; ``local``: restart, and where the
         rank that supervises is gone, the simulation's own takes over; ``abort`` ends the simulation with an error.
     times, backoff_s : of ``restart`` and ``local``.

@@ -42,7 +42,7 @@ def _end_books(consumer: Consumer, output: Path) -> int:
             continue
         known.add(key)
         published, taken, done = (words[base + row] for row in (Row.PUBLISHED_NS, Row.TAKEN_NS, Row.DONE_NS))
-        settled = Settled("undelivered" if state == State.READY else "unanswered")
+        settled = Settled("unanswered" if state == State.TAKEN else "undelivered")
         if state == State.DONE:
             outcome = OUTCOMES[words[base + Row.OUTCOME]]
             settled = Settled(

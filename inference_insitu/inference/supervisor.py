@@ -23,6 +23,7 @@ ENDED = (Side.CLOSED, Side.FAILED)
 LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_", "PRTE_")
 """Variables that would make a child believe that a launcher started it as a rank."""
 GONE_BY_ITSELF_S = 5.0
+LONGEST_BACKOFF_S = 60.0
 NOT_STARTED = 127
 """What stands for the exit code of a worker that the system did not let us start."""
 
@@ -81,6 +82,7 @@ class Supervisor:
     def stop(self, *, timeout_s: float) -> None:
         """Let the worker end by itself within ``timeout_s``, then ask it, then kill it; at once if it is not ready."""
         if self._child is not None:
+            asked = False
             ready = any(region.words[Word.CONSUMER_STATE] in (Side.READY, Side.CLOSED) for region in self.regions)
             for wait_s, number in (
                 (timeout_s if ready else 0.0, signal.SIGTERM),
@@ -92,7 +94,11 @@ class Supervisor:
                     break
                 except subprocess.TimeoutExpired:
                     if number:
+                        asked = True
                         self._signal(number)
+            code = self._child.returncode
+            if code and not asked:
+                self._tell_death(code)
             self._signal(signal.SIGKILL)  # processes that it started and left
             self._child = None
         self.over = True
@@ -129,7 +135,7 @@ class Supervisor:
             return
         for region in self.regions:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
-        self._events.log("worker_died", code=code, signal=_signal_name(-code) if code < 0 else None)
+        self._tell_death(code)
         if all(region.words[Word.PRODUCER_STATE] in ENDED for region in self.regions):
             self.over = True  # the books are closed: nobody needs another one
             self._say(Side.CLOSED)
@@ -139,12 +145,15 @@ class Supervisor:
             self._events.log("gave_up", restarts=self._restarts)
             self._say(Side.FAILED)
             return
-        wait_s = self._failure.backoff_s * 2**self._restarts
+        wait_s = min(self._failure.backoff_s * 2 ** min(self._restarts, 64), LONGEST_BACKOFF_S)
         self._restarts += 1
         self._events.log("restart", attempt=self._restarts, wait_s=wait_s)
         for region in self.regions:
             region.words[Word.RESTARTS] = self._restarts
         self._start_at = time.monotonic() + wait_s
+
+    def _tell_death(self, code: int) -> None:
+        self._events.log("worker_died", code=code, signal=_signal_name(-code) if code < 0 else None)
 
     def _hangs(self) -> str | None:
         now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s

@@ -13,7 +13,7 @@ from inference_insitu.reduction.group import Alone
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.reduction.pipeline import Pipeline, pipeline
 from inference_insitu.ring.layout import PAGE, Kind, Layout, SlotGroup
-from inference_insitu.ring.policies import PolicyConfig
+from inference_insitu.ring.policies import MOST_SPILLED, PolicyConfig
 from inference_insitu.ring.producer import StreamPlan
 
 
@@ -85,7 +85,8 @@ def _groups(name: str, stream: StreamConfig, frame: Variable, coarser: Pipeline 
         groups.append(SlotGroup(name, Kind.COARSE, count, Variable(str(coarser.dtype), coarser.shape).bytes))
     if stream.policy.when_full == "spill":
         pages = -(-capacity // PAGE) * PAGE
-        groups.append(SlotGroup(name, Kind.SPILL, max(1, stream.policy.spill_bytes // pages), capacity))
+        count = min(max(1, stream.policy.spill_bytes // pages), MOST_SPILLED)
+        groups.append(SlotGroup(name, Kind.SPILL, count, capacity))
     return groups
 
 

@@ -8,6 +8,8 @@ WhenFull = Literal["drop_newest", "latest", "degrade", "spill"]
 PolicyKind = Literal["block", "latest", "drop_newest", "sample", "degrade", "spill", "sync", "async"]
 
 SYNC_TIMEOUT_S = 60.0
+MOST_SPILLED = 4096
+"""Every look of the worker goes over all slots."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PolicyConfig:
         Presets: ``sync`` is ``block`` for 60 s, ``async`` is ``latest``.
     fallback : what ``block`` does after its wait and ``sample`` when full.
     factor : ``degrade`` adds up blocks of ``factor`` voxels along every axis.
-    spill_bytes : most that the stream may have on disk, for each rank.
+    spill_bytes : most that the stream may have on disk, for each rank; never more than ``MOST_SPILLED`` frames.
     """
 
     kind: PolicyKind = "latest"
