@@ -20,6 +20,7 @@ MOST_SIMULATION_RANKS = 3
 """Of the default: the examples' crystals are too small to gain from more."""
 INTERRUPTED = 130
 OUTPUT = "runs/insitu"
+SERVE_TIMEOUT_S = 300.0
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -27,11 +28,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | watch | report | books",
+        metavar="run | watch | report | books | serve",
         help=(
             "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
             "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live; report FOLDER: "
-            "its report.html; books FOLDER: what became of every frame, and whether the account is whole"
+            "its report.html; books FOLDER: what became of every frame, and whether the account is whole; "
+            "serve FOLDER: infer, as a job of its own, for a run of placement.kind=job"
         ),
     )
     parser.add_argument("--config", type=str, default=None, help="run: YAML configuration (examples/insitu.yaml)")
@@ -51,6 +53,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="run: replace an earlier run in the folder")
     parser.add_argument("--once", action="store_true", help="watch: show what is there now, and return")
     parser.add_argument("--json", action="store_true", help="books: one JSON object on stdout")
+    parser.add_argument(
+        "--timeout-s",
+        type=float,
+        default=None,
+        help=f"serve: how long the simulation may be away (default: {SERVE_TIMEOUT_S:g})",
+    )
 
 
 @dataclass(frozen=True)
@@ -64,9 +72,9 @@ class _Action:
 def _run(arguments: Namespace) -> None:
     name, words = _split(list(arguments.arguments))
     action = _ACTIONS[name]
-    for option in ("config", "output", "ranks", "dxa", "overwrite", "once", "json"):
+    for option in ("config", "output", "ranks", "dxa", "overwrite", "once", "json", "timeout_s"):
         if option not in action.options and arguments[option] not in (None, False):
-            raise ValueError(f"--{option} is no option of cdi insitu {name}")
+            raise ValueError(f"--{option.replace('_', '-')} is no option of cdi insitu {name}")
     action.do(arguments, words)
 
 
@@ -175,11 +183,21 @@ def _books(arguments: Namespace, words: list[str]) -> None:
         raise RunError("the books do not balance: " + "; ".join(problems))
 
 
+def _serve(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.placement.job import serve_job
+
+    timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
+    serve_job(_folder("serve", words), timeout_s=timeout_s)
+
+
 _ACTIONS = {
     "run": _Action(_simulate, ("config", "output", "ranks", "dxa", "overwrite")),
     "watch": _Action(_watch, ("once",)),
     "report": _Action(_report, ()),
     "books": _Action(_books, ("json",)),
+    "serve": _Action(_serve, ("timeout_s",)),
 }
 
-insitu = Command("insitu", "inference beside a running MPI simulation: run, watch, report, books", _add_arguments, _run)
+insitu = Command(
+    "insitu", "inference beside a running MPI simulation: run, watch, report, books, serve", _add_arguments, _run
+)

@@ -16,7 +16,7 @@ _OURS = (
     *(CONFIG, SUMMARY, LOAD, PICTURE, LOG, "dxa.json", "results-*.h5", "atoms/step-*", "snapshot-*.dump"),
     # Of the coupling.
     *("coupling.yaml", "ledger-*.csv", "books.json", "events-*.jsonl", "metrics-*.prom", "results-*.jsonl"),
-    *("steering.jsonl", "worker-*.json", "spill-*", "report.html"),
+    *("steering.jsonl", "worker-*.json", "spill-*", "report.html", "job/*"),
 )
 
 
@@ -42,6 +42,9 @@ def prepare(folder: Path) -> None:
     for pattern in _OURS:
         for path in folder.glob(pattern):
             path.unlink()
+    for within in (folder / "atoms", folder / "job"):
+        if within.is_dir() and not any(within.iterdir()):
+            within.rmdir()
 
 
 def discard(folder: Path) -> None:
