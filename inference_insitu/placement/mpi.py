@@ -36,6 +36,9 @@ CLOSED, ABANDONED, RANK_DIED = range(3)
 """How a simulation rank parts: its books are closed, it has failed, or it knows of a rank that died."""
 FAREWELL_TIMEOUT_S = 5.0
 FINALIZE_TIMEOUT_S = 5.0
+LAST_WORDS_S = 1.0
+"""For what other ranks fail of at the same time."""
+INTERRUPTED = 130
 
 
 def duplicated(communicator: MPI.Intracomm) -> MPI.Intracomm:
@@ -207,6 +210,21 @@ def leave_without_finalize() -> None:
         atexit.register(_end_in_time)
 
 
+def end_together() -> None:
+    """If an error that nobody takes ends this process, it ends all ranks: others may wait for this one for ever."""
+    atexit.unregister(_end_all)
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    error = getattr(sys, "last_value", None)
+    if error is not None and not MPI.Is_finalized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(LAST_WORDS_S)
+        MPI.COMM_WORLD.Abort(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+
+
 def _end_in_time() -> None:
     """Most often MPI's end goes well nevertheless, and the launcher likes it better."""
     sys.stdout.flush()
@@ -323,12 +341,14 @@ class MpiReceiving:
 
     def cancel(self) -> None:
         """Take it back; a message that is arriving is waited for at most a second."""
-        if not self._held_out:
+        if self._request == MPI.REQUEST_NULL:
             return
-        self._held_out = False
+        held_out, self._held_out = self._held_out, False
         try:
-            self._request.Cancel()
-            wait_until(self._request.Test, timeout_s=1.0)
+            if held_out:
+                self._request.Cancel()
+                wait_until(self._request.Test, timeout_s=1.0)
+            self._request.Free()
         except MPI.Exception as error:
             raise _gone(error) from error
 

@@ -110,8 +110,6 @@ class RelayedRing:
                 fence()
                 if not self.words[base + Row.TAKEN]:
                     self.words[base + Row.STATE] = State.FREE
-            elif state == State.WRITING and slot.place.number not in self._arriving:
-                self._landings[slot.place.number].cancel()
         self.say(Side.CLOSED)
 
     @property
@@ -120,9 +118,9 @@ class RelayedRing:
         return not self._arriving
 
     def give_up(self) -> None:
-        """Take back what is still held out for payloads on their way."""
-        for number in self._arriving:
-            self._landings[number].cancel()
+        """Take all memory back from the network, also where a payload is on its way."""
+        for landing in self._landings:
+            landing.cancel()
 
     def orphan(self) -> None:
         """The simulation rank is gone: the worker accounts for what it had here, as for any rank that died."""
@@ -134,8 +132,11 @@ class RelayedRing:
         self._landings[slot.place.number].start()
 
     def _hand_over(self, slot: Slot, head: FrameHead, offset_ns: int) -> None:
-        self._here[slot.place.number] = head
         self.frames += 1
+        if self._closed:  # it came too late to be asked for
+            self.words[slot.base + Row.STATE] = State.FREE
+            return
+        self._here[slot.place.number] = head
         header = (head.sequence, head.step, head.published_ns + offset_ns, head.size)
         slot.describe(header, head.dtype, head.shape, head.attributes)
         self.words[slot.base + Row.ATTEMPTS] = 0

@@ -46,7 +46,7 @@ class Receiving(Protocol):
         """Bytes of the message that has arrived; None before."""
 
     def cancel(self) -> None:
-        """Take the buffer back, if nothing is on its way to it; ``received`` then never gives a number."""
+        """Take the buffer back for good, if nothing is on its way to it; ``received`` then never gives a number."""
 
 
 class Wire(Protocol):
@@ -144,8 +144,8 @@ class Landing:
         return sum(self._sizes)
 
     def cancel(self) -> None:
-        """Take it back."""
-        for piece in self._pieces[len(self._sizes) :]:
+        """Take it back for good."""
+        for piece in self._pieces:
             piece.cancel()
 
 
