@@ -23,8 +23,8 @@ from inference_insitu.placement.keeper import keep
 from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
 from inference_insitu.placement.roles import Roles, assign
 from inference_insitu.placement.waiting import wait_until
+from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side, Word
-from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
 from inference_insitu.ring.stale import remove_stale
 from inference_insitu.steering.agreement import Steering
@@ -207,7 +207,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
         undo.callback(carrier.close)
         producer = None
         if region is not None:
-            producer = Producer(region, plan.streams, ledger, progress=carrier.progress)
+            producer = FillingProducer(region, plan.streams, ledger, progress=carrier.progress)
             undo.callback(producer.close)
         if rank == 0:
             _announce(joined)

@@ -20,12 +20,18 @@ from cdi.errors import RunError
 from inference_insitu.books.ledger import Ledger
 from inference_insitu.books.summary import joined_books, summary_line, write_books
 from inference_insitu.coupling_config import CouplingConfig, nearest
+from inference_insitu.device.arrays import DeviceArray, device_array
+from inference_insitu.device.choice import DeviceConfig
+from inference_insitu.device.paths import DevicePath, PlainPath
+from inference_insitu.device.publishing import DevicePublisher
 from inference_insitu.placement.carrier import Carrier
 from inference_insitu.placement.waiting import wait_until
 from inference_insitu.reduction.group import Group
 from inference_insitu.reduction.pipeline import Pipeline
-from inference_insitu.ring.layout import Side
-from inference_insitu.ring.producer import Producer, Publication
+from inference_insitu.ring.filling import FillingProducer
+from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.processes import runs
+from inference_insitu.ring.producer import Publication
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.collective import Collective, Pending
 from inference_insitu.steering.commands import Command
@@ -35,6 +41,8 @@ from inference_insitu.watching.events import EventLog
 REDUCED = Publication("dropped", "reduced")
 AGREE_TIMEOUT_S = 600.0
 """How long a rank waits for the others' word on whether inference has failed (``abort``)."""
+DEVICE_TIMEOUT_S = 5.0
+"""How long the end waits for a GPU's copies, and for a worker that maps its memory to be gone."""
 
 
 class InferenceFailedError(RunError):
@@ -54,7 +62,7 @@ class Parts:
     config: CouplingConfig
     output: Path
     ledger: Ledger
-    producer: Producer | None
+    producer: FillingProducer | None
     reductions: Mapping[str, Pipeline]
     carrier: Carrier
     steering: Steering
@@ -83,10 +91,12 @@ class Coupling:
         self._asked: Pending | None = None
         self._closed = False
         self._reduced: dict[str, Any] = {}
+        self._device = DevicePublisher(parts.producer, self._open_path, _open_plain, self._tell)
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
         """Hand ``array`` over as the frame of the stream ``name`` at ``step``; it may be changed once this returns.
 
+        An ``array`` on a GPU may be changed by work that is ordered after this call on the stream it was made on.
         ``attributes`` are JSON values of at most 2 KB. Collective where the stream has a collective operator
         (``sum_to_root``): every rank must publish then.
 
@@ -98,14 +108,17 @@ class Coupling:
         Raises
         ------
         ValueError
-            If the name is no stream, or the attributes are no JSON.
+            If the name is no stream, the attributes are no JSON, or an array on a GPU is none that can be published,
+            by the path that ``device`` names at least.
         """
         parts = self._parts
+        on_device = None if type(array) is np.ndarray else device_array(array)
         reduction = parts.reductions.get(name)
         if reduction is not None:
             self._reduced[name] = None
             try:
-                array = reduction(np.asarray(array), parts.group)
+                array = array if on_device is None else self._device.host(on_device)
+                on_device, array = None, reduction(np.asarray(array), parts.group)
             except Exception as error:
                 return self._unreduced(name, step, error)
             self._reduced[name] = array
@@ -114,7 +127,10 @@ class Coupling:
                 return REDUCED
         if parts.producer is None:
             raise ValueError(f"name must be a stream, got {name!r}; {nearest(name, parts.config.streams)}")
-        published = parts.producer.publish(name, array, step, attributes)
+        if on_device is None:
+            published = parts.producer.publish(name, array, step, attributes)
+        else:
+            published = self._device.publish(name, on_device, step, attributes)
         if not published:
             parts.events.first("drop", published.reason, stream=name, step=step, reason=published.reason)
         parts.carrier.progress()
@@ -143,6 +159,7 @@ class Coupling:
         """
         parts = self._parts
         self._step = step
+        self._device.poll()
         if parts.producer is not None:
             parts.producer.end_step(step)
         else:
@@ -177,6 +194,8 @@ class Coupling:
         self._closed = True
         parts = self._parts
         if parts.producer is not None:
+            wait_until(self._device.poll, timeout_s=DEVICE_TIMEOUT_S)
+            parts.producer.fail_unfilled("the GPU did not hand it over before the end")
             parts.producer.announce_end()
             wait_until(self._drained, timeout_s=parts.config.on_inference_failure.drain_timeout_s)
             parts.producer.close()
@@ -189,6 +208,8 @@ class Coupling:
         latencies = parts.gather(parts.ledger.latency_s.tobytes())
         all_live = parts.leave()
         parts.carrier.close()
+        gone = self._device.shares and wait_until(self._worker_gone, timeout_s=DEVICE_TIMEOUT_S)
+        self._device.close(DEVICE_TIMEOUT_S, consumer_gone=gone)
         if all_live:
             parts.free()
         if summaries is not None and latencies is not None:
@@ -210,6 +231,7 @@ class Coupling:
         else:
             parts.ledger.close()
         parts.carrier.close()
+        self._device.close(0.0, consumer_gone=False)
         parts.give_up()
         parts.events.close()
 
@@ -262,6 +284,35 @@ class Coupling:
                 self._parts.events.log("steering_damaged", error=str(error))
         return proposals
 
+    def _open_path(self, array: DeviceArray) -> DevicePath:
+        from inference_insitu.device.probe import open_path  # its child runs it as a script
+
+        parts = self._parts
+        assert parts.producer is not None
+        region, config = parts.producer.region, parts.config
+        return open_path(
+            DeviceConfig(config.device),
+            array,
+            np.frombuffer(region.bytes, np.uint8),
+            config.placement.kind,
+            bool(region.words[Word.ON_DEVICE]),
+            self._say,
+        )
+
+    def _say(self, line: str) -> None:
+        self._parts.events.log("device", line=line)
+        if self.simulation_comm.rank == 0:
+            print(f"cdi: {line}", file=sys.stderr, flush=True)
+
+    def _tell(self, line: str) -> None:
+        self._parts.events.log("device_failed", line=line)
+        print(f"cdi: simulation rank {self.simulation_comm.rank}: {line}", file=sys.stderr, flush=True)
+
+    def _worker_gone(self) -> bool:
+        assert self._parts.producer is not None
+        words = self._parts.producer.region.words
+        return not runs(words[Word.CONSUMER_PID], words[Word.CONSUMER_STARTED])
+
     def _drained(self) -> bool:
         parts = self._parts
         parts.carrier.progress()
@@ -276,3 +327,9 @@ class Coupling:
         except OSError as error:
             print(f"cdi: the books are not written: {error}", file=sys.stderr, flush=True)
         print(f"cdi: {summary_line(books)}", file=sys.stderr, flush=True)
+
+
+def _open_plain(array: DeviceArray) -> PlainPath:
+    from inference_insitu.device.probe import open_plain
+
+    return open_plain(array)

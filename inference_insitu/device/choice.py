@@ -32,6 +32,7 @@ class Capabilities:
     host_register: bool | None = None
     placement: Placement = "cores"
     consumer_on_gpu: bool = False
+    relay_reads_device: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +48,7 @@ _CUDA = ("cuda", (True,), "no CUDA here")
 NEEDS: Mapping[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
     "mpi": (
         ("placement", ("nodes",), "frames travel by MPI only with dedicated nodes"),
+        ("relay_reads_device", (True,), "frames are relayed from the host's memory only"),
         _CUDA,
         ("mpi_cuda_aware", (True,), "MPI was not proved to read device memory"),
     ),

@@ -5,6 +5,7 @@ with the next ``write`` into it; between the two, what the path staged for it st
 """
 
 import contextlib
+import json
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -28,12 +29,17 @@ _PAUSE_S = 0.0005
 class DevicePath(ABC):
     """Fills slots from arrays on one device."""
 
+    room = 0
+    """Bytes of JSON that the attributes which ``write`` gives may take."""
+    failed = False
+    """Whether the device failed: no more can be written, and what was being written may be so still."""
+
     @abstractmethod
     def write(self, array: DeviceArray, slot: Slot, ready: Callable[[], None]) -> dict[str, str]:
         """Start to fill ``slot``; call ``ready`` once it is full, now or in a ``poll``; return attributes it needs.
 
         ValueError if the array does not fit or is on another device, DeviceError if the device refused; after either,
-        ``ready`` is not called.
+        ``ready`` is not called, and the slot is left alone unless the path has ``failed``.
         """
 
     def poll(self) -> int:
@@ -97,6 +103,10 @@ class StagedPath(DevicePath):
         self._lost: list[_Copy] = []
         self._broken: str | None = None
         self._side = runtime.new_stream()
+
+    @property
+    def failed(self) -> bool:  # type: ignore[override]  # noqa: D102
+        return self._broken is not None
 
     def write(self, array: DeviceArray, slot: Slot, ready: Callable[[], None]) -> dict[str, str]:  # noqa: D102
         address = _address(self._runtime, array, slot)
@@ -202,6 +212,8 @@ class PinnedPath(StagedPath):
 
 class IpcPath(StagedPath):
     """The consumer maps the buffer (``IpcReader``); the slot's own bytes are left alone."""
+
+    room = len(json.dumps({HANDLE: "0" * 128}))
 
     def _attributes(self, buffer: _Buffer) -> dict[str, str]:
         return {HANDLE: self._runtime.share(buffer.pointer).hex()}  # of one buffer always the same

@@ -33,14 +33,22 @@ def open_path(
     placement: Placement,
     consumer_on_gpu: bool,
     write: Callable[[str], object] = print,
+    *,
+    relay_reads_device: bool = False,
 ) -> DevicePath:
-    """Probe, choose, say so and open, for the device of ``array`` and slots in ``region``; ValueError of ``choose``."""
+    """Probe, choose, say so and open, for the device of ``array`` and slots in ``region``; ValueError of ``choose``.
+
+    ``relay_reads_device``: whoever sends frames by MPI asks the path for what is ``outgoing``.
+    """
     runtime: Driver | None = None
     try:
         runtime = Driver(pointer=array.pointer)
-        found = find_capabilities(runtime, region, placement, consumer_on_gpu, config.path)
+        found = find_capabilities(runtime, region, placement, consumer_on_gpu, config.path, relay_reads_device)
     except DeviceError as error:
-        found = Capabilities(placement=placement, consumer_on_gpu=consumer_on_gpu, notes={"cuda": str(error)})
+        notes = {"cuda": str(error)}
+        found = Capabilities(
+            placement=placement, consumer_on_gpu=consumer_on_gpu, relay_reads_device=relay_reads_device, notes=notes
+        )
     choice = choose(found, config.path)
     announce(choice, write)
     if runtime is None or choice.path == "plain":
@@ -50,12 +58,25 @@ def open_path(
     return MpiPath(runtime) if choice.path == "mpi" else IpcPath(runtime)
 
 
+def open_plain(array: DeviceArray) -> PlainPath:
+    """The path that needs nothing, for the device of ``array``."""
+    try:
+        return PlainPath(Driver(pointer=array.pointer))
+    except DeviceError:
+        return PlainPath(None)
+
+
 def find_capabilities(
-    runtime: Runtime, region: NDArray[np.uint8], placement: Placement, consumer_on_gpu: bool, wanted: str = "auto"
+    runtime: Runtime,
+    region: NDArray[np.uint8],
+    placement: Placement,
+    consumer_on_gpu: bool,
+    wanted: str = "auto",
+    relay_reads_device: bool = False,
 ) -> Capabilities:
     """Try what the choice depends on here, and no more: a child takes a second."""
     trials: dict[str, Callable[[], None]] = {"host_register": lambda: _lock(runtime, region)}
-    if placement == "nodes" and wanted in ("auto", "mpi"):
+    if placement == "nodes" and relay_reads_device and wanted in ("auto", "mpi"):
         trials["mpi_cuda_aware"] = lambda: run_child("mpi", str(runtime.device))
     if placement in ("cores", "process") and consumer_on_gpu and wanted in ("auto", "ipc"):
         trials["ipc"] = lambda: _share(runtime)
@@ -67,7 +88,7 @@ def find_capabilities(
             notes[name] = str(error)
     results = {name: name not in notes for name in trials}
     mpi, ipc, lock = (results.get(name) for name in ("mpi_cuda_aware", "ipc", "host_register"))
-    return Capabilities(True, mpi, ipc, lock, placement, consumer_on_gpu, notes)
+    return Capabilities(True, mpi, ipc, lock, placement, consumer_on_gpu, relay_reads_device, notes)
 
 
 def run_child(*arguments: str, timeout_s: float = TIMEOUT_S) -> None:

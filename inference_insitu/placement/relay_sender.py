@@ -47,6 +47,7 @@ INATTENTION_NS = 1_000_000_000
 END_TIMEOUT_S = 5.0
 
 _PRODUCER_STATE, _PUBLISHED, _SUPERVISOR = int(Word.PRODUCER_STATE), int(Word.PUBLISHED), int(Word.SUPERVISOR_STATE)
+_FILLED = int(Word.FILLED)
 _ENDING, _CLOSED = int(Side.ENDING), int(Side.CLOSED)
 
 
@@ -141,8 +142,9 @@ class Sender:
         if self._outbox.early:
             self._outbox.settle_early()
         words = self._words
-        if credit or words[_PUBLISHED] != self._looked:
-            self._looked = words[_PUBLISHED]
+        published = words[_PUBLISHED] + words[_FILLED]
+        if credit or published != self._looked:
+            self._looked = published
             self._send_waiting()
         if words[_PRODUCER_STATE] >= _ENDING:
             self._tell_end(closed=words[_PRODUCER_STATE] >= _CLOSED)

@@ -71,6 +71,10 @@ class Consumer:
         fence()
         self._words[Word.CONSUMER_STATE] = state
 
+    def on_device(self, wanted: bool) -> None:
+        """Say whether frames may stay on a GPU; a simulation looks before it publishes the first that is there."""
+        self._words[Word.ON_DEVICE] = wanted
+
     def beat(self) -> None:
         """Show that this process runs."""
         self._words[Word.CONSUMER_BEAT_NS] = time.monotonic_ns()

@@ -44,9 +44,11 @@ class Word(IntEnum):
     MAGIC, VERSION, TOTAL_BYTES, RANK, OWNER_PID, OWNER_STARTED, LAYOUT_BYTES, LAYOUT_CHECK = range(8)
     # Written by the simulation, or by the relay that stands for it (RELAYED).
     PRODUCER_STATE, PRODUCER_BEAT_NS, LAST_STEP, PUBLISHED, BOX_TAKEN, ORIGIN_NS, RELAYED = range(16, 23)
+    FILLED = 23  # frames that became ready after their publication
     # Written by the worker.
     CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, INCARNATION, CONSUMER_PID, CREDITS, BOX_WRITTEN = range(32, 39)
     CONSUMER_STARTED = 39
+    ON_DEVICE = 40  # whether frames may stay on a GPU
     # Written by whoever supervises the worker.
     SUPERVISOR_STATE, SUPERVISOR_BEAT_NS, SUPERVISOR_PID, RESTARTS, SUPERVISOR_STARTED = range(48, 53)
 
@@ -60,9 +62,9 @@ class Row(IntEnum):
 
 
 class State(IntEnum):
-    """Where a slot stands, and who may change it."""
+    """Where a slot stands, and who may change it. FILLING: its frame is accepted, its payload not there yet."""
 
-    FREE, WRITING, READY, TAKEN, DONE = range(5)
+    FREE, WRITING, READY, TAKEN, DONE, FILLING = range(6)
 
 
 class Side(IntEnum):

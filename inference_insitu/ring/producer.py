@@ -4,6 +4,9 @@ Slots go FREE → WRITING → READY here, READY → TAKEN → DONE with the work
 again, when their outcome is written into the ledger. ``latest`` takes READY slots back: each side
 raises its own flag and looks at the other's (Dekker), with a fence between, so that no frame is
 both read and overwritten, and neither side ever waits for the other.
+
+Where a payload comes after its publication (``ring.filling``) its slot is FILLING meanwhile, and so are
+those that were published behind it on its stream.
 """
 
 import json
@@ -12,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +39,7 @@ _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKE
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
 _PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
 _FAILED = int(Side.FAILED)
-_FREE, _WRITING, _READY, _, _DONE = map(int, State)
+_FREE, _WRITING, _READY, _, _DONE, _ = map(int, State)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,19 @@ SUPERSEDED = Settled("superseded")
 _DROPPED = {name: Publication("dropped", name) for name in OUTCOMES[1:]}
 
 
+class Shaped(Protocol):
+    """An array as far as its slot must know it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def ndim(self) -> int: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class StreamPlan:
     """What the producer must know of a stream: its policy, and how a frame is made coarser."""
@@ -64,7 +80,7 @@ class StreamPlan:
     coarsen: Coarsen | None = None
 
 
-class _Stream:
+class Stream:
     """Slots of one stream on the producer's side: those that are free, by kind, and those under way, oldest first."""
 
     def __init__(self, name: str, plan: StreamPlan, slots: list[Slot]) -> None:
@@ -79,8 +95,15 @@ class _Stream:
         self.memory_slots = len(self.free_memory)
         self.capacity = self.free_memory[0].place.capacity
         self.flying: deque[Slot] = deque()
+        self.filling: deque[Slot] = deque()  # the first that is being filled, and all that came after it
+        self.unfilled: set[int] = set()
+        self.in_turn(_READY, self.flying)
         self.last_step = -1
         self.seen = 0
+
+    def in_turn(self, state: int, line: deque[Slot]) -> None:
+        """What becomes of the next slot once it is written: its state, and where it stands in line."""
+        self.state, self.line = state, line
 
 
 class Producer:
@@ -109,7 +132,7 @@ class Producer:
         self.region = region
         self.ledger = ledger
         self._streams = {
-            name: _Stream(name, plan, [slot for slot in region.slots if slot.place.stream == name])
+            name: Stream(name, plan, [slot for slot in region.slots if slot.place.stream == name])
             for name, plan in streams.items()
         }
         self._words = region.words
@@ -138,33 +161,41 @@ class Producer:
         slot = self._slot(stream)
         if isinstance(slot, str):
             return self._refuse(stream, step, now, slot)
+        return self._store(stream, slot, values, step, encoded, now)
+
+    def _store(
+        self,
+        stream: Stream,
+        slot: Slot,
+        values: Any,
+        step: int,
+        attributes: bytes,
+        now: int,
+        copy: Callable[[NDArray[Any], Any], None] = np.copyto,
+    ) -> Publication:
+        """Fill ``slot``, which is ours, and hand it over when its turn comes."""
         if slot.place.kind is Kind.COARSE:
-            coarse = None if stream.coarsen is None else stream.coarsen(values)
-            if coarse is None:
+            values = None if stream.coarsen is None else stream.coarsen(values)
+            if values is None:
                 self._let_go(stream, slot)
                 return self._refuse(stream, step, now, "full")
-            values = coarse
+        code = _DTYPE_CODES[values.dtype]
         try:
-            self._write(stream, slot, values, step, encoded, now)
+            copy(slot.view(code, values.shape), values)
         except OSError as error:  # a disk that is gone
             self._let_go(stream, slot)
             return self._refuse(stream, step, now, "unspilled", detail=str(error))
-        return ACCEPTED
-
-    def _write(self, stream: _Stream, slot: Slot, values: NDArray[Any], step: int, attributes: bytes, now: int) -> None:
-        """Fill ``slot``, which is ours, and hand it over."""
-        code = _DTYPE_CODES[values.dtype]
-        np.copyto(slot.view(code, values.shape), values)
         self._sequence += 1
         slot.describe((self._sequence, step, now, values.nbytes), code, values.shape, attributes)
         words, base = self._words, slot.base
         words[base + _ATTEMPTS] = 0
         fence()
-        words[base + _STATE] = _READY
+        words[base + _STATE] = stream.state
         words[base + _EVICT] = 0
         words[_PUBLISHED] += 1  # once it has a row or a slot: who ends our books finds every one
-        stream.flying.append(slot)
+        stream.line.append(slot)
         self.ledger.accept(stream.name, step, now)
+        return ACCEPTED
 
     def end_step(self, step: int) -> None:
         """All frames of ``step`` are published: take outcomes in and show that we live."""
@@ -210,7 +241,7 @@ class Producer:
         hint = f"did you mean {near[0]!r}?" if near else f"streams: {', '.join(self._streams)}"
         raise ValueError(f"name must be a stream of the configuration, got {name!r}; {hint}")
 
-    def _refusal(self, stream: _Stream, values: NDArray[Any], step: int) -> str | None:
+    def _refusal(self, stream: Stream, values: Shaped, step: int) -> str | None:
         if step <= stream.last_step:
             return "repeated"
         stream.last_step = step
@@ -227,13 +258,13 @@ class Producer:
             return "no_inference"
         return None
 
-    def _refuse(self, stream: _Stream, step: int, now: int, reason: str, *, detail: str = "") -> Publication:
-        failed = reason == "unspilled"
+    def _refuse(self, stream: Stream, step: int, now: int, reason: str, *, detail: str = "") -> Publication:
+        failed = reason in ("unspilled", "failed")
         self.ledger.refuse(stream.name, step, now, reason, status="failed" if failed else "dropped")
         self._words[_PUBLISHED] += 1
         return Publication("failed", detail or reason) if failed else _DROPPED[reason]
 
-    def _slot(self, stream: _Stream) -> Slot | str:
+    def _slot(self, stream: Stream) -> Slot | str:
         """A slot that is ours to write to, or the reason why there is none."""
         slot = self._free(stream)
         if slot is None:
@@ -255,7 +286,7 @@ class Producer:
                 return "timeout" if stream.policy.wait_s else "full"
         return slot or "full"
 
-    def _free(self, stream: _Stream) -> Slot | None:
+    def _free(self, stream: Stream) -> Slot | None:
         free, credits = stream.free_memory, self._words[_CREDITS]
         if not free or 0 <= credits <= stream.memory_slots - len(free):
             self._harvest(stream, all_of_them=True)
@@ -263,11 +294,11 @@ class Producer:
                 return None
         return free.pop()
 
-    def _pop(self, stream: _Stream, kind: Kind) -> Slot | None:
+    def _pop(self, stream: Stream, kind: Kind) -> Slot | None:
         free = stream.free[kind]
         return free.pop() if free else None
 
-    def _wait(self, stream: _Stream) -> Slot | None:
+    def _wait(self, stream: Stream) -> Slot | None:
         """A slot that became free within the policy's wait, as long as somebody is there to free it."""
         end = self._clock() + int(stream.policy.wait_s * 1e9)
         while self._clock() < end and self._consumer_lives():
@@ -284,7 +315,7 @@ class Producer:
         beat_age = self._clock() - words[Word.CONSUMER_BEAT_NS]
         return words[Word.CONSUMER_STATE] == Side.READY and beat_age < BEAT_TIMEOUT_NS
 
-    def _evict(self, stream: _Stream) -> Slot | None:
+    def _evict(self, stream: Stream) -> Slot | None:
         """The oldest slot that waits, taken back from the reader; None where it has them all."""
         words = self._words
         for index, slot in enumerate(stream.flying):
@@ -302,7 +333,7 @@ class Producer:
             return slot
         return None
 
-    def _harvest(self, stream: _Stream, *, all_of_them: bool = False) -> None:
+    def _harvest(self, stream: Stream, *, all_of_them: bool = False) -> None:
         """Take outcomes in: of the oldest frames, or of all that are under way, which may end in any order."""
         words, flying = self._words, stream.flying
         while flying and words[flying[0].base + _STATE] == _DONE:
@@ -313,7 +344,7 @@ class Producer:
                 flying.remove(slot)
                 self._settle(stream, slot, self._ended(slot))
 
-    def _let_go(self, stream: _Stream, slot: Slot) -> None:
+    def _let_go(self, stream: Stream, slot: Slot) -> None:
         self._words[slot.base + _STATE] = _FREE
         self._words[slot.base + _EVICT] = 0
         stream.free[slot.place.kind].append(slot)
@@ -333,13 +364,13 @@ class Producer:
             model=self.region.model if outcome == INFERRED else "",
         )
 
-    def _settle(self, stream: _Stream, slot: Slot, settled: Settled) -> None:
+    def _settle(self, stream: Stream, slot: Slot, settled: Settled) -> None:
         self.ledger.settle(stream.name, self._words[slot.base + _STEP], settled)
         self._let_go(stream, slot)
 
 
-def encode_attributes(attributes: Mapping[str, Any] | None) -> bytes:
-    """JSON bytes of ``attributes``.
+def encode_attributes(attributes: Mapping[str, Any] | None, room: int = 0) -> bytes:
+    """JSON bytes of ``attributes``, which leave ``room`` for others.
 
     Raises
     ------
@@ -352,6 +383,6 @@ def encode_attributes(attributes: Mapping[str, Any] | None) -> bytes:
         encoded = json.dumps(attributes, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"attributes must be plain finite values, got: {error}") from error
-    if len(encoded) > ATTRIBUTE_BYTES:
-        raise ValueError(f"attributes must take at most {ATTRIBUTE_BYTES} bytes as JSON, got {len(encoded)}")
+    if len(encoded) > ATTRIBUTE_BYTES - room:
+        raise ValueError(f"attributes must take at most {ATTRIBUTE_BYTES - room} bytes as JSON, got {len(encoded)}")
     return encoded

@@ -85,6 +85,11 @@ class Slot:
             self._region, 8 * (self.base + _SEQUENCE), *header, len(attributes), dtype, len(shape), *shape
         )
 
+    def write_attributes(self, encoded: bytes) -> None:
+        """Replace the JSON that travels with the payload."""
+        self._texts[: len(encoded)] = encoded
+        self.words[self.base + Row.ATTRIBUTE_BYTES] = len(encoded)
+
     def array(self) -> "NDArray[np.generic]":
         """The payload as its row describes it.
 

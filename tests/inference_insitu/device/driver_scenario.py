@@ -36,7 +36,9 @@ def main(wanted: Any, placement: Any, consumer_on_gpu: bool) -> None:
     region = np.zeros(2 * values.nbytes, np.uint8)
     slots = np.split(region, 2)
     said: list[str] = []
-    path = open_path(DeviceConfig(wanted), array, region, placement, consumer_on_gpu, said.append)
+    path = open_path(
+        DeviceConfig(wanted), array, region, placement, consumer_on_gpu, said.append, relay_reads_device=True
+    )
     right, handles = [], set()
     for turn in range(ROUNDS):
         values += 1.0

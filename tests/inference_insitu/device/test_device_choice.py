@@ -4,7 +4,8 @@ import pytest
 
 from inference_insitu.device.choice import NEEDS, Capabilities, Choice, DeviceConfig, announce, choose
 
-EVERYTHING = {"cuda": True, "mpi_cuda_aware": True, "ipc": True, "host_register": True, "consumer_on_gpu": True}
+NAMES = ("cuda", "mpi_cuda_aware", "ipc", "host_register", "consumer_on_gpu", "relay_reads_device")
+EVERYTHING = dict.fromkeys(NAMES, True)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +13,7 @@ EVERYTHING = {"cuda": True, "mpi_cuda_aware": True, "ipc": True, "host_register"
     [
         ("nodes", (), "mpi"),
         ("nodes", ("mpi_cuda_aware",), "pinned"),
+        ("nodes", ("relay_reads_device",), "pinned"),
         ("nodes", ("mpi_cuda_aware", "host_register"), "plain"),
         ("cores", (), "ipc"),
         ("process", (), "ipc"),

@@ -110,7 +110,7 @@ def test_another_process_reads_the_frame_where_it_lies(region: Any, source: Any)
 
 @pytest.mark.parametrize("placement", ["cores", "nodes"])
 def test_probes_answer(placement: Any, region: Any, source: Any) -> None:
-    found = find_capabilities(Driver(pointer=source.data_ptr()), region, placement, True)
+    found = find_capabilities(Driver(pointer=source.data_ptr()), region, placement, True, relay_reads_device=True)
     assert found.cuda
     assert found.host_register, found.notes
     assert (found.ipc if placement == "cores" else found.mpi_cuda_aware) is not None
