@@ -19,7 +19,7 @@ _STATE, _SEQUENCE, _SHAPE = int(Row.STATE), int(Row.SEQUENCE), int(Row.SHAPE)
 _TAKEN_NS, _DONE_NS, _PUBLISHED_NS = int(Row.TAKEN_NS), int(Row.DONE_NS), int(Row.PUBLISHED_NS)
 _ATTEMPTS, _BATCH, _OUTCOME = int(Row.ATTEMPTS), int(Row.BATCH), int(Row.OUTCOME)
 _HEAD_ROWS = (_SEQUENCE, int(Row.STEP), _PUBLISHED_NS, int(Row.BYTES), int(Row.DTYPE), int(Row.DIMENSIONS))
-_READY, _TAKEN, _DONE = int(State.READY), int(State.TAKEN), int(State.DONE)
+_READY, _TAKEN, _DONE, _FILLING = map(int, (State.READY, State.TAKEN, State.DONE, State.FILLING))
 
 
 class Outbox:
@@ -41,8 +41,8 @@ class Outbox:
 
     @property
     def waiting(self) -> bool:
-        """Whether a frame has not left."""
-        return bool((self._states == _READY).any())
+        """Whether a frame has not left, or is still being filled."""
+        return bool(((self._states == _READY) | (self._states == _FILLING)).any())
 
     def done(self) -> bool:
         """Whether the network has let go of every payload's memory."""
