@@ -102,7 +102,8 @@ def attach(
     """Couple the simulation on ``comm`` to inference; collective over ``comm``.
 
     On the ranks that the placement gives up for inference it does not return: they serve until the
-    simulation closes its coupling, then leave by ``SystemExit``.
+    simulation closes its coupling, then leave by ``SystemExit``. An error that leaves the coupling's ``with`` and is
+    taken by nobody ends all ranks, as they may wait for the one that it ends.
 
     Parameters
     ----------
@@ -229,7 +230,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             events,
             gather=lambda data: mpi.gathered(own, data),
             leave=lambda: _leave(joined, carrier),
-            give_up=lambda: mpi.say_farewell(joined.world, joined.given_up, mpi.ABANDONED),
+            give_up=lambda: _give_up(joined),
             free=lambda: mpi.free(simulation_comm, own, joined.world),
             collective=collective,
         )
@@ -338,6 +339,14 @@ def _leave(joined: Joined, carrier: carriers.Carrier) -> bool:
     if died:
         mpi.leave_without_finalize()
     return not died
+
+
+def _give_up(joined: Joined) -> None:
+    """Part after a failure of this rank; whether the others go on is not known."""
+    from inference_insitu.placement import mpi
+
+    mpi.say_farewell(joined.world, joined.given_up, mpi.ABANDONED)
+    mpi.end_together()
 
 
 def _announce(joined: Joined) -> None:

@@ -1,5 +1,6 @@
 """A rank given up for inference: it watches over a worker process, and computes nothing itself."""
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,18 @@ LATEST_AHEAD = 2
 
 def keep(joined: "Joined") -> int:
     """Serve until the simulation's ranks have closed; the exit code of this rank."""
+    try:
+        # A Ctrl-C is the simulation's; its end is ours.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which alone is interrupted
+        return _keep(joined)
+    try:
+        return _keep(joined)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _keep(joined: "Joined") -> int:
     from inference_insitu.attach import AGREE_TIMEOUT_S, supervisor_of, sweep
     from inference_insitu.placement import mpi
 
