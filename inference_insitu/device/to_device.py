@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_insitu.device.arrays import DeviceView
+from inference_insitu.device.arrays import LEGACY_STREAM, DeviceView
 from inference_insitu.device.paths import HANDLE
 from inference_insitu.device.runtime import Runtime
 
@@ -31,6 +31,17 @@ class IpcReader:
         if handle not in self._opened:
             self._opened[handle] = self._runtime.open(bytes.fromhex(handle))
         return DeviceView(self._opened[handle], shape, dtype)
+
+    def copy(self, view: DeviceView) -> NDArray[Any]:
+        """What ``view`` shows, in the host's memory."""
+        array = np.empty(view.shape, view.dtype)
+        self._runtime.copy(int(array.ctypes.data), view.pointer, array.nbytes, LEGACY_STREAM)
+        self.finish()
+        return array
+
+    def finish(self) -> None:
+        """Wait until the device has done all that this process gave it."""
+        self._runtime.synchronise(None)
 
 
 def to_device(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Frame, Variable
 
 ENTRY_POINT_GROUP = "cdi.analyses"
@@ -31,6 +32,10 @@ class Analysis:
 
     model = ""
     """What answers, for the ledger: a name and a hash, say."""
+    wants_device = False
+    """Whether frames that lie on a GPU stay there (``Frame.device``), unchecked; any other gets them as arrays."""
+    batching = BatchConfig()
+    """How frames are put together for it; known before ``warm_up``."""
 
     def open(self, output: Path, worker: int, incarnation: int) -> None:
         """Told first: the run's folder, and which life of which worker this is, for the names of files of one's own."""

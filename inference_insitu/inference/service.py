@@ -13,6 +13,7 @@ from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.inference.analysis import Analysis, plain_values
 from inference_insitu.inference.batching import Batch, Batcher, Pending
 from inference_insitu.inference.frame import Frame
+from inference_insitu.inference.located import FrameMaker
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.ring.consumer import Claimed, Consumer, Ready, finite
 from inference_insitu.ring.layout import Side
@@ -54,6 +55,7 @@ class Service:
     batcher : knows the same analyses.
     outputs : Outputs
     propose : steering: encoded commands for an answer (stream, analysis, rank, step, values), or none.
+    frames : makes frames of slots.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Service:
         batcher: Batcher[ReadyFrame],
         outputs: Outputs,
         propose: Propose = lambda stream, analysis, rank, step, values: (),
+        frames: FrameMaker | None = None,
     ) -> None:
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
         self._batcher, self._outputs, self._propose = batcher, outputs, propose
+        self._frames = frames or FrameMaker()
         self._known: dict[tuple[int, int], int] = {}
 
     def serve_once(self) -> bool:
@@ -137,19 +141,22 @@ class Service:
     def _answer_together(self, analysis: str, items: Sequence[ReadyFrame]) -> float | None:
         """How long it took; None where no frame was left to be answered."""
         claimed: list[tuple[Consumer, Claimed]] = []
+        frames: list[Frame] = []
         for consumer, ready in items:
             one = self._claim(consumer, ready)
-            if one is None:
-                continue
-            if finite(one.array):
+            frame = None if one is None else self._frame(consumer, one, analysis)
+            if one is not None and frame is not None:
                 claimed.append((consumer, one))
-            else:
-                self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity", 0)
+                frames.append(frame)
         if not claimed:
             return None
         started = time.monotonic_ns()
         self._busy(started)
-        answers = self._ask(analysis, [one for _, one in claimed])
+        answers = self._ask(analysis, frames)
+        try:
+            self._frames.finish()
+        except RuntimeError as error:
+            answers = [error] * len(frames)
         seconds = (time.monotonic_ns() - started) * 1e-9
         self._busy(0)
         self._outputs.metrics.batch(len(claimed), seconds)
@@ -157,9 +164,20 @@ class Service:
             self._keep(consumer, one, analysis, answer, len(claimed), seconds)
         return seconds
 
-    def _ask(self, analysis: str, claimed: Sequence[Claimed]) -> list[Mapping[str, Any] | BaseException]:
+    def _frame(self, consumer: Consumer, one: Claimed, analysis: str) -> Frame | None:
+        """What the analysis sees of ``one``; None where that is settled already."""
+        try:
+            frame = self._frames.frame(one, on_device=self._analyses[analysis].wants_device)
+        except Exception as error:
+            self._settle(consumer, one, "failed", f"it cannot be reached: {error}", 0)
+            return None
+        if frame.device is None and not finite(frame.array):
+            self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity", 0)
+            return None
+        return frame
+
+    def _ask(self, analysis: str, frames: Sequence[Frame]) -> list[Mapping[str, Any] | BaseException]:
         """An answer or an error for each; a batch that fails is tried frame by frame, to find who broke it."""
-        frames = [Frame(one.stream, one.rank, one.step, one.array, one.attributes, one.published_ns) for one in claimed]
         try:
             answers = list(self._analyses[analysis].answer(frames))
             if len(answers) != len(frames):
@@ -168,7 +186,7 @@ class Service:
         except (Exception, SystemExit) as error:
             if len(frames) == 1:
                 return [error]
-        return [answer for one in claimed for answer in self._ask(analysis, [one])]
+        return [answer for one in frames for answer in self._ask(analysis, [one])]
 
     def _keep(
         self,

@@ -87,8 +87,10 @@ def main(spec_path: str, incarnation: str) -> int:
         proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
     )
     model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)
+    on_device = any(analysis.wants_device for analysis in analyses.values())
     for consumer in consumers:
         consumer.region.model = model
+        consumer.on_device(on_device)
         consumer.state = Side.READY
     events.log("worker_ready", model=model)
     _serve(service, outputs, stop)
@@ -145,7 +147,8 @@ def _analyses(
 ) -> dict[str, Analysis]:
     """Built, told where they are, and warmed up with the largest frame of every stream that they answer."""
     analyses = {name: build_analysis(one.plugin, one.options) for name, one in config.analyses.items()}
-    for analysis in analyses.values():
+    for name, analysis in analyses.items():
+        analysis.batching = config.analyses[name].batch
         analysis.open(Path(spec.output), spec.worker, incarnation)
     for name, stream in config.streams.items():
         layouts = [consumer.region.layout for consumer in consumers]
