@@ -151,16 +151,6 @@ def test_a_log_is_not_overwritten_by_the_run_that_replays_it(run, cdi, model):
     assert (output / "steering.jsonl").exists()
 
 
-def test_under_mpiexec_the_ranks_find_themselves_and_none_is_given_up(mpirun, model, tmp_path):
-    """No action given, no launcher of ours; a process beside two simulation ranks; an existing empty folder."""
-    arguments = [*SMALL, f"inference.model={model}", "placement.kind=process", "--output", tmp_path]
-    figures = last_json(mpirun(2, "-m", "cdi", "insitu", *arguments))
-    assert figures["published"] == 4 == figures["inferred"] + sum(figures["dropped"].values())
-    assert figures["inferred"] >= 1
-    assert (tmp_path / "results-0.0.h5").exists()
-    assert (tmp_path / "ledger-1.csv").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -261,15 +251,20 @@ def worker_pid(output):
     return next(event["pid"] for event in reversed(events) if event["event"] == "worker_started")
 
 
-@pytest.mark.parametrize(("placement", "ranks", "steps"), [("cores", "3", 500), ("process", "1", 1500)])
-def test_a_killed_worker_leaves_the_trajectory_as_it_was(cdi, model, tmp_path, placement, ranks, steps):
-    """SIGKILL at its first answer; the load curve and every atom at the end are those of a run left alone."""
+@pytest.mark.parametrize(("placement", "ranks", "steps"), [("cores", 3, 500), ("process", 1, 1500)])
+def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp_path, placement, ranks, steps):
+    """SIGKILL at its first answer; the load curve and every atom at the end are those of a run left alone.
+
+    That one is started under mpiexec, without an action, into an existing empty folder.
+    """
     log = steering_log(tmp_path / "snapshot.jsonl", [(steps, "snapshot", None)])
     arguments = ["crystal.radius_A=10", f"load.steps={steps}", "coupling.every=50", f"placement.kind={placement}"]
     arguments += [f"inference.model={model}", f"steering.replay={log}"]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    last_json(cdi("insitu", "run", *arguments, "--output", alone, "--ranks", ranks))
-    child = started(arguments, killed, ranks)
+    alone.mkdir()
+    figures = last_json(mpirun(ranks, "-m", "cdi", "insitu", *arguments, "--output", alone))
+    assert figures["published"] == steps // 50 + 1 == figures["inferred"] + sum(figures["dropped"].values())
+    child = started(arguments, killed, str(ranks))
     try:
         assert any("P(defect)" in line for line in iter(child.stderr.readline, ""))
         os.kill(worker_pid(killed), signal.SIGKILL)
@@ -302,11 +297,12 @@ def steering_log(path, commands):
 
 
 def test_what_rules_asked_for_is_done_again_from_the_log(mpirun, model, tmp_path):
-    """Two simulation ranks, three rules, the last of which ends the run; the replay is the same run bit by bit."""
+    """Two simulation ranks, four rules, the last of which ends the run; the replay is the same run bit by bit."""
     when = "defect_probability >= 0"
     rules = [
         {"when": when, "then": "rate", "value": 6, "once": True},
         {"when": when, "then": "interval", "value": 15, "once": True},
+        {"when": when, "then": "snapshot", "cooldown_steps": 30},
         {"when": when, "then": "stop", "hold": 5, "once": True},
     ]
     load = ["load.steps=100000", "load.closing_speed_A_per_ps=1", "coupling.every=20"]
@@ -324,23 +320,26 @@ def test_what_rules_asked_for_is_done_again_from_the_log(mpirun, model, tmp_path
         mpirun(3, "-m", "cdi", "insitu", *common, f"steering.replay={first / 'steering.jsonl'}", "--output", again)
     )
     assert (replayed["steps"], replayed["steered"]) == (asked["steps"], asked["steered"])
-    assert (again / "load.csv").read_bytes() == (first / "load.csv").read_bytes()
+    written = sorted(path.name for path in first.glob("snapshot-*"))
+    assert len(written) == sum(name == "snapshot" for _, name in applied)
+    for name in ("load.csv", *written):
+        assert (again / name).read_bytes() == (first / name).read_bytes()
 
 
-def test_a_log_by_hand_gives_the_same_atoms_twice(mpirun, model, tmp_path):
+def test_commands_are_obeyed_at_their_steps(mpirun, model, tmp_path):
+    """A log by hand: patterns come at another interval, planes close, open, and the atoms are written."""
     log = steering_log(
         tmp_path / "log.jsonl", [(10, "rate", 4.5), (20, "interval", 7), (30, "rate", -2), (60, "snapshot", None)]
     )
-    atoms = []
-    for name in ("one", "two"):
-        arguments = [*SMALL, f"inference.model={model}", f"steering.replay={log}", "--output", tmp_path / name]
-        assert last_json(mpirun(3, "-m", "cdi", "insitu", *arguments))["steps"] == 60
-        atoms.append((tmp_path / name / "snapshot-000000060.dump").read_bytes())
-    assert atoms[0] == atoms[1]
-    ledger = read_ledger(tmp_path / "one")
+    output = tmp_path / "run"
+    arguments = [*SMALL, f"inference.model={model}", f"steering.replay={log}", "--output", output]
+    figures = last_json(mpirun(3, "-m", "cdi", "insitu", *arguments))
+    assert (figures["steps"], figures["steered"]) == (60, 4)
+    ledger = read_ledger(output)
     assert sorted(ledger.step[ledger.rank == 0]) == [0, 20, 27, 34, 41, 48, 55]
-    gaps = [float(line.split(",")[2]) for line in (tmp_path / "one" / "load.csv").read_text().splitlines()[1:]]
+    gaps = [float(line.split(",")[2]) for line in (output / "load.csv").read_text().splitlines()[1:]]
     assert min(gaps) < gaps[-1] < gaps[0]
+    assert (output / "snapshot-000000060.dump").read_text().count(" Cu ") == 627
 
 
 def test_an_interrupt_ends_launcher_and_ranks(model, tmp_path):
