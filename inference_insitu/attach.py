@@ -67,11 +67,11 @@ class Joined:
     @property
     def simulation_ranks(self) -> int:
         """How many ranks simulate."""
-        return sum(self.roles.simulates(rank) for rank in range(self.world.size))
+        return self.roles.simulating_before(self.world.size)
 
     def simulation_rank(self, rank: int) -> int:
         """Number among the simulation's ranks of ``rank`` among all."""
-        return sum(self.roles.simulates(other) for other in range(rank))
+        return self.roles.simulating_before(rank)
 
     def ring_path(self, simulation_rank: int) -> Path:
         """Where the worker finds the ring of a simulation rank."""

@@ -1,7 +1,9 @@
 """Which ranks simulate, which are given up for inference, and whom each of these serves. Free of MPI."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from inference_insitu.coupling_config import PlacementConfig
 
@@ -19,7 +21,16 @@ class Roles:
 
     def simulates(self, rank: int) -> bool:
         """Whether ``rank`` is one of the simulation's."""
-        return not self.dedicated or rank not in self.keepers
+        return self.simulating_before(rank) < self.simulating_before(rank + 1)
+
+    def simulating_before(self, rank: int) -> int:
+        """How many ranks below ``rank`` are the simulation's: the number of ``rank`` among them."""
+        return rank - bisect_left(self._given_up, rank)
+
+    @cached_property
+    def _given_up(self) -> list[int]:
+        """Sorted: every rank asks of many others, and a search through thousands of keepers each time takes seconds."""
+        return sorted(self.keepers) if self.dedicated else []
 
     def keeper_of(self, rank: int) -> int:
         """Position of the keeper that serves the simulation rank ``rank``."""
@@ -37,7 +48,10 @@ def assign(nodes: Sequence[int], placement: PlacementConfig) -> Roles:
     ranks = range(len(nodes))
     if placement.kind == "job":
         return Roles((), (), dedicated=True)
-    by_node = [[rank for rank in ranks if nodes[rank] == node] for node in sorted(set(nodes))]
+    own_ranks: dict[int, list[int]] = {}
+    for rank in ranks:
+        own_ranks.setdefault(nodes[rank], []).append(rank)
+    by_node = [own_ranks[node] for node in sorted(own_ranks)]
     if placement.kind == "process":
         return Roles(tuple(own[0] for own in by_node), tuple(map(tuple, by_node)), dedicated=False)
     if placement.kind == "nodes":
