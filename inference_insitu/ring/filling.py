@@ -118,6 +118,7 @@ class FillingProducer(Producer):
         """Settle what is still open, whoever has it, and close the books."""
         self.fail_unfilled("it was not filled before the end")
         super().close()
+        self._progress = lambda: None  # what looked after us may refer to us: our memory is to go at once
 
 
 def _later(target: NDArray[Any], values: Any) -> None:

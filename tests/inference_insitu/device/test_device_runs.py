@@ -1,0 +1,77 @@
+"""Whole runs under mpiexec whose arrays lie on a device: simulation ranks, keeper, worker and driver are real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from device_run import value_of
+from launching import environment
+
+from inference_insitu.watching.events import read_events
+from inference_insitu.watching.ledger_files import read_ledger
+
+HERE = Path(__file__).parent
+STEPS = 12
+
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize(
+    ("placement", "device", "wants_device", "path"),
+    [
+        ("cores", "plain", False, "plain (as configured)"),
+        ("cores", "auto", False, "pinned (not mpi:"),
+        ("cores", "auto", True, "ipc (not mpi:"),
+        ("nodes", "auto", True, "pinned (not mpi: frames are relayed from the host's memory only; not ipc:"),
+        ("process", "ipc", True, "ipc (as configured)"),
+    ],
+)
+def test_arrays_on_a_device_reach_the_worker(
+    placement: str, device: str, wants_device: bool, path: str, library: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("mpi4py")
+    from inference_insitu.placement.launcher import mpiexec
+
+    output, config = tmp_path / "run", tmp_path / "coupling.yaml"
+    told: dict[str, Any] = {
+        "streams": {"a": {"analysis": "reads", "steps": STEPS, "policy": {"kind": "drop_newest"}}},
+        "analyses": {"reads": {"plugin": "device_run:Reads", "options": {"wants_device": wants_device}}},
+        "placement": {"kind": placement},
+        "device": device,
+    }
+    config.write_text(yaml.safe_dump(told))
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    ours = environment()
+    ours |= {
+        "PYTHONPATH": os.pathsep.join([str(HERE), ours["PYTHONPATH"]]),
+        "LD_LIBRARY_PATH": os.pathsep.join([str(library), ours.get("LD_LIBRARY_PATH", "")]),
+        "FAKE_CUDA": "opaque",
+        "FAKE_CUDA_FOLDER": str(memory),
+    }
+    ranks = 2 if placement == "process" else 3
+    script = [sys.executable, str(HERE / "device_run.py"), str(output), str(config), str(STEPS)]
+    done = subprocess.run(
+        [str(mpiexec()), "-n", str(ranks), *script], env=ours, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("arrays on the device: ") == 1, "one rank says it"
+    assert f"arrays on the device: {path}" in done.stderr
+    assert sum(event.event == "device" for event in read_events(output)) == 2, "each rank's log has it"
+    books = json.loads((output / "books.json").read_text())
+    assert (books["balanced"], books["published"], books["inferred"]) == (True, 2 * STEPS, 2 * STEPS)
+    assert read_ledger(output).fate.counts() == {"inferred": 2 * STEPS}
+    answers = [json.loads(line) for line in (output / "results-0.0.jsonl").read_text().splitlines()]
+    for rank in range(2):
+        mine = [one for one in answers if one["rank"] == rank]
+        assert [one["step"] for one in mine] == list(range(STEPS))
+        for one in mine:
+            value = value_of(rank, one["step"])
+            expected = {"least": value, "most": value, "on_device": path.startswith("ipc"), "told": ["time_ps"]}
+            assert one["values"] == expected
+    assert len(list(memory.iterdir())) == 2, "all device memory but the simulation's own was freed"
