@@ -14,7 +14,7 @@ truth     the model against real runs: 1 to 3 simulation ranks and a keeper unde
 scaling   for each (N, M, placement, policy, load): time added to a step, load of each resource and which one binds,
           drops and latencies, on paper and by events. What one node cannot hold is said to be infeasible.
 break     most ranks N* that M workers keep up with, what ends it, and by how much S* = N*/M grows where one cost is
-          halved.
+          halved; up to how many rings a worker recovers from a backlog.
 figure    docs/pictures/scaling.png.
 
 A load is an analysis and the period between two frames of a rank. Frames are the shipped network's patterns, 128 KiB.
@@ -256,8 +256,10 @@ def breaks(load: str, world: World, period_s: float, seed: int) -> None:
         dropped = {f"{share} S*": rounded(played(one, world, seed).drop_fraction) for share, one in sides.items()}
         emit(
             section="break", load=load, period_s=period_s, placement=placement, served=served, drop_fraction=dropped,
+            served_recovering=model.recovering_served(case, world),
             ranks_by_workers={workers: model.break_point(case, world, workers) for workers in (1, 16, 128, 1024)},
             grows_where_halved=model.sensitivity(case, world),
+            recovering_grows=model.sensitivity(case, world, model.recovering_served),
         )  # fmt: skip
 
 

@@ -94,10 +94,20 @@ class Outcome:
 
 
 def play(
-    case: Case, world: World, *, frames: int, seed: int, ranks: int = 1, counted: tuple[float, float] = (0.2, 0.8)
+    case: Case,
+    world: World,
+    *,
+    frames: int,
+    seed: int,
+    ranks: int = 1,
+    counted: tuple[float, float] = (0.2, 0.8),
+    backlog: int = 0,
 ) -> Outcome:
-    """Every rank publishes ``frames`` frames; those between the shares ``counted`` of the run make steady figures."""
-    return _Play(case, world, frames, seed, ranks, counted).run()
+    """Every rank publishes ``frames`` frames; those between the shares ``counted`` of the run make steady figures.
+
+    ``backlog`` frames lie in every ring at the beginning, as after a pause of the worker; they are published, too.
+    """
+    return _Play(case, world, frames, seed, ranks, counted).run(backlog)
 
 
 class _Play:
@@ -125,8 +135,12 @@ class _Play:
         self._in_system = 0
         self.outcome = Outcome()
 
-    def run(self) -> Outcome:
+    def run(self, backlog: int) -> Outcome:
         case = self._case
+        for number, rank in enumerate(self._ranks):
+            for _ in range(min(backlog, case.slots)):
+                self.outcome.published += 1
+                self._enter(rank, Frame(number, 0, 0.0), 0.0)
         for number in range(case.served):
             start_s = self._random.uniform(0, case.period_s) if case.arrivals != "together" else self._jitter()
             self._at(start_s, self._publish, number)

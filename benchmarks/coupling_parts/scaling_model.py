@@ -155,6 +155,16 @@ def largest_served(case: Case, world: World) -> int:
     return largest(lambda served: saturation(replace(case, served=served), world) <= 1)
 
 
+def recovering_served(case: Case, world: World) -> int:
+    """Most rings that one worker gets ahead of though all are full, after a pause; below S* where looks count."""
+
+    def recovers(served: int) -> bool:
+        one = replace(case, served=served)
+        return saturation(one, world) <= 1 and full_capacity(one, world) >= one.offered
+
+    return largest(recovers)
+
+
 def break_point(case: Case, world: World, workers: int) -> tuple[int, str]:
     """N*: most ranks that ``workers`` workers keep up with, and what ends it."""
 
@@ -165,9 +175,9 @@ def break_point(case: Case, world: World, workers: int) -> tuple[int, str]:
     return most, binding(loads(at(most + 1), world, most + 1))
 
 
-def sensitivity(case: Case, world: World) -> dict[str, float]:
-    """By how much S* grows where a cost is halved; what does not move it is left out."""
-    base = largest_served(case, world)
+def sensitivity(case: Case, world: World, of: Callable[[Case, World], int] = largest_served) -> dict[str, float]:
+    """By how much S* (or what else ``of`` finds) grows where a cost is halved; what does not move it is left out."""
+    base = of(case, world)
     costs, service = world.costs, world.service
     worlds = {
         each.name: replace(world, costs=replace(costs, **{each.name: getattr(costs, each.name) / 2}))
@@ -175,10 +185,11 @@ def sensitivity(case: Case, world: World) -> dict[str, float]:
     }
     worlds["service.batch_s"] = replace(world, service=replace(service, batch_s=service.batch_s / 2))
     worlds["service.frame_s"] = replace(world, service=replace(service, frame_s=service.frame_s / 2))
-    grown = {name: largest_served(case, half) for name, half in worlds.items()}
+    grown = {name: of(case, half) for name, half in worlds.items()}
     double = replace(case.batch, size=min(2 * case.batch.size, MOST_FRAMES))
-    grown["batch.size doubled"] = largest_served(replace(case, batch=double), world)
-    grown["bytes"] = largest_served(replace(case, bytes=max(1, case.bytes // 2)), world)
+    grown["batch.size doubled"] = of(replace(case, batch=double), world)
+    grown["slots"] = of(replace(case, slots=max(1, case.slots // 2)), world)
+    grown["bytes"] = of(replace(case, bytes=max(1, case.bytes // 2)), world)
     found = {name: round(value / max(base, 1), 3) for name, value in grown.items()}
     return {name: value for name, value in sorted(found.items(), key=lambda pair: -pair[1]) if value > 1.005}
 

@@ -1,4 +1,4 @@
-"""The scaling model of the coupling (``benchmarks/coupling_scaling.py``): its books, queueing theory, paper against events."""
+"""The scaling model (``benchmarks/coupling_scaling.py``): its books, queueing theory, paper against events."""
 
 import sys
 from dataclasses import fields, replace
@@ -129,6 +129,27 @@ def test_latest_answers_fresher_frames_than_drop_newest():
         play(replace(case, policy=policy(kind)), HEAVY, frames=20, seed=7) for kind in ("latest", "drop_newest")
     )
     assert fresh.latency(50) < stale.latency(50)
+
+
+def test_a_worker_between_its_two_limits_keeps_up_until_it_has_once_fallen_behind():
+    """Full rings make every look longer: beyond the recovering point a backlog stays, below it is worked off."""
+    case = Case(1, 0.1, policy=policy("drop_newest"))
+    recovering, most = model.recovering_served(case, LIGHT), model.largest_served(case, LIGHT)
+    assert recovering < 0.8 * most
+
+    def dropped(served: int, backlog: int) -> float:
+        one = replace(case, served=served)
+        return play(one, LIGHT, frames=30, seed=11, counted=(0.6, 1.0), backlog=backlog).drop_fraction
+
+    between = (recovering + most) // 2
+    assert dropped(between, 0) == 0 < dropped(between, case.slots)
+    assert dropped(round(0.8 * recovering), case.slots) == 0
+
+
+def test_a_backlog_is_published_too():
+    case = Case(3, 0.05, policy=policy("latest"), slots=4)
+    out = play(case, HEAVY, frames=10, seed=12, backlog=9)
+    assert out.published == 3 * (10 + 4) == out.inferred + out.dropped
 
 
 @pytest.mark.parametrize("placement", ["cores", "nodes"])
