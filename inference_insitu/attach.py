@@ -231,7 +231,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             gather=lambda data: mpi.gathered(own, data),
             leave=lambda: _leave(joined, carrier),
             give_up=lambda: _give_up(joined),
-            free=lambda: mpi.free(simulation_comm, own, joined.world),
+            free=lambda: mpi.free(simulation_comm, collective, own, joined.world),
             collective=collective,
         )
     )

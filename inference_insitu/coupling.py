@@ -39,6 +39,7 @@ from inference_insitu.steering.encoding import decode
 from inference_insitu.watching.events import EventLog
 
 REDUCED = Publication("dropped", "reduced")
+CLOSED = "the coupling is closed"
 AGREE_TIMEOUT_S = 600.0
 """How long a rank waits for the others' word on whether inference has failed (``abort``)."""
 DEVICE_TIMEOUT_S = 5.0
@@ -111,6 +112,8 @@ class Coupling:
             If the name is no stream, the attributes are no JSON, or an array on a GPU is none that can be published,
             by the path that ``device`` names at least.
         """
+        if self._closed:
+            raise RunError(CLOSED)
         parts = self._parts
         on_device = None if type(array) is np.ndarray else device_array(array)
         reduction = parts.reductions.get(name)
@@ -157,6 +160,8 @@ class Coupling:
             If inference has failed and ``on_inference_failure`` is ``abort``; on every rank at the same step. Outside
             of the coupling's ``with`` it has become one line and the exit code 1.
         """
+        if self._closed:
+            raise RunError(CLOSED)
         parts = self._parts
         self._step = step
         self._device.poll()
@@ -182,6 +187,8 @@ class Coupling:
         RunError
             If another simulation rank does not take part.
         """
+        if self._closed:
+            raise RunError(CLOSED)
         if self._step <= self._polled:  # every rank asks twice alike
             return ()
         self._polled = self._step
@@ -210,6 +217,7 @@ class Coupling:
         parts.carrier.close()
         gone = self._device.shares and wait_until(self._worker_gone, timeout_s=DEVICE_TIMEOUT_S)
         self._device.close(DEVICE_TIMEOUT_S, consumer_gone=gone)
+        del self._device  # it refers to us: the ring's memory is to go with the last reference, at once
         if all_live:
             parts.free()
         if summaries is not None and latencies is not None:
@@ -232,6 +240,7 @@ class Coupling:
             parts.ledger.close()
         parts.carrier.close()
         self._device.close(0.0, consumer_gone=False)
+        del self._device
         parts.give_up()
         parts.events.close()
 

@@ -26,7 +26,8 @@ Array = NDArray[np.float64]
 
 T = TypeVar("T")
 
-_INTERVAL_S = 0.02
+_SHORTEST_S, _LONGEST_S = 0.0002, 0.02
+"""Between looks at what all ranks must come to: they mostly come at once, or much later."""
 LOOKS = 8
 """A look moves a collective on by one message at most: so many before sleeping end it at once where all has come."""
 MAXIMUM_INTERVAL_S = 0.0002
@@ -168,10 +169,13 @@ def agreed(communicator: MPI.Intracomm, task: Callable[[], T], *, timeout_s: flo
     return cast(T, result)
 
 
-def free(*communicators: MPI.Intracomm) -> None:
+def free(*communicators: "MPI.Intracomm | SteeringCollective") -> None:
     """Give communicators of ours back: a library has some two thousand of them."""
     for communicator in communicators:
-        communicator.Free()
+        if isinstance(communicator, SteeringCollective):
+            communicator.free()
+        else:
+            communicator.Free()
 
 
 def say_farewell(communicator: MPI.Intracomm, ranks: Sequence[int], word: int) -> None:
@@ -242,6 +246,10 @@ class SteeringCollective:
 
     def __init__(self, communicator: MPI.Intracomm) -> None:
         self._communicator = communicator.Dup()
+
+    def free(self) -> None:
+        """Give its communicator back; collective."""
+        self._communicator.Free()
 
     def start_max(self, value: int) -> "PendingMax":
         """Start the maximum of every rank's ``value``."""
@@ -399,5 +407,9 @@ def abort(message: str, code: int) -> NoReturn:
 
 
 def _complete(request: Any, timeout_s: float) -> None:
-    if not wait_until(request.Test, timeout_s=timeout_s, interval_s=_INTERVAL_S):
-        raise RunError(f"some rank did not answer within {timeout_s:g} s")
+    end, nap_s = time.monotonic() + timeout_s, _SHORTEST_S
+    while not request.Test():
+        if time.monotonic() > end:
+            raise RunError(f"some rank did not answer within {timeout_s:g} s")
+        time.sleep(nap_s)
+        nap_s = min(1.5 * nap_s, _LONGEST_S)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -130,7 +131,7 @@ class Layout:
         """Number of slots."""
         return sum(group.count for group in self.groups)
 
-    @property
+    @cached_property
     def box_offset(self) -> int:
         """Where the box of records for the writer begins."""
         return LAYOUT_OFFSET + _pages(len(self.encode()))
