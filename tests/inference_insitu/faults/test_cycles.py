@@ -1,0 +1,27 @@
+"""Attaching and closing many times in one process leaves nothing behind."""
+
+import json
+
+import pytest
+from fault_runs import HERE
+
+pytest.importorskip("mpi4py")
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(200)]
+
+MORE_KB = 2000
+"""Growth of memory that a thousand cycles may have; a communicator that stays in each takes twice as much."""
+
+
+@pytest.mark.parametrize(("kind", "cycles"), [("fake", 1000), ("real", 14)])
+def test_cycles_leave_nothing(mpirun, tmp_path, kind, cycles):
+    """MPICH has 2048 communicators, of which each cycle takes three: one that stays shows."""
+    completed = mpirun(2, HERE / "fault_cycles.py", tmp_path, cycles, kind)
+    assert completed.returncode == 0, completed.stderr
+    lines = [json.loads(line) for line in completed.stdout.splitlines()]
+    assert sorted(line["rank"] for line in lines) == [0, 1]
+    for line in lines:
+        before, after = line["before"], line["after"]
+        assert after["descriptors"] <= before["descriptors"] + 1
+        assert after["mappings"] <= before["mappings"]
+        assert after["segments"] == 0
+        assert after["kB"] <= before["kB"] + MORE_KB
