@@ -168,7 +168,7 @@ class Coupling:
         if parts.producer is not None:
             parts.producer.end_step(step)
         else:
-            parts.ledger.flush()
+            parts.ledger.keep_up(time.monotonic_ns())
         parts.carrier.progress()
         if not self._failed and parts.carrier.failed:
             self._failed = True

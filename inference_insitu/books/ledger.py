@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ COLUMNS = (
     "model",
 )
 FLUSH_ROWS = 256
+FLUSH_NS = 500_000_000
+"""A file is written to so often: a call of the system at every step would cost more than all else."""
 JOURNAL_BYTES = 1 << 15
 """Memory for the rows that are settled and not yet in the file; its first word is how many bytes of them there are."""
 
@@ -42,8 +44,7 @@ def ledger_name(rank: int) -> str:
     return f"ledger-{rank}.csv"
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """How a frame that had been accepted ended; times in seconds."""
 
     outcome: str
@@ -91,6 +92,7 @@ class Ledger:
         self._journal = memoryview(bytearray(JOURNAL_BYTES)) if journal is None else journal
         self._written = _LENGTH.size
         self._rows = 0
+        self._flushed_ns = 0
         self._file: BinaryIO | None = None
         if folder is not None:
             self._file = (folder / ledger_name(rank)).open("wb")
@@ -163,6 +165,12 @@ class Ledger:
         """Accepted frames that have not ended."""
         return len(self._open)
 
+    def keep_up(self, now_ns: int) -> None:
+        """Write what has been settled, from time to time: meanwhile its rows are safe in the journal."""
+        if now_ns - self._flushed_ns > FLUSH_NS:
+            self._flushed_ns = now_ns
+            self.flush()
+
     def flush(self) -> None:
         """Write what has been settled."""
         if not self._rows:
@@ -208,12 +216,15 @@ class Ledger:
         return books
 
     def _write(self, stream: str, step: int, status: str, published_ns: int, settled: Settled) -> None:
-        times = (settled.queued_s, settled.inferred_s, settled.latency_s)
-        texts = ["" if value is None else f"{value:.6f}" for value in times]
-        reason = settled.reason.translate(_PLAIN)
+        outcome, reason, queued_s, inferred_s, latency_s, attempts, model = settled
+        if reason:
+            reason = reason.translate(_PLAIN)
+        times = "" if queued_s is None else f"{queued_s:.6f}"
+        times += "," if inferred_s is None else f",{inferred_s:.6f}"
+        times += "," if latency_s is None else f",{latency_s:.6f}"
+        published_s = (published_ns - self.origin_ns) * 1e-9
         line = (
-            f"{stream},{self.rank},{step},{status},{settled.outcome},{reason},"
-            f"{(published_ns - self.origin_ns) * 1e-9:.6f},{','.join(texts)},{settled.attempts},{settled.model}\n"
+            f"{stream},{self.rank},{step},{status},{outcome},{reason},{published_s:.6f},{times},{attempts},{model}\n"
         ).encode()
         if self._rows >= FLUSH_ROWS or self._written + len(line) > len(self._journal):
             self.flush()

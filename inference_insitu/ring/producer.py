@@ -38,6 +38,9 @@ _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
 _PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
+_LAST_STEP, _BEAT = int(Word.LAST_STEP), int(Word.PRODUCER_BEAT_NS)
+_OUTCOME, _PUBLISHED_NS = int(Row.OUTCOME), int(Row.PUBLISHED_NS)
+_TAKEN_NS, _DONE_NS = int(Row.TAKEN_NS), int(Row.DONE_NS)
 _FAILED = int(Side.FAILED)
 _FREE, _WRITING, _READY, _, _DONE, _ = map(int, State)
 
@@ -199,15 +202,16 @@ class Producer:
 
     def end_step(self, step: int) -> None:
         """All frames of ``step`` are published: take outcomes in and show that we live."""
-        self._words[Word.LAST_STEP] = step
+        self._words[_LAST_STEP] = step
         self.poll()
-        self.ledger.flush()
 
     def poll(self) -> None:
         """Take outcomes into the ledger and show that we live."""
-        self._words[Word.PRODUCER_BEAT_NS] = self._clock()
+        now = self._clock()
+        self._words[_BEAT] = now
         for stream in self._streams.values():
             self._harvest(stream)
+        self.ledger.keep_up(now)
 
     @property
     def open(self) -> int:
@@ -350,19 +354,13 @@ class Producer:
         stream.free[slot.place.kind].append(slot)
 
     def _ended(self, slot: Slot) -> Settled:
-        words, base = self._words, slot.base
-        code = words[base + Row.OUTCOME]
+        row = slot.row()
+        code, published, taken, done = row[_OUTCOME], row[_PUBLISHED_NS], row[_TAKEN_NS], row[_DONE_NS]
+        queued_s, inferred_s, attempts = (taken - published) * 1e-9, (done - taken) * 1e-9, row[_ATTEMPTS] + 1
         outcome = OUTCOMES[code] if 0 <= code < len(OUTCOMES) else "failed"
-        published, taken, done = (words[base + row] for row in (Row.PUBLISHED_NS, Row.TAKEN_NS, Row.DONE_NS))
-        return Settled(
-            outcome,
-            slot.detail() if outcome != INFERRED else "",
-            queued_s=(taken - published) * 1e-9,
-            inferred_s=(done - taken) * 1e-9,
-            latency_s=(done - published) * 1e-9 if outcome == INFERRED else None,
-            attempts=words[base + Row.ATTEMPTS] + 1,
-            model=self.region.model if outcome == INFERRED else "",
-        )
+        if outcome == INFERRED:
+            return Settled(outcome, "", queued_s, inferred_s, (done - published) * 1e-9, attempts, self.region.model)
+        return Settled(outcome, slot.detail(), queued_s, inferred_s, None, attempts)
 
     def _settle(self, stream: Stream, slot: Slot, settled: Settled) -> None:
         self.ledger.settle(stream.name, self._words[slot.base + _STEP], settled)

@@ -31,6 +31,7 @@ from inference_insitu.ring.layout import (
     MOST_DIMENSIONS,
     PAGE,
     ROW_BYTES,
+    ROW_WORDS,
     VERSION,
     Kind,
     Layout,
@@ -44,6 +45,7 @@ _DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSION
 """One call for a row: fifteen stores one by one would take longer than a small payload."""
 
 _SEQUENCE = int(Row.SEQUENCE)
+_WHOLE_ROW = struct.Struct(f"={ROW_WORDS}q")
 
 HOLD_TRIES = 100
 
@@ -114,6 +116,10 @@ class Slot:
         words, base = self.words, self.base
         dimensions = min(max(words[base + Row.DIMENSIONS], 0), MOST_DIMENSIONS)
         return words[base + Row.DTYPE], tuple(words[base + Row.SHAPE + axis] for axis in range(dimensions))
+
+    def row(self) -> tuple[int, ...]:
+        """All words of the row, by ``Row``."""
+        return _WHOLE_ROW.unpack_from(self._region, 8 * self.base)
 
     def attributes(self) -> bytes:
         """JSON that travels with the payload."""
