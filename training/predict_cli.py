@@ -58,7 +58,7 @@ def _predict(arguments: Namespace) -> None:
             check_output(arguments[name], overwrite=True)
     if arguments.vtk is not None:
         check_vtk_name(arguments.vtk)
-    crystal = read_crystal(arguments.files, _question(arguments))
+    crystal = read_crystal(arguments.files, question(arguments))
     prediction, fitted = _answer(crystal, arguments.model)
     written = _write(prediction, fitted, arguments)
     if arguments.json:
@@ -70,7 +70,8 @@ def _predict(arguments: Namespace) -> None:
         print(line)
 
 
-def _question(arguments: Namespace) -> "Question":
+def question(arguments: Namespace) -> "Question":
+    """What the options of `predict` and `refine` say beside the files."""
     from cdi.lattices.lattice import Lattice
     from cdi.lattices.structure_file import read_lattice
     from training.measured_crystal import Question

@@ -1,0 +1,134 @@
+"""A fit of a model's free numbers to patterns, stopped by the voxels that it does not see."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cdi.refinement.likelihood import Likelihood
+from cdi.refinement.object_model import Box
+
+HISTORY = 20
+"""Steps that L-BFGS remembers."""
+FIRST_WIDTH = 0.3
+"""Blur in voxels of the pattern that a fit starts from."""
+GAIN = 1e-3
+"""Share of the free deviance that a round must win for another one to follow."""
+
+
+class Model(Protocol):
+    """What is fitted: an object on a box, with free numbers that require their derivative."""
+
+    box: Box
+
+    def parameters(self) -> list[Tensor]:
+        """The free numbers."""
+
+    def density(self) -> Tensor:
+        """Complex ``(reflections, box)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The best round of a fit.
+
+    Parameters
+    ----------
+    density : (reflections, x, y, z) complex, on the patterns' array.
+    widths : (reflections, 3) of the blur in voxels.
+    deviance : per fitted voxel.
+    free : (n,) deviance of every held-out voxel.
+    evaluations : of the likelihood and its derivative.
+    """
+
+    density: Tensor
+    widths: Tensor
+    deviance: float
+    free: Tensor
+    evaluations: int
+
+    @property
+    def free_deviance(self) -> float:
+        """Per held-out voxel."""
+        return float(self.free.mean())
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long a fit goes on.
+
+    Parameters
+    ----------
+    iterations : of L-BFGS at most.
+    round : iterations between two looks at the free likelihood.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive.
+    """
+
+    iterations: int = 80
+    round: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "round"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def fit(model: Model, likelihood: Likelihood, settings: FitSettings, widths: Tensor | None = None) -> Fitted:
+    """``model`` fitted in place and left at the round of least free deviance; blur from ``widths`` on.
+
+    L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989) with a strong Wolfe line search, on the deviance per voxel.
+    """
+    number = len(likelihood.observed.counts)
+    start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths.clone()
+    logs = start.clamp_min(1e-3).log().requires_grad_()
+    free_numbers = [*model.parameters(), logs]
+    voxels = likelihood.observed.fitted.sum()
+    optimiser = torch.optim.LBFGS(
+        free_numbers, max_iter=settings.round, history_size=HISTORY, line_search_fn="strong_wolfe",
+        tolerance_grad=0.0, tolerance_change=1e-10,
+    )  # fmt: skip
+    evaluations = 0
+
+    def closure() -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        optimiser.zero_grad()
+        loss = likelihood.deviance(expected(model, likelihood, logs.exp())) / voxels
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    best = _state(model, likelihood, logs, evaluations)
+    kept = [value.detach().clone() for value in free_numbers]
+    for _ in range(0, settings.iterations, settings.round):
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+        now = _state(model, likelihood, logs, evaluations)
+        if not now.free_deviance < best.free_deviance:
+            break
+        enough = now.free_deviance > (1 - GAIN) * best.free_deviance
+        best, kept = now, [value.detach().clone() for value in free_numbers]
+        if enough:
+            break
+    with torch.no_grad():
+        for value, saved in zip(free_numbers, kept, strict=True):
+            value.copy_(saved)
+    return best
+
+
+def expected(model: Model, likelihood: Likelihood, widths: Tensor) -> Tensor:
+    """Counts ``(reflections, x, y, z)`` that ``model`` expects under a blur of ``widths``."""
+    return likelihood.model(model.box.intensity(model.density()), widths)
+
+
+@torch.no_grad()
+def _state(model: Model, likelihood: Likelihood, logs: Tensor, evaluations: int) -> Fitted:
+    counts = expected(model, likelihood, logs.exp())
+    return Fitted(
+        model.box.embedded(model.density()), logs.exp().detach().clone(),
+        float(likelihood.deviance(counts) / likelihood.observed.fitted.sum()), likelihood.free_terms(counts),
+        evaluations,
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""The command ``refine``. Free of torch at the top."""
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+
+from cdi.command import Command
+from training.predict_cli import question
+
+if TYPE_CHECKING:
+    from cdi.refinement.refinement import Refinement
+    from cdi.refinement.start import StartObject
+    from training.measured_crystal import MeasuredCrystal
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=str, metavar="PATTERN",
+        help="one a reflection of the crystal, as for `cdi predict`; or one data set of `cdi generate`",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="start", nargs="+", type=str, default=["retrieval"], metavar="network|retrieval|FILE",
+        help="starts, one or more: the network's proposal, a retrieval, or a file of `cdi retrieve` or "
+        "`cdi predict --volumes`",
+    )  # fmt: skip
+    parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
+    parser.add_argument("--index", type=int, default=None, help="crystal of a data set: all of its exposures")
+    parser.add_argument("--element", type=str, default=None, metavar="Au", help="element or compound of the table")
+    parser.add_argument("--structure-file", type=str, default=None, help="lattice of a CIF, POSCAR, … instead")
+    parser.add_argument(
+        "--reflections", nargs="+", type=str, default=None, metavar="'h k l'", help="Miller indices, one a file"
+    )
+    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
+    parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="settings of the fits")
+    parser.add_argument(
+        "--set", dest="overrides", nargs="+", type=str, default=None, metavar="key=value", help="e.g. order=6"
+    )
+    parser.add_argument("--starts", type=int, default=10, help="of the retrieval")
+    parser.add_argument("--seed", type=int, default=0, help="of the retrieval's starts and the held-out voxels")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--output", type=str, default=None, metavar="OBJECT.h5", help="the refined densities")
+    parser.add_argument(
+        "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
+    )
+
+
+def _refine(arguments: Namespace) -> None:
+    from cdi.config import read_config
+    from cdi.refinement.config import RefinementConfig
+    from data.whole_file import check_output, whole_file
+    from models.checkpoint import resolve
+    from training.measured_crystal import read_crystal
+
+    if "network" in arguments.start:
+        resolve(arguments.model)
+    if len(arguments.start) > 1 and set(arguments.start) - {"network", "retrieval"}:
+        raise ValueError(f"--from must be a file alone, or network and retrieval, got {' '.join(arguments.start)}")
+    if arguments.starts < 1:
+        raise ValueError(f"--starts must be at least 1, got {arguments.starts}")
+    if arguments.output is not None:
+        check_output(arguments.output, overwrite=arguments.overwrite)
+    config = read_config(RefinementConfig, arguments.config, arguments.overrides or [])
+    crystal = read_crystal(arguments.files, question(arguments))
+    import torch
+
+    from cdi.refinement.refinement import refine as refine_crystal
+    from training.refinement_starts import lattice_windings
+
+    crystal, starts = _starts(crystal, arguments, config.free_fraction)
+    found = refine_crystal(
+        crystal.exposures, starts, config, generator=torch.Generator().manual_seed(arguments.seed),
+        windings=lattice_windings(crystal.known),
+    )  # fmt: skip
+    told = _to_json(found, crystal)
+    if arguments.output is not None:
+        from training.refinement_file import write_refinement
+
+        with whole_file(arguments.output, overwrite=arguments.overwrite) as temporary:
+            write_refinement(temporary, found, crystal, config, told)
+    if arguments.json:
+        print(json.dumps(told))
+        return
+    from training.refinement_text import report
+
+    for line in report(told):
+        print(line)
+    if arguments.output is not None:
+        print(f"written      {arguments.output}")
+
+
+def _starts(
+    crystal: "MeasuredCrystal", arguments: Namespace, free_fraction: float
+) -> "tuple[MeasuredCrystal, list[StartObject]]":
+    """The crystal as the starts have it, and the starts."""
+    from cdi.retrieval.framing import framed
+    from models.preprocess import fit_set
+    from training.refinement_starts import file_start, network_starts, retrieval_starts
+
+    if not set(arguments.start) <= {"network", "retrieval"}:
+        exposures, starts = file_start(arguments.start[0], crystal.exposures)
+        return replace(crystal, exposures=exposures), starts
+    found: list[StartObject] = []
+    if "network" in arguments.start:
+        from models.predictor import Predictor
+
+        predictor = Predictor.load(arguments.model, "cpu")
+        (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
+        exposures = fit_set(crystal.exposures, predictor.shape)
+        found += network_starts(prediction, exposures, arguments.seed, free_fraction)
+    elif len(crystal.exposures) == 1:
+        exposures = (framed(crystal.exposures[0]),)
+    else:
+        x, y, z = framed(crystal.exposures[0]).counts.shape
+        exposures = fit_set(crystal.exposures, (x, y, z))
+    if "retrieval" in arguments.start:
+        found += retrieval_starts(exposures, arguments.starts, arguments.seed, free_fraction)
+    return replace(crystal, exposures=exposures), found
+
+
+def _to_json(found: "Refinement", crystal: "MeasuredCrystal") -> dict[str, Any]:
+    """The stable object, with the Burgers vectors that each line may have and what it was made of."""
+    from cdi.refinement.report import to_json
+    from training.refinement_starts import burgers_of
+
+    grid, known = crystal.exposures[0].grid, crystal.known
+    told = to_json(found, None if grid is None else grid.voxel)
+    for line, refined in zip(told["lines"], found.lines, strict=True):
+        line["burgers_candidates"] = [list(b) for b in burgers_of(refined.windings, known)]
+    return {
+        **told,
+        "patterns": list(crystal.names),
+        "reflections": None if known is None else [list(hkl) for hkl in known.reflections],
+        "lattice": None if known is None else known.lattice.formula,
+    }
+
+
+refine = Command(
+    "refine",
+    "fit a crystal to its patterns, and say which hypotheses they reject: no dislocation, one less, another g·b",
+    _add_arguments,
+    _refine,
+)
