@@ -14,6 +14,7 @@ NAME_WIDTH = 19
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--clean", action="store_true", help="only remove what killed runs left in shared memory")
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="most seconds that one trial may take")
 
 
@@ -25,10 +26,24 @@ def _run(arguments: Namespace) -> None:
         raise ValueError(f"timeout must be a positive number of seconds, got {arguments.timeout:g}")
     if launched_rank() > 0:
         return  # under a launcher one report is enough
+    if arguments.get("clean"):
+        _clean()
+        return
     verdicts = examine(arguments.timeout)
     usable = _print_json(list(verdicts)) if arguments.json else _print_table(verdicts)
     if not usable:
         raise SystemExit(1)
+
+
+def _clean() -> None:
+    from inference_insitu.ring.stale import remove_stale
+
+    removed = remove_stale()
+    for stale in removed:
+        spilled = "" if stale.spill_file is None else f", and {stale.spill_file}"
+        print(f"removed {stale.path}, {stale.bytes / (1 << 20):.1f} MiB of process {stale.owner_pid}{spilled}")
+    if not removed:
+        print("nothing to remove: no killed run of yours left a ring in shared memory")
 
 
 def _print_table(verdicts: Iterable[Verdict]) -> bool:

@@ -24,7 +24,7 @@ MOST_LAYOUT_BYTES = 1 << 22
 UNFINISHED_S = 60.0
 """A ring that its creator did not finish says nothing of itself; this old, nobody is at it any more."""
 
-_NAME = re.compile(re.escape(PREFIX) + r"[0-9a-f]{12}-[0-9]{1,9}(-own)?")
+_NAME = re.compile(re.escape(PREFIX) + r"[0-9A-Za-z]{1,64}-[0-9]{1,9}(-own)?")
 _SPILL_NAME = re.compile(r"spill-[0-9]{1,9}")
 _OWNERS = (
     (Word.OWNER_PID, Word.OWNER_STARTED),

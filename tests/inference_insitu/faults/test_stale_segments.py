@@ -7,15 +7,20 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from jsonargparse import Namespace
 
+from inference_insitu.doctor.cli import doctor
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, SlotGroup, Word
 from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.region import Region
 from inference_insitu.ring.stale import remove_stale, stale_segments
+from inference_insitu.watching.events import EventLog, read_events
 
 NAME = "cdi-0123456789ab-{}"
 
@@ -110,7 +115,7 @@ def test_a_ring_of_another_container_is_told_by_its_lock(ring, tmp_path):
 def test_names_that_only_resemble_a_rings_stay(tmp_path):
     target = tmp_path / "cdi-notes.txt"
     killed(target)
-    others = ["cdi-0123456789ab-0x", "cdi-0123456789AB-0", "cdi-", "xcdi-0123456789ab-0", "cdi-0123456789ab-0\n"]
+    others = ["cdi-0123456789ab-0x", "cdi-0123456789ab", "cdi-", "xcdi-0123456789ab-0", "cdi-0123456789ab-0\n"]
     for name in others:
         (tmp_path / name).write_bytes(target.read_bytes())
     assert remove_stale(tmp_path) == []
@@ -174,6 +179,28 @@ def test_another_users_ring_stays(ring, tmp_path):
     os.chown(ring, 12345, 12345)
     assert remove_stale(tmp_path) == []
     assert ring.exists()
+
+
+def test_an_attach_tells_what_it_removed(ring, tmp_path, monkeypatch):
+    """One rank of each node does so."""
+    module = import_module("inference_insitu.attach")
+    monkeypatch.setattr(module, "remove_stale", lambda: remove_stale(tmp_path))
+    killed(ring)
+    events = EventLog(tmp_path / "events-simulation0.jsonl", "simulation0")
+    module.sweep(SimpleNamespace(first_of_node=False), events)
+    assert ring.exists()
+    module.sweep(SimpleNamespace(first_of_node=True), events)
+    (told,) = read_events(tmp_path)
+    assert (told.event, told.fields["path"], told.fields["rank"]) == ("stale_removed", str(ring), 7)
+
+
+def test_the_doctor_cleans(ring, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(remove_stale, "__defaults__", (tmp_path,))
+    killed(ring)
+    doctor.run(Namespace(json=False, timeout=60.0, clean=True))
+    assert capsys.readouterr().out.startswith(f"removed {ring}, 0.")
+    doctor.run(Namespace(json=False, timeout=60.0, clean=True))
+    assert capsys.readouterr().out.startswith("nothing to remove")
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
