@@ -6,11 +6,12 @@
 
 costs     of single messages, measured with the coupling's own parts: publish, end_step, a worker's passes and answers,
           the service time a + b c of a batch (``network_s`` gives it for the shipped network instead), messages between
-          two ranks, the relay's calls, ``poll_steering``, files. Always measured; the section prints them. What is
-          computed is in processor time, medians; messages between ranks are minima, for the machine may be shared.
+          two ranks, the relay's calls, ``poll_steering``, files. Always measured; the section prints them. Costs are
+          minima, of processor time where something is computed: the machine may be shared.
 truth     the model against real runs: 1 to 3 simulation ranks and a keeper under ``mpiexec``, and many rings with a
           real worker. Both numbers are printed. The model is given the period of the real run, which a busy machine
-          stretches, and where a worker is saturated also its share of a core.
+          stretches; a second time also how much longer batches took, and the share of a core that a saturated worker
+          had.
 scaling   for each (N, M, placement, policy, load): time added to a step, load of each resource and which one binds,
           drops and latencies, on paper and by events. What one node cannot hold is said to be infeasible.
 break     most ranks N* that M workers keep up with, what ends it, and by how much S* = N*/M grows where one cost is
@@ -37,7 +38,7 @@ import scaling_model as model
 from jobs import run_ranks
 from scaling_case import Case, Costs, Machine, ServiceTime, World
 from scaling_costs import file_costs, service_times, simulation_costs, worker_costs
-from scaling_events import Outcome, play
+from scaling_events import STEADY, Outcome, frames_of, play
 from scaling_figure import figure
 from scaling_truth import NETWORK, asleep, coupled, many_rings
 
@@ -90,7 +91,9 @@ def measured(network_s: tuple[float, float] | None, *, printing: bool) -> tuple[
     between = run_ranks("scaling_ranks.py", 2, given, timeout_s=120)
     steered = {count: run_ranks("scaling_ranks.py", count, STEERING, timeout_s=120) for count in (2, 4)}
     analyses = {"moments": service_times("moments", PATTERN, repeats=20)}
-    analyses["network"] = service_times("analyses:Network", PATTERN) if network_s is None else (*network_s, {})
+    analyses["network"] = (
+        service_times("analyses:Network", PATTERN, repeats=2) if network_s is None else (*network_s, {})
+    )
     costs = Costs(**simulation, **worker, **relay_costs(between, publishing), **steering_costs(between, steered))
     if printing:
         emit(section="costs", publish_us_by_bytes=publishing, files_us=file_costs())
@@ -106,19 +109,19 @@ def measured(network_s: tuple[float, float] | None, *, printing: bool) -> tuple[
 def relay_costs(between: dict[str, Any], publishing: dict[int, dict[str, float]]) -> dict[str, float]:
     """What the relay adds to a publication, and a keeper's passes."""
     relay = {int(size): row for size, row in between["relay_us"].items()}
-    added = {size: row["publish"]["median"] - publishing[size]["publish_us"] for size, row in relay.items()}
+    added = {size: row["publish"]["minimum"] - publishing[size]["publish_us"] for size, row in relay.items()}
     small, large = min(relay), max(relay)
     return {
         "send_s": 1e-6 * max(added[small], 0.0),
         "send_s_byte": 1e-6 * max((added[large] - added[small]) / (large - small), 0.0),
-        "keeper_ring_s": 1e-6 * statistics.median(row["keeper_ring"]["median"] for row in relay.values()),
+        "keeper_ring_s": 1e-6 * min(row["keeper_ring"]["minimum"] for row in relay.values()),
         "keeper_frame_s": 1e-6 * statistics.median(row["keeper_frame"] for row in relay.values()),
     }
 
 
 def steering_costs(between: dict[str, Any], steered: dict[int, Any]) -> dict[str, float]:
     """Of a simulation that communicates between its steps; two ranks' maximum is one round."""
-    calls = [found["poll_us"]["talks, lag 1"]["median"] for found in steered.values()]
+    calls = [found["poll_us"]["talks, lag 1"]["minimum"] for found in steered.values()]
     return {"steer_s": 1e-6 * min(calls), "round_s": 1e-6 * between["maximum_us"]["minimum"]}
 
 
@@ -153,17 +156,17 @@ def truth(costs: Costs, network: ServiceTime, seed: int) -> None:
     for rings in (64, 256):
         batch = BatchConfig(size=8, delay_s=0.002)
         case, nothing = Case(rings, 0.05, bytes=1 << 12, batch=batch), ServiceTime()
-        compare("many rings", case, costs, nothing, 40, many_rings(case, asleep(nothing), 40), seed)
+        compare("many rings", case, costs, nothing, 30, many_rings(case, asleep(nothing), 30), seed)
 
 
 def compare(
     how: str, case: Case, costs: Costs, service: ServiceTime, frames: int, real: dict[str, Any], seed: int
 ) -> None:
-    """One line."""
+    """One line. ``predicted_as_it_was``: with batches as long as they were, and a busy worker's share of a core."""
     as_it_was = replace(case, period_s=real["period_s"])
 
-    def predicted(costs: Costs) -> dict[str, Any]:
-        out = play(as_it_was, World(costs, service), frames=frames, seed=seed)
+    def predicted(world: World) -> dict[str, Any]:
+        out = play(as_it_was, world, frames=frames, seed=seed)
         return {
             "throughput": rounded(out.throughput),
             "drop_fraction": rounded(out.dropped / out.published),
@@ -172,9 +175,10 @@ def compare(
 
     answered, published = real["fates"].get("inferred", 0), real["published"]
     further: dict[str, Any] = {key: rounded(real[key]) for key in ("attach_s", "close_s") if key in real}
-    if "worker_core_share" in real and answered < published:
-        further["worker_core_share"] = share = rounded(real["worker_core_share"])
-        further["predicted_on_its_share"] = predicted(slowed(costs, real["worker_core_share"])) if share else None
+    share = real.get("worker_core_share", 1.0) if answered < published else 1.0
+    expected_s = sum(service(size) for size, _ in real["batches"])
+    stretch = sum(seconds for _, seconds in real["batches"]) / expected_s if expected_s else 1.0
+    then = ServiceTime(service.batch_s * stretch, service.frame_s * stretch)
     if how.startswith("mpiexec"):
         further["files"] = {"predicted": model.files(case.served, 1), "measured": real["files"]}
     emit(
@@ -185,7 +189,10 @@ def compare(
         policy=case.policy.kind,
         frames=published,
         period_s={"asked": case.period_s, "was": rounded(real["period_s"])},
-        predicted=predicted(costs),
+        batches_took=rounded(stretch),
+        worker_core_share=rounded(share),
+        predicted=predicted(World(costs, service)),
+        predicted_as_it_was=predicted(World(slowed(costs, max(share, 0.01)), then)),
         measured={
             "throughput": rounded(real["throughput"]),
             "drop_fraction": rounded(1 - answered / published),
@@ -203,11 +210,11 @@ def slowed(costs: Costs, share: float) -> Costs:
 
 @cache
 def played(case: Case, world: World, seed: int) -> Outcome:
-    """Events of a case until it is steady: large ones for fewer frames, since many ranks fill their rings as fast."""
+    """Events of a case until it is steady."""
     if case.policy.wait_s:
         return play(case, world, frames=30 if case.served <= 128 else 8, seed=seed, counted=(0.7, 1.0))
-    frames = 40 if case.served <= 128 else 12
-    return play(case, world, frames=frames * min(case.policy.takes_one_in, 2), seed=seed, counted=(0.4, 0.8))
+    frames = frames_of(case) * case.policy.takes_one_in
+    return play(case, world, frames=frames, seed=seed, counted=STEADY)
 
 
 def scaling(

@@ -1,11 +1,10 @@
 """The costs of single messages, measured here with the coupling's own parts.
 
-A machine may be shared: what is computed is told in the thread's own processor time, as medians, so that other
-processes cost it caches and no turns.
+A machine may be shared, and a cluster's core is not: what is computed is told in the thread's own processor time, and
+as minima, since other processes' use of caches only adds.
 """
 
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,7 +62,7 @@ def simulation_costs(
                 ending.append(ended - answered)
                 copying.append(copied - ended)
             table[size] = {
-                name: round(1e6 * statistics.median(values[5:]), 3)
+                name: round(1e6 * min(values[5:]), 3)
                 for name, values in (("publish_us", publishing), ("end_step_us", ending), ("copy_us", copying))
             }
     fixed, byte = _line(sizes, [1e-6 * table[size]["publish_us"] for size in sizes])
@@ -84,7 +83,7 @@ def worker_costs(*, served: tuple[int, ...] = (8, 64, 256), repeats: int = 5) ->
                 for row, seconds in _turns(rings, size, 1000 * size + step):
                     found.setdefault(row, []).append(seconds)
             rows += list(found)
-            times += [statistics.median(values) for values in found.values()]
+            times += [min(values) for values in found.values()]
     table, seconds = np.array(rows, np.float64), np.array(times)
     weights = 1 / seconds  # small turns count as much as large ones
     solution, _ = nnls(table * weights[:, None], seconds * weights)
@@ -117,7 +116,7 @@ def service_times(
     for count in counts:
         batch = [Frame(STREAM, rank, 0, pattern) for rank in range(count)]
         analysis.answer(batch)
-        found[count] = statistics.median([_timed(lambda batch=batch: analysis.answer(batch)) for _ in range(repeats)])
+        found[count] = min(_timed(lambda batch=batch: analysis.answer(batch)) for _ in range(repeats))
     batch_s, frame_s = _line(counts, list(found.values()))
     return batch_s, frame_s, found
 
@@ -134,7 +133,7 @@ def file_costs(*, files: int = 200) -> dict[str, float]:
             appending.append(time.thread_time() - created)
             creating.append(created - began)
             os.close(descriptor)
-    return {"create_us": 1e6 * statistics.median(creating), "append_us": 1e6 * statistics.median(appending)}
+    return {"create_us": 1e6 * min(creating), "append_us": 1e6 * min(appending)}
 
 
 class _Ring:
@@ -159,7 +158,7 @@ def _answering(size: int, repeats: int) -> float:
     """One batch of eight frames of ``size`` bytes."""
     rings = [_Ring(rank, size, 4, None) for rank in range(8)]
     turns = [turn for step in range(repeats) for turn in _turns(rings, 8, step)]
-    return statistics.median([seconds for row, seconds in turns if row[7]])
+    return min(seconds for row, seconds in turns if row[7])
 
 
 def _turns(rings: list["_Ring"], size: int, step: int) -> list[tuple[tuple[float, ...], float]]:

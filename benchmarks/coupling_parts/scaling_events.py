@@ -22,6 +22,8 @@ WAIT_S = 0.0002
 """Between a blocked rank's looks."""
 SHAPES = {Kind.MEMORY: (1,), Kind.SPILL: (1,), Kind.COARSE: (0,)}
 """A coarser frame is not stacked with whole ones."""
+STEADY = (0.55, 0.75)
+"""Shares of a run of ``frames_of`` frames between which rings are as full as they will be, and not yet drained."""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +110,11 @@ def play(
     ``backlog`` frames lie in every ring at the beginning, as after a pause of the worker; they are published, too.
     """
     return _Play(case, world, frames, seed, ranks, counted).run(backlog)
+
+
+def frames_of(case: Case) -> int:
+    """Frames of each rank until a case is steady; fewer of many ranks, whose rings are full soon."""
+    return 40 if case.served <= 128 else 14
 
 
 class _Play:

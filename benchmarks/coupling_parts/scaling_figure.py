@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scaling_model as model
 from scaling_case import Case, World
-from scaling_events import play
+from scaling_events import STEADY, frames_of, play
 
 from inference_insitu.ring.policies import PolicyConfig
 
@@ -25,6 +25,7 @@ def figure(loads: Mapping[str, tuple[World, float]], seed: int) -> Path:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     drawing, axes = plt.subplots(len(loads), 3, figsize=(12.5, 3.6 * len(loads)), squeeze=False, layout="constrained")
     for row, (name, (world, period_s)) in zip(axes, loads.items(), strict=True):
@@ -37,6 +38,7 @@ def figure(loads: Mapping[str, tuple[World, float]], seed: int) -> Path:
         row[2].axhline(1e4, color="grey", lw=0.8)
         for panel in row:
             panel.grid(alpha=0.25)
+            panel.xaxis.set_minor_formatter(NullFormatter())
             panel.legend(fontsize=7, frameon=False)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(PICTURE, dpi=110)
@@ -49,9 +51,9 @@ def _draw(row: Any, case: Case, world: World, seed: int) -> None:
     line = {"color": colour, "ls": LINES[name]}
     most = min(MOST_SERVED, world.machine.node_cores - 1) if name == "cores" else MOST_SERVED
     limit = model.largest_served(case, world)
-    around = {max(1, round(limit * share)) for share in np.geomspace(0.03, 2.0, 10)}
+    around = {max(1, round(limit * share)) for share in np.geomspace(0.04, 2.0, 9)}
     cases = [replace(case, served=served) for served in sorted(around) if served <= most]
-    found = [play(one, world, frames=20, seed=seed, counted=(0.5, 0.8)) for one in cases]
+    found = [play(one, world, frames=frames_of(one), seed=seed, counted=STEADY) for one in cases]
     total = [WORKERS * one.served for one in cases]
     row[0].loglog(total, [one.latency(50) for one in found], **line, label=f"{name}, median")
     row[0].loglog(total, [one.latency(99) for one in found], color=colour, ls=":", label=f"{name}, 99th percentile")

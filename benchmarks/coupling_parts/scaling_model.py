@@ -14,6 +14,7 @@ from inference_insitu.inference.batching import MOST_FRAMES
 from inference_insitu.ring.layout import Kind, Layout, SlotGroup
 
 MOST = 1 << 20
+NODE = "cores of a node"
 
 
 def added_s(case: Case, world: World, ranks: int) -> float:
@@ -82,7 +83,7 @@ def loads(case: Case, world: World, ranks: int) -> dict[str, float]:
         found["keeper polling"] = rate * costs.keeper_frame_s + case.served * costs.keeper_ring_s / case.period_s
         found["network"] = machine.keepers_per_node * rate * case.bytes / machine.link_bytes_s
     else:
-        found["cores of a node"] = (case.served + 1) / machine.node_cores
+        found[NODE] = (case.served + 1) / machine.node_cores
     found["steering"] = steering_s(costs, ranks) / case.period_s
     rows = ranks / machine.writeback_s if machine.writeback_s else ranks / case.period_s
     found["file system"] = rows / machine.file_operations_s
@@ -103,8 +104,8 @@ def saturation(case: Case, world: World) -> float:
 
 
 def binding(found: Mapping[str, float]) -> str:
-    """The resource that is loaded most."""
-    return max(found, key=lambda name: found[name])
+    """The resource that is loaded most; that a node has cores enough is no load."""
+    return max(found, key=lambda name: found[name] if name != NODE or found[name] > 1 else 0.0)
 
 
 def drop_fraction(case: Case, world: World) -> float:

@@ -3,6 +3,7 @@
 The second has as many rings as a keeper would serve, and a real worker process that reads them; it lacks the ranks.
 """
 
+import json
 import os
 import secrets
 import tempfile
@@ -114,7 +115,19 @@ def books(output: Path) -> dict[str, Any]:
         "throughput": float(inferred.sum() / (answered_s.max() - rows.published_s.min())) if inferred.any() else 0.0,
         "latency_s": np.percentile(rows.latency_s[inferred], (50, 99)).tolist() if inferred.any() else None,
         "files": len(list(output.iterdir())),
+        "batches": batches(output),
     }
+
+
+def batches(output: Path) -> list[tuple[int, float]]:
+    """Size and seconds of every batch, as its answers say."""
+    found = {}
+    for path in output.glob("results-*.jsonl"):
+        for line in path.read_text().splitlines():
+            answer = json.loads(line)
+            # One duration to the microsecond is one batch.
+            found[answer["inferred_s"]] = int(answer["batch"])
+    return [(size, seconds) for seconds, size in found.items()]
 
 
 def _ready(supervisor: Supervisor, region: Region) -> bool:
