@@ -27,7 +27,7 @@ class Faulty(Analysis):
     ----------
     folder : where it remembers; an empty text takes the run's folder.
     frames : step of rank 0 → what to do with its frame: ``once:kill``, ``always:loop``.
-    starts : what to do in the first, second, … life before it is ready.
+    starts : what to do in the first, second, … life that gets so far, before it is ready.
     answer_s, start_s, close_s : how long an answer, the start and the end take.
     at_close : what to do at the end.
     """
@@ -48,8 +48,10 @@ class Faulty(Analysis):
 
     def open(self, output: Path, worker: int, incarnation: int) -> None:
         self._folder = output
-        if incarnation < len(self._starts):
-            misbehave(self._starts[incarnation])
+        for number, what in enumerate(self._starts):
+            if self._first_time(f"start-{number}"):
+                misbehave(what)
+                break
 
     def warm_up(self, variable: Variable) -> None:
         time.sleep(self._start_s)
@@ -69,9 +71,9 @@ class Faulty(Analysis):
             return {"mean": float("nan")} if what == "nan" else {"mean": object()}
         return {"mean": float(frame.array.mean())}
 
-    def _first_time(self, step: int) -> bool:
+    def _first_time(self, occasion: int | str) -> bool:
         try:
-            (self._folder / f"misbehaved-{step}").touch(exist_ok=False)
+            (self._folder / f"misbehaved-{occasion}").touch(exist_ok=False)
         except FileExistsError:
             return False
         return True

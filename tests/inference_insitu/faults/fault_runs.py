@@ -26,9 +26,9 @@ from inference_insitu.watching.events import Event, read_events
 
 HERE = Path(__file__).parent
 SHARED_MEMORY = Path("/dev/shm")
-HARD_TIMEOUT_S = 100.0
+HARD_TIMEOUT_S = 240.0
 """After this long a run has hung; it is killed, and its test fails."""
-GONE_TIMEOUT_S = 20.0
+GONE_TIMEOUT_S = 30.0
 """What outlives the ranks, a worker that still ends their books, is gone after this long."""
 
 

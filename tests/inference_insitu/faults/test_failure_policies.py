@@ -4,7 +4,7 @@ import pytest
 from fault_runs import Episode, Launched
 
 pytest.importorskip("mpi4py")
-pytestmark = [pytest.mark.mpi, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(300)]
 
 ROOMY = {"policies": {"heat": {"kind": "drop_newest"}}, "slots": 64, "steps": 20}
 """Every frame finds a slot."""

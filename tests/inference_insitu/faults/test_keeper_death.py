@@ -12,7 +12,7 @@ from fault_runs import Episode, Launched
 PYTHON = os.environ.get("CDI_OPENMPI_PYTHON", "")
 pytestmark = [
     pytest.mark.mpi,
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not PYTHON, reason="needs Open MPI: CDI_OPENMPI_PYTHON names no interpreter"),
 ]
 

@@ -4,7 +4,7 @@ import pytest
 from fault_runs import Episode, Launched
 
 pytest.importorskip("mpi4py")
-pytestmark = [pytest.mark.mpi, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(300)]
 
 DIES = {"options": {"frames": {"3": "once:kill"}}, "settles": True, "steps": 6}
 EPISODES = [

@@ -4,7 +4,7 @@ import pytest
 from fault_runs import Episode, Launched
 
 pytest.importorskip("mpi4py")
-pytestmark = [pytest.mark.mpi, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(300)]
 
 FRAMES = {
     1: ("once:kill", "inferred"),
@@ -20,6 +20,9 @@ FRAMES = {
     11: ("once:segfault", "inferred"),
 }
 STEPS = len(FRAMES) + 1
+READY_TIMEOUT_S = 8.0
+"""On a busy machine a worker without fault may need longer, is killed and started anew."""
+NOT_READY = f"not ready within {READY_TIMEOUT_S:g} s"
 """By step: what the analysis does with the frame of rank 0, and how the frame ends. The last is met in the drain."""
 
 
@@ -35,7 +38,7 @@ def run(tmp_path_factory):
             "at_close": "segfault",
         },
         failure={"action": "local", "times": 100, "backoff_s": 1e-6, "hang_timeout_s": 2.0},
-        placement={"ready_timeout_s": 6.0},
+        placement={"ready_timeout_s": READY_TIMEOUT_S},
         batch=4,
         settles=True,
     )
@@ -65,20 +68,27 @@ def test_attempts_are_counted(run):
 
 
 def test_every_death_is_told_with_its_cause(run):
-    died = [event.fields["signal"] or event.fields["code"] for event in run.outcome().named("worker_died")]
-    while_starting = ["SIGKILL", 1, "SIGKILL"]
+    died, why = [], ""
+    for event in run.outcome().events:
+        if event.event == "worker_hung":
+            why = event.fields["why"]
+        if event.event == "worker_died":
+            if why != NOT_READY:
+                died.append(event.fields["signal"] or event.fields["code"])
+            why = ""
+    while_starting = ["SIGKILL", 1]
     while_serving = ["SIGKILL", "SIGSEGV", "SIGSEGV", "SIGKILL", "SIGKILL", 0, "SIGSEGV"]
     at_close = ["SIGSEGV"]
     assert died == while_starting + while_serving + at_close
-    assert run.outcome().counts["restart"] == len(while_starting + while_serving)
+    assert run.outcome().counts["restart"] == run.outcome().counts["worker_died"] - len(at_close)
 
 
 def test_hangs_are_told_with_what_hung(run):
     reasons = [event.fields["why"] for event in run.outcome().named("worker_hung")]
-    assert len(reasons) == 3
-    assert reasons[0].startswith("not ready")
-    assert reasons[1].startswith(("no sign of life", "busy"))
-    assert reasons[2].startswith("busy")
+    assert NOT_READY in reasons
+    stopped, loops = [why for why in reasons if why != NOT_READY]
+    assert stopped.startswith(("no sign of life", "busy"))
+    assert loops.startswith("busy")
 
 
 def test_what_the_analysis_raised_is_in_the_books_in_one_line(run):
