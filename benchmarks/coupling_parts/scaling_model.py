@@ -111,9 +111,11 @@ def binding(found: Mapping[str, float]) -> str:
 def drop_fraction(case: Case, world: World) -> float:
     """Share of the published frames without an answer in a long run."""
     rho = saturation(case, world)
-    if case.policy.wait_s or rho <= 1:  # a policy that waits slows the simulation down instead
+    if rho <= 1:
         return 1 - case.taken
-    return 1 - case.taken * min(full_capacity(case, world) / case.offered, 1 / rho)
+    # A policy that waits slows the simulation down instead, as far as its timeout allows.
+    slowed = 1 + waited_s(case, world) / case.period_s
+    return 1 - case.taken * min(1.0, slowed * min(full_capacity(case, world) / case.offered, 1 / rho))
 
 
 def waited_s(case: Case, world: World) -> float:

@@ -123,6 +123,14 @@ def test_a_policy_that_waits_stretches_the_step_by_what_is_missing():
     assert np.mean(out.waited_s) == pytest.approx(model.waited_s(case, HEAVY), rel=0.1)
 
 
+def test_a_policy_that_waits_too_short_drops_the_rest():
+    case = Case(100, 1.0, policy=PolicyConfig(kind="block", timeout_s=0.5), calls=10)
+    out = play(case, HEAVY, frames=25, seed=6, counted=(0.5, 0.8))
+    assert model.waited_s(case, HEAVY) == 0.5
+    assert out.drop_fraction == pytest.approx(model.drop_fraction(case, HEAVY), abs=0.06)
+    assert out.counted["timeout"] > 0
+
+
 def test_latest_answers_fresher_frames_than_drop_newest():
     case = Case(80, 1.0, policy=policy("latest"))
     fresh, stale = (
