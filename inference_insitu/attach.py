@@ -254,10 +254,10 @@ def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carrier
     served = joined.roles.served[joined.roles.keeper_of(rank)]
     if kind == "process":
         return carriers.SharedMemory(region, supervisor_of(joined, events) if rank == served[0] else None)
-    local = joined.config.on_inference_failure.action == "local" and rank == served[0]
-    return carriers.SharedMemory(
-        region, take_over=(lambda: supervisor_of(joined, events, first_incarnation=1000)) if local else None
-    )
+    local = joined.config.on_inference_failure.action == "local"
+    if local and rank == served[0]:
+        return carriers.SharedMemory(region, take_over=lambda: supervisor_of(joined, events, first_incarnation=1000))
+    return carriers.SharedMemory(region, waits_for_heir=local)
 
 
 def _offer(joined: Joined) -> None:

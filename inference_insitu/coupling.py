@@ -199,6 +199,13 @@ class Coupling:
         if self._closed:
             return
         self._closed = True
+        try:
+            self._end()
+        except BaseException as error:
+            self._desert(error)
+            raise
+
+    def _end(self) -> None:
         parts = self._parts
         if parts.producer is not None:
             wait_until(self._device.poll, timeout_s=DEVICE_TIMEOUT_S)
@@ -227,9 +234,11 @@ class Coupling:
 
     def abandon(self, why: BaseException) -> None:
         """Leave without a word to other ranks, after a failure of the simulation on this one; the books are closed."""
-        if self._closed:
-            return
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self._desert(why)
+
+    def _desert(self, why: BaseException) -> None:
         parts = self._parts
         parts.events.log("abandoned", error=f"{type(why).__name__}: {why}")
         parts.steering.abandon(f"{type(why).__name__}: {why}")
@@ -239,8 +248,9 @@ class Coupling:
         else:
             parts.ledger.close()
         parts.carrier.close()
-        self._device.close(0.0, consumer_gone=False)
-        del self._device
+        if hasattr(self, "_device"):
+            self._device.close(0.0, consumer_gone=False)
+            del self._device
         parts.give_up()
         parts.events.close()
 

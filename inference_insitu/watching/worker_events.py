@@ -8,6 +8,8 @@ STATES = {
     "worker_started": "starting",
     "worker_ready": "ready",
     "worker_unusable": "unusable",
+    "worker_failed": "dead",
+    "worker_not_started": "dead",
     "worker_died": "dead",
     "worker_hung": "hung",
     "restart": "restarting",
@@ -21,11 +23,15 @@ ENDINGS = ("drained", "worker_stopped", "closed")
 BAD_STATES = {"unusable", "dead", "hung", "restarting", "given up"}
 BAD_EVENTS = {
     "worker_unusable",
+    "worker_failed",
+    "worker_not_started",
     "worker_died",
     "worker_hung",
     "gave_up",
     "inference_failed",
     "simulation_died",
+    "estate_unwritten",
+    "close_failed",
     "abandoned",
 }
 _WORKER, _KEEPER, _SIMULATION = "worker", "keeper", "simulation"
