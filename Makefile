@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT := output
+# Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
+TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
 .PHONY: demo test test-slow lint format bench setup clean
 
@@ -16,7 +18,7 @@ demo: $(READY)
 	bash scripts/demo.sh $(BIN) $(OUT)/demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
@@ -41,6 +43,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/insitu.py
+	$(BIN)/python benchmarks/coupling.py
+	$(BIN)/python benchmarks/coupling_scaling.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -168,9 +168,10 @@ def charged(step_s: float) -> None:
         "one fewer, dedicated core": (max(cores - 1, 1), configured(BUSY)),
         "all cores, worker among them": (cores, configured(BUSY)),
     }
-    plain = None
+    plain, sweeps = None, None
     for name, (ranks, config) in arms.items():
-        seconds = run_ranks("charged.py", ranks, given | {"config": config}, timeout_s=600)["step_s"]
+        found = run_ranks("charged.py", ranks, given | {"config": config, "sweeps": sweeps}, timeout_s=600)
+        seconds, sweeps = found["step_s"], found["sweeps"]
         plain = plain or seconds
         emit(section="charged", arm=name, cores=cores, ranks=ranks, step_ms=round(1e3 * seconds, 3),
              times=round(seconds / plain, 3))  # fmt: skip

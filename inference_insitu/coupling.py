@@ -219,7 +219,7 @@ class Coupling:
         parts.steering.close()
         parts.events.log("end", open=parts.ledger.open, unwritten=parts.ledger.unwritten)
         summaries = parts.gather(json.dumps(parts.ledger.summary()).encode())
-        latencies = parts.gather(parts.ledger.latency_s.tobytes())
+        latencies = parts.gather(parts.ledger.latency_quantiles().tobytes())
         all_live = parts.leave()
         parts.carrier.close()
         gone = self._device.shares and wait_until(self._worker_gone, timeout_s=DEVICE_TIMEOUT_S)

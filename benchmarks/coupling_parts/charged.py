@@ -29,7 +29,9 @@ def main(given: dict[str, Any]) -> None:
             output=Path(given["output"]),
         )
     os.sched_setaffinity(0, {cores[world.rank % len(cores)]})
-    work = Work("compute", given["step_s"])
+    # The same work in every arm: counted once, by one rank while the others wait, and told to all.
+    sweeps = given["sweeps"] or world.bcast(Work("compute", given["step_s"]).sweeps if world.rank == 0 else None)
+    work = Work("compute", given["step_s"], sweeps)
     world.Barrier()
     began = time.perf_counter()
     for step in range(given["steps"]):
@@ -43,7 +45,7 @@ def main(given: dict[str, Any]) -> None:
     if coupling is not None:
         coupling.close()
     if world.rank == 0:
-        Path(given["result"]).write_text(json.dumps({"step_s": seconds / given["steps"]}))
+        Path(given["result"]).write_text(json.dumps({"step_s": seconds / given["steps"], "sweeps": sweeps}))
 
 
 if __name__ == "__main__":

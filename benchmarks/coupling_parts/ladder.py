@@ -62,23 +62,23 @@ def main(given: dict[str, Any]) -> None:
 
 
 class Work:
-    """A step of the simulation: asleep, or computing (streaming through 16 MB) for as long, by a calibrated count."""
+    """A step of the simulation: asleep, or computing (sweeps through 1 MB) for as long, by a calibrated count."""
 
-    def __init__(self, kind: str, seconds: float) -> None:
+    def __init__(self, kind: str, seconds: float, sweeps: int | None = None) -> None:
         self._kind, self._seconds = kind, seconds
-        self._field = np.ones(1 << 21)
-        self._count = 1
-        if kind == "compute":
+        self._field = np.ones(1 << 17)
+        self.sweeps = sweeps or 1
+        if kind == "compute" and sweeps is None:
             started = time.perf_counter()
-            for _ in range(20):
+            for _ in range(500):
                 self._sweep()
-            self._count = max(1, round(seconds / ((time.perf_counter() - started) / 20)))
+            self.sweeps = max(1, round(500 * seconds / (time.perf_counter() - started)))
 
     def __call__(self) -> None:
         if self._kind == "sleep":
             time.sleep(self._seconds)
             return
-        for _ in range(self._count):
+        for _ in range(self.sweeps):
             self._sweep()
 
     def _sweep(self) -> None:

@@ -28,6 +28,7 @@ COLUMNS = (
     "model",
 )
 FLUSH_ROWS = 256
+MOST_LATENCIES = 1000
 FLUSH_NS = 500_000_000
 """A file is written to so often: a call of the system at every step would cost more than all else."""
 JOURNAL_BYTES = 1 << 15
@@ -159,6 +160,13 @@ class Ledger:
         if settled.latency_s is not None:
             self.latency_s.append(settled.latency_s)
         self._write(stream, step, "accepted", published_ns, settled)
+
+    def latency_quantiles(self) -> "array[float]":
+        """All latencies, or as many quantiles as rank 0 can gather from every rank; the largest is among them."""
+        if len(self.latency_s) <= MOST_LATENCIES:
+            return self.latency_s
+        levels = np.linspace(100 / MOST_LATENCIES, 100, MOST_LATENCIES)
+        return array("d", np.percentile(np.asarray(self.latency_s), levels).tolist())
 
     @property
     def open(self) -> int:
