@@ -1,8 +1,9 @@
 """The producer's cost of a step: this coupling, ADIOS2 SST and a Redis exchange, in turn.
 
 SST is one writer and one reader process on loopback; its queue of four steps drops the oldest when full, so that it
-need not block either. Redis is a server on loopback behind a password, without persistence; the producer sets a key for a
-step and the reader gets and deletes it, as tensor exchanges do. Readers run on the last core, the producer elsewhere.
+need not block either. Redis is a server on loopback behind a password, without persistence; the producer sets a key
+for a step and the reader gets and deletes it, as tensor exchanges do. Readers run on the last core, the producer
+elsewhere.
 """
 
 import json
