@@ -18,6 +18,7 @@ LEAST_MODULUS = 1e-3
 """Of the mean modulus: what a voxel of the support starts from at least."""
 RIDGE = 1e-3
 """Of the modes' first fit: what no voxel tells stays small."""
+TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +125,9 @@ def _smooth_fit(box: Box, modes: Modes, values: Tensor) -> Tensor:
     rows = []
     for row in values:
         product = row[there] * row[here].conj()
-        weight = product.abs() / product.abs().mean()
+        weight = product.abs() / product.abs().mean().clamp_min(TINY) if len(product) else product.abs()
         normal = steps.T @ (weight[:, None] * steps)
-        normal = normal + RIDGE * normal.diagonal().mean() * torch.eye(len(normal), dtype=normal.dtype)
+        normal = normal + RIDGE * normal.diagonal().mean().clamp_min(1.0) * torch.eye(len(normal), dtype=normal.dtype)
         found = torch.linalg.solve(normal, steps.T @ (weight * product.angle()))
         turned = row * torch.polar(torch.ones_like(row.abs()), -(found @ modes.values[1:]))
         rows.append(torch.cat([turned.sum().angle()[None], found]))

@@ -19,6 +19,8 @@ from cdi.retrieval.free_voxels import free_voxels
 LEAST_BACKGROUND = 1e-3
 """Photons a voxel that every model expects: one stray photon in a dark voxel must not reject a hypothesis."""
 NEWTON_STEPS = 8
+CONVERGED = 1e-9
+"""Relative step in scale and background after which no other follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,8 @@ class Observed:
         Raises
         ------
         ValueError
-            For no exposure, unequal shapes, a mask that covers everything or leaves nothing to hold out, no photon, or
-            a fraction out of (0, 0.5].
+            For no exposure, unequal shapes, a mask that leaves nothing to hold out, or a fraction out of (0, 0.5]. An
+            exposure without a measured photon is refused by itself.
         """
         if not 0 < fraction <= 0.5:
             raise ValueError(f"free_fraction must lie in (0, 0.5], got {fraction}")
@@ -55,11 +57,6 @@ class Observed:
         if any(exposure.counts.shape != shape for exposure in exposures):
             raise ValueError(f"exposures must have one shape, got {sorted({e.counts.shape for e in exposures})}")
         masks = [np.ones(shape, bool) if e.mask is None else np.asarray(e.mask, bool) for e in exposures]
-        for exposure, mask in zip(exposures, masks, strict=True):
-            if not mask.any():
-                raise ValueError("mask must leave measured voxels, got none")
-            if not exposure.counts[mask].any():
-                raise ValueError("counts must not be all zero where they are measured: the exposure holds no photon")
         counts = torch.as_tensor(np.stack([np.where(m, e.counts, 0) for e, m in zip(exposures, masks, strict=True)]))
         measured = torch.as_tensor(np.stack(masks))
         free = free_voxels(counts, measured, fraction, generator)
@@ -117,8 +114,11 @@ def scale_and_background(counts: Tensor, intensity: Tensor, weight: Tensor) -> t
         # On the bound the scale is found for itself.
         bound = (background - step_b) <= LEAST_BACKGROUND
         step_s = torch.where(bound & (background <= LEAST_BACKGROUND), lone, step_s)
+        before = torch.stack([scale, background])
         scale = (scale - step_s).clamp(min=scale / 4, max=scale * 4)
         background = (background - step_b).clamp(min=background / 16).clamp_min(LEAST_BACKGROUND)
+        if bool(((torch.stack([scale, background]) - before).abs() <= CONVERGED * before).all()):
+            break
     return scale, background
 
 

@@ -84,14 +84,11 @@ def winding_phase(track: Track, points: Tensor) -> Tensor:
     """Phase ``(m,)`` in radians at ``points`` (m, 3) that winds by 2π right-handed about the line."""
     corners = track.corners
     if not track.closed:
-        # The closing is not part of the line: it stays where it is when the line moves.
-        fixed = corners.detach()
-        reach = float((points - fixed.mean(0)).norm(dim=1).max()) * FAR
-        start, end = (fixed[0] - fixed[1]), (fixed[-1] - fixed[-2])
-        aside = perpendicular(fixed[-1] - fixed[0])[0] * reach
-        first = corners[0] + (corners[0] - corners[1]) * (reach / start.norm())
-        last = corners[-1] + (corners[-1] - corners[-2]) * (reach / end.norm())
-        corners = torch.cat([first[None], corners, torch.stack([last, last.detach() + aside, first.detach() + aside])])
+        reach = float(points.norm(dim=1).max()) * FAR
+        start, end = corners[0] - corners[1], corners[-1] - corners[-2]
+        aside = perpendicular(corners[-1] - corners[0])[0] * reach
+        first, last = corners[0] + start * (reach / start.norm()), corners[-1] + end * (reach / end.norm())
+        corners = torch.cat([first[None], corners, torch.stack([last, last + aside, first + aside])])
     # Ω falls by 4π through the polygon along its normal, on a circuit that is right-handed about its sides.
     angle: Tensor = solid_angle(points, corners)
     return -angle / 2
@@ -101,7 +98,7 @@ def strain_phases(track: Track, points: Tensor) -> Tensor:
     """ln ρ², cos 2θ and sin 2θ ``(3, m)`` about the nearest place of the line; the last two vanish on a closed one."""
     corners = torch.cat([track.corners, track.corners[:1]]) if track.closed else track.corners
     offset = _offsets(corners, points, open_ends=not track.closed)
-    basis = perpendicular((corners[-1] - corners[0]).detach() if not track.closed else _normal(corners).detach())
+    basis = perpendicular(corners[-1] - corners[0] if not track.closed else _normal(corners))
     x, y = (offset @ basis.T).T
     square = offset.square().sum(-1) + CORE**2
     if track.closed:

@@ -112,7 +112,7 @@ def refine(
     Raises
     ------
     ValueError
-        For patterns that cannot be fitted, no start, or one that fills more than half of the array.
+        For patterns that cannot be fitted, no start, or none that fills at most half of the array: others are left out.
     """
     chosen = config or RefinementConfig()
     if not starts:
@@ -140,7 +140,7 @@ class _Refining:
     report: Callable[[str], None]
 
     def run(self, starts: Sequence[StartObject], windings: Sequence[Windings]) -> Refinement:
-        begun = sorted((self._begin(start) for start in starts), key=lambda each: each.fitted.free_deviance)
+        begun = sorted(self._begun(starts), key=lambda each: each.fitted.free_deviance)
         best, others = begun[0], begun[1:]
         model, fitted, lines, tried = self._with_more(best, others)
         judged = [Judged(Hypothesis("lines" if lines else "none", lines), fitted), *tried]
@@ -160,6 +160,20 @@ class _Refining:
             winner.density, best.start.support, kind, winner.free_deviance, self._lines(model, fitted, lines, judged),
             tuple((each.start.name, each.fitted.free_deviance) for each in begun), tuple(judged), free,
         )  # fmt: skip
+
+    def _begun(self, starts: Sequence[StartObject]) -> list[_Begun]:
+        """Those that can be fitted; the first refusal where none can."""
+        found: list[_Begun] = []
+        refusals: list[ValueError] = []
+        for start in starts:
+            try:
+                found.append(self._begin(start))
+            except ValueError as error:
+                refusals.append(error)
+                self.report(f"{start.name}: {error}")
+        if not found:
+            raise refusals[0]
+        return found
 
     def _begin(self, start: StartObject) -> _Begun:
         self.report(start.name)

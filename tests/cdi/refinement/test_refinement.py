@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from made_crystals import LINE, density, exposure, support
+
+from cdi.refinement.config import RefinementConfig
+from cdi.refinement.crystal_model import ModelLine
+from cdi.refinement.hypotheses import Difference, alternatives, new_lines
+from cdi.refinement.line_phase import Track
+from cdi.refinement.refinement import Refinement, refine
+from cdi.refinement.report import to_json
+from cdi.refinement.start import StartObject, model_line, wound_lines
+
+CONFIG = RefinementConfig(order=3, iterations=60, free_iterations=20, uncertainty=False)
+
+
+def refined(truth: torch.Tensor | None, start: torch.Tensor | None, **more: ModelLine) -> Refinement:
+    begun = StartObject("made", density(start), support(), tuple(more.values()))
+    return refine(
+        [exposure(density(truth))], [begun], CONFIG, generator=torch.Generator().manual_seed(4), windings=[(1,), (-1,)]
+    )
+
+
+def test_no_dislocation_is_rejected_where_there_is_one() -> None:
+    found = refined(LINE, LINE)
+    assert found.best.hypothesis.lines
+    assert found.no_line.difference.rejects
+    assert found.defect_probability > 0.99
+    (line,) = found.lines
+    assert line.windings == (1,)
+    assert float((line.corners - LINE)[:, :2].norm(dim=1).max()) < 1.0
+    reversed_ = next(each for each in found.judged if "winding -1" in each.hypothesis.name)
+    assert reversed_.difference.rejects
+
+
+def test_no_dislocation_is_not_rejected_in_a_strained_crystal() -> None:
+    """Nor is a line taken that somebody suggests."""
+    found = refined(None, None, suggested=ModelLine(Track(LINE), (1,)))
+    assert found.best.hypothesis.name == "none"
+    assert not found.no_line.difference.rejects
+    assert not found.lines
+    assert found.defect_probability < 0.05
+
+
+def test_a_line_that_the_start_misses_is_taken_where_it_is_suggested() -> None:
+    """The start's phases wind about nothing, the pattern's do."""
+    found = refined(LINE, None, suggested=ModelLine(Track(LINE), (1,)))
+    assert len(found.lines) == 1
+    assert found.no_line.difference.rejects
+
+
+def test_report_is_json_in_voxels_and_in_angstrom() -> None:
+    found = refined(LINE, LINE)
+    told, scaled = to_json(found), to_json(found, np.diag([10.0, 12.0, 11.0]))
+    json.dumps(told)
+    assert told["unit"] == "voxel"
+    assert scaled["unit"] == "angstrom"
+    assert told["no_dislocation"]["rejected"]
+    assert np.allclose(
+        np.array(told["lines"][0]["points"]) * [10, 12, 11], scaled["lines"][0]["points"], atol=0.1
+    )  # fmt: skip
+
+
+def test_difference_is_judged_by_the_scatter_of_its_voxels() -> None:
+    better = torch.zeros(400, dtype=torch.float64)
+    steady, single = better + 0.1, better.clone()
+    single[7] = 40
+    assert Difference.between(steady, better).rejects
+    assert not Difference.between(single, better).rejects
+    assert Difference.between(better, better).probability == 0.5
+
+
+def test_alternatives_leave_lines_out_and_wind_otherwise() -> None:
+    lines = (ModelLine(Track(LINE), (1,)), ModelLine(Track(LINE + 3), (2,)))
+    names = [each.name for each in alternatives(lines, [(1,), (-1,), (2,), (0,)], 1)]
+    assert names == [
+        "none", "without line 1", "without line 2", "line 1 of winding +2", "line 2 of winding +1",
+    ]  # fmt: skip
+    assert alternatives((), [(1,)], 1) == []
+    assert new_lines(lines, lines[:1]) == [lines[1]]
+
+
+def test_lines_of_a_start_are_those_that_its_phase_winds_about() -> None:
+    (line,) = wound_lines(density(LINE), support())
+    assert line.windings == (1,)
+    along = line.track.corners[-1] - line.track.corners[0]
+    assert float(along @ (LINE[1] - LINE[0])) > 0
+    assert wound_lines(density(None), support()) == ()
+
+
+def test_polylines_keep_few_corners() -> None:
+    straight = np.linspace([0.0, 0, 0], [6.0, 0.5, 0], 20)
+    assert len(model_line(straight, [1]).track.corners) == 2
+    angle = np.linspace(0, np.pi, 30)
+    bow = np.stack([5 * np.cos(angle), 5 * np.sin(angle), 0 * angle], 1)
+    assert len(model_line(bow, [1]).track.corners) == 4
+    ring = np.stack([np.cos(2 * angle), np.sin(2 * angle), 0 * angle], 1) * 4
+    ring[-1] = ring[0]
+    assert model_line(ring, [1]).track.closed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"order": 0.5}, "order must lie in"),
+        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"free_fraction": 0.5}, "free_fraction must lie in"),
+        ({"extra_lines": -1}, "extra_lines must be at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_told(change: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RefinementConfig(**change)  # type: ignore[arg-type]
+
+
+def test_starts_that_cannot_be_are_told() -> None:
+    with pytest.raises(ValueError, match="starts must hold at least one"):
+        refine([exposure(density(None))], [], CONFIG, generator=torch.Generator())
+    full = StartObject("made", density(None), torch.ones_like(support()))
+    with pytest.raises(ValueError, match="support must fill at most half of the array"):
+        refine([exposure(density(None))], [full], CONFIG, generator=torch.Generator())
+    with pytest.raises(ValueError, match="density must be complex"):
+        StartObject("made", support()[None], support())
+    with pytest.raises(ValueError, match="support must be bool"):
+        StartObject("made", density(None), support().double())
+    with pytest.raises(ValueError, match="density must be finite"):
+        StartObject("made", density(None) * torch.nan, support())

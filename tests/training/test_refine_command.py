@@ -1,0 +1,100 @@
+"""``cdi refine``: from a file, from network and retrieval, and refusals of one line."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from cdi.fourier import amplitude_from_object
+from cdi.lattices.lattice import Lattice
+from cdi.main import main
+from models.checkpoint import Checkpoint, save
+from models.config import NetworkConfig
+from models.known_crystal import KnownCrystal
+from models.network import DefectNet
+from training.refinement_starts import burgers_of, lattice_windings
+
+FAST = ["--set", "order=2", "iterations=3", "free_iterations=2", "uncertainty=false", "extra_lines=0"]
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Counts of a ball with one screw-like winding, 16³ voxels."""
+    x, y, z = np.meshgrid(*(np.arange(16) - 8,) * 3, indexing="ij")
+    inside = x**2 + y**2 + z**2 < 3.6**2
+    density = torch.as_tensor(inside * np.exp(1j * np.arctan2(y - 0.4, x - 0.3)))
+    intensity = amplitude_from_object(density).abs().square().numpy()
+    counts = np.random.default_rng(0).poisson(intensity * 5e3 / intensity.max())
+    folder = tmp_path_factory.mktemp("pattern")
+    np.save(folder / "p.npy", counts.astype(np.float32))
+    half = slice(4, 12)
+    with h5py.File(folder / "volumes.h5", "w") as file:
+        file.attrs["format"] = "cdi-prediction"
+        file["support"] = inside[half, half, half].astype(np.float32)
+        file["phase"] = np.angle(density.numpy())[None, half, half, half].astype(np.float32)
+    return folder
+
+
+def test_a_file_of_volumes_is_refined_and_written(
+    pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "object.h5"
+    arguments = [
+        str(pattern / "p.npy"),
+        "--from",
+        str(pattern / "volumes.h5"),
+        "--output",
+        str(output),
+        "--json",
+        *FAST,
+    ]
+    assert main(["refine", *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["unit"] == "voxel"
+    assert told["no_dislocation"]["rejected"]
+    assert [line["windings"] for line in told["lines"]] == [[1]]
+    with h5py.File(output) as file:
+        assert file["density"].shape == (1, 16, 16, 16)
+        assert json.loads(file.attrs["refinement"]) == told
+
+
+def test_network_and_retrieval_are_starts(pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        shape=(16, 16, 16), width=8, token_dim=16, layers=1, heads=2, reader_width=8, iterations=2, passes=1
+    )
+    model = tmp_path / "tiny.safetensors"
+    save(Checkpoint("tiny", config, DefectNet(config).state_dict()), model)
+    told = ["--from", "network", "retrieval", "--model", str(model), "--starts", "1", *FAST]
+    assert main(["refine", str(pattern / "p.npy"), *told]) == 0
+    printed = capsys.readouterr().out
+    assert "P(defect)" in printed
+    assert "hypotheses" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "nowhere.h5"], "--from must be network, retrieval, or a file"),
+        (["--from", "network", "found.h5"], "--from must be a file alone"),
+        (["--starts", "0"], "--starts must be at least 1"),
+        (["--set", "order=99"], "order must lie in"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(
+    pattern: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["refine", str(pattern / "p.npy"), *arguments]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_burgers_vectors_of_one_winding_are_one_hypothesis() -> None:
+    known = KnownCrystal(Lattice.of_material("Cu"), ((1, 1, 1),))
+    assert lattice_windings(known) == ((-1,), (0,), (1,))
+    assert len(burgers_of((1,), known)) == 3
+    three = KnownCrystal(Lattice.of_material("Cu"), ((1, 1, 1), (2, 0, 0), (0, 2, 0)))
+    assert all(len(burgers_of(w, three)) == 1 for w in lattice_windings(three))
+    assert lattice_windings(None) == ()
