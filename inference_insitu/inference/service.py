@@ -23,6 +23,8 @@ from inference_insitu.watching.metrics import Metrics
 ReadyFrame = tuple[Consumer, Ready]
 Propose = Callable[[str, str, int, int, Mapping[str, Any]], Sequence[bytes]]
 
+LOOK_NS = 50_000_000
+"""How often it is looked whether the simulation's processes live."""
 ENDING = (Side.ENDING, Side.CLOSED, Side.FAILED)
 
 
@@ -72,6 +74,7 @@ class Service:
         self._batcher, self._outputs, self._propose = batcher, outputs, propose
         self._frames = frames or FrameMaker()
         self._known: dict[tuple[int, int], int] = {}
+        self._looked_ns, self._all_dead = 0, False
 
     def serve_once(self) -> bool:
         """Answer at most one batch; whether there was anything to do."""
@@ -90,7 +93,13 @@ class Service:
     @property
     def ending(self) -> bool:
         """Whether no simulation rank will publish any more."""
-        return all(one.producer_state in ENDING or not one.producer_lives for one in self._consumers)
+        publishing = [one for one in self._consumers if one.producer_state not in ENDING]
+        now = time.monotonic_ns()
+        # Asking the system for a process takes longer than all else in a look; who is dead stays so.
+        if publishing and not self._all_dead and now - self._looked_ns > LOOK_NS:
+            self._looked_ns = now
+            self._all_dead = not any(one.producer_lives for one in publishing)
+        return not publishing or self._all_dead
 
     @property
     def finished(self) -> bool:

@@ -97,7 +97,7 @@ def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
 def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
     nap_s = LOOK_S
     looked_s = 0.0
-    while not (all(map(_closed, supervisor.regions)) and all(one.over for one in receivers)):
+    while not (all(one.over for one in receivers) and all(map(_closed, supervisor.regions))):
         if receivers:
             busy = [receiver.progress() for receiver in receivers]
             nap_s = SHORTEST_NAP_S if any(busy) else min(2 * nap_s, LONGEST_NAP_S)
