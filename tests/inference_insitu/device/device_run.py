@@ -1,6 +1,6 @@
 """A simulation whose arrays lie on the device that ``libcuda.so.1`` is here, and its analysis; run under mpiexec.
 
-    device_run.py OUTPUT CONFIG STEPS
+device_run.py OUTPUT CONFIG STEPS
 """
 
 import sys

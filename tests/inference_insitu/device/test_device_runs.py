@@ -1,4 +1,4 @@
-"""Whole runs under mpiexec whose arrays lie on a device: simulation ranks, keeper, worker and driver are real processes."""
+"""Whole runs under mpiexec whose arrays lie on a device: ranks, keeper, worker and driver are real processes."""
 
 import json
 import os
