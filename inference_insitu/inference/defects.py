@@ -20,6 +20,7 @@ from inference_insitu.inference.analysis import Analysis, Values
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.inference.progress import ProgressLine
 from inference_insitu.inference.results import ResultsFile, results_name
+from inference_insitu.inference.serving import Precision, ServingConfig, batch_sizes
 from inference_insitu.placement.launcher import TERMINAL_VARIABLE
 from models.prediction import Prediction
 
@@ -35,6 +36,10 @@ class Defects(Analysis):
     seed : of the noise.
     threads : of torch; None leaves it alone.
     device : of torch; None takes a GPU where there is one.
+    precision : ``bf16`` computes convolutions and products of matrices in that: for GPUs; CPUs may be slower with it.
+    channels_last : lays the convolutions' weights out for channels that lie together.
+    compile : compiles the network for the sizes in ``batch.buckets`` (or for ``batch.size`` alone), to which batches
+        are then padded; the worker is ready minutes later (``placement.ready_timeout_s``).
     last_step : of the simulation; where given, each answer is shown on stderr.
     """
 
@@ -46,11 +51,16 @@ class Defects(Analysis):
         seed: int = 0,
         threads: int | None = None,
         device: str | None = None,
+        precision: Precision = "float32",
+        channels_last: bool = False,
+        compile: bool = False,
         last_step: int | None = None,
     ) -> None:
+        self._serving = ServingConfig(precision, channels_last, compile)
         self._name, self._peak_counts, self._seed = model, peak_counts, seed
         self._threads, self._device = threads, device
         self._predictor: Any = None
+        self._sizes: tuple[int, ...] = ()
         self._path: Path | None = None
         self._results: ResultsFile | None = None
         terminal = os.environ.get(TERMINAL_VARIABLE) == "1"
@@ -61,7 +71,7 @@ class Defects(Analysis):
         self._path = output / results_name(worker, incarnation)
 
     def warm_up(self, variable: Variable) -> None:
-        """Load the network and let it answer a pattern of this shape once.
+        """Load the network and let it answer patterns of this shape once, in every size that batches are padded to.
 
         Raises
         ------
@@ -70,7 +80,8 @@ class Defects(Analysis):
         """
         self._load()
         try:
-            self._predictor.predict([example(variable.shape)])
+            for size in self._sizes or (1,):
+                self._predictor.predict([example(variable.shape)] * size)
         except Exception as error:
             raise ValueError(
                 f"model {self._name!r} must accept patterns of shape {variable.shape}, got: {error}"
@@ -108,11 +119,13 @@ class Defects(Analysis):
             return
         import torch
 
+        from inference_insitu.inference.served_network import served
         from models.predictor import Predictor
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        self._predictor = Predictor.load(self._name, self._device)
+        self._sizes = batch_sizes(self.batching, self._serving)
+        self._predictor = served(Predictor.load(self._name, self._device), self._serving, self.batching)
         identity = self._predictor.model
         # A comma would end the ledger's field.
         self.model = f"{identity['name'].replace(',', ';')} sha256:{identity['weights_sha256'][:16]}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_network import write_untrained
 
 from inference_insitu.device.arrays import device_array
 from inference_insitu.device.choice import DeviceConfig
@@ -18,6 +19,8 @@ from inference_insitu.device.paths import HANDLE, DevicePath, IpcPath, MpiPath, 
 from inference_insitu.device.probe import find_capabilities, open_path
 from inference_insitu.device.runtime import Driver
 from inference_insitu.device.to_device import to_device
+from inference_insitu.inference.defects import Defects, example
+from inference_insitu.inference.frame import Frame, Variable
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch.cuda.is_available() is False")
@@ -125,3 +128,18 @@ def test_frames_to_the_device(side: bool) -> None:
     assert batch.is_contiguous(memory_format=torch.channels_last)
     expected = torch.from_numpy(np.stack(frames)).to(torch.bfloat16)
     assert torch.equal(batch.cpu(), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16", "channels_last": True}], ids=["float32", "bf16"])
+def test_a_network_says_the_same_on_the_device(options: dict[str, Any], tmp_path: Path) -> None:
+    shape = (32, 32, 32)
+    model, frames = (
+        str(write_untrained(tmp_path)),
+        [Frame("pattern", 0, step, example(shape).counts) for step in (1, 2)],
+    )
+    answers = []
+    for device in ("cpu", "cuda"):
+        subject = Defects(model=model, device=device, **(options if device == "cuda" else {}))
+        subject.warm_up(Variable("float32", shape))
+        answers.append([answer["defect_probability"] for answer in subject.answer(frames)])
+    np.testing.assert_allclose(answers[1], answers[0], atol=0.02)

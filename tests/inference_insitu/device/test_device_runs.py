@@ -18,26 +18,45 @@ from inference_insitu.watching.ledger_files import read_ledger
 HERE = Path(__file__).parent
 STEPS = 12
 
+WAYS = [
+    ("cores", "plain", False, "plain (as configured)"),
+    ("cores", "auto", False, "pinned (not mpi:"),
+    ("cores", "auto", True, "ipc (not mpi:"),
+    ("nodes", "auto", True, "pinned (not mpi: frames are relayed from the host's memory only; not ipc:"),
+    ("process", "ipc", True, "ipc (as configured)"),
+]
+
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize(
-    ("placement", "device", "wants_device", "path"),
-    [
-        ("cores", "plain", False, "plain (as configured)"),
-        ("cores", "auto", False, "pinned (not mpi:"),
-        ("cores", "auto", True, "ipc (not mpi:"),
-        ("nodes", "auto", True, "pinned (not mpi: frames are relayed from the host's memory only; not ipc:"),
-        ("process", "ipc", True, "ipc (as configured)"),
-    ],
-)
+@pytest.mark.parametrize(("placement", "device", "wants_device", "path"), WAYS)
 def test_arrays_on_a_device_reach_the_worker(
     placement: str, device: str, wants_device: bool, path: str, library: Path, tmp_path: Path
 ) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    paths = os.pathsep.join([str(library), os.environ.get("LD_LIBRARY_PATH", "")])
+    fake = {"LD_LIBRARY_PATH": paths, "FAKE_CUDA": "opaque", "FAKE_CUDA_FOLDER": str(memory)}
+    check(tmp_path, placement, device, wants_device, path, fake)
+    assert len(list(memory.iterdir())) == 2, "all device memory but the simulation's own was freed"
+
+
+@pytest.mark.parametrize(("placement", "device", "wants_device", "path"), WAYS)
+def test_arrays_on_a_gpu_reach_the_worker(
+    placement: str, device: str, wants_device: bool, path: str, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU: torch.cuda.is_available() is False")
+    check(tmp_path, placement, device, wants_device, path, {})
+
+
+def check(folder: Path, placement: str, device: str, wants_device: bool, path: str, driver: dict[str, str]) -> None:
+    """Run and see that every frame of every rank was answered, by ``path``."""
     pytest.importorskip("mpi4py")
     from inference_insitu.placement.launcher import mpiexec
 
-    output, config = tmp_path / "run", tmp_path / "coupling.yaml"
+    output, config = folder / "run", folder / "coupling.yaml"
     told: dict[str, Any] = {
         "streams": {"a": {"analysis": "reads", "steps": STEPS, "policy": {"kind": "drop_newest"}}},
         "analyses": {"reads": {"plugin": "device_run:Reads", "options": {"wants_device": wants_device}}},
@@ -45,15 +64,8 @@ def test_arrays_on_a_device_reach_the_worker(
         "device": device,
     }
     config.write_text(yaml.safe_dump(told))
-    memory = tmp_path / "memory"
-    memory.mkdir()
-    ours = environment()
-    ours |= {
-        "PYTHONPATH": os.pathsep.join([str(HERE), ours["PYTHONPATH"]]),
-        "LD_LIBRARY_PATH": os.pathsep.join([str(library), ours.get("LD_LIBRARY_PATH", "")]),
-        "FAKE_CUDA": "opaque",
-        "FAKE_CUDA_FOLDER": str(memory),
-    }
+    ours = environment() | driver
+    ours["PYTHONPATH"] = os.pathsep.join([str(HERE), ours["PYTHONPATH"]])
     ranks = 2 if placement == "process" else 3
     script = [sys.executable, str(HERE / "device_run.py"), str(output), str(config), str(STEPS)]
     done = subprocess.run(
@@ -74,4 +86,3 @@ def test_arrays_on_a_device_reach_the_worker(
             value = value_of(rank, one["step"])
             expected = {"least": value, "most": value, "on_device": path.startswith("ipc"), "told": ["time_ps"]}
             assert one["values"] == expected
-    assert len(list(memory.iterdir())) == 2, "all device memory but the simulation's own was freed"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import fake_predictions as fakes
 import numpy as np
 import pytest
+import torch
 from small_network import write_untrained
 
 from inference_insitu.inference.analysis import build_analysis, plain_values
@@ -28,6 +29,7 @@ class Recorder:
         self.shown = []
         self.prediction = prediction or fakes.prediction()
         self.model = {"name": "a, b", "weights_sha256": "0" * 64}
+        self.device = torch.device("cpu")
 
     def predict(self, exposures):
         self.shown += exposures
