@@ -7,7 +7,6 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,9 +65,6 @@ def main(folder: Path, cycles: int, kind: str) -> None:
         assert balanced
         first = (output / f"events-simulation{comm.rank}.jsonl").read_text().splitlines()[0]
         runs.add(json.loads(first)["run"])
-        comm.Barrier()
-        if comm.rank == 0:
-            shutil.rmtree(output)
         if cycle == WARM_UP:
             before = counted(runs)
     comm.Barrier()
