@@ -251,7 +251,10 @@ def worker_pid(output):
     return next(event["pid"] for event in reversed(events) if event["event"] == "worker_started")
 
 
-@pytest.mark.parametrize(("placement", "ranks", "steps"), [("cores", 3, 500), ("process", 1, 1500)])
+@pytest.mark.parametrize(
+    ("placement", "ranks", "steps"),
+    [("cores", 3, 500), pytest.param("process", 1, 1500, marks=pytest.mark.slow)],
+)
 def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp_path, placement, ranks, steps):
     """SIGKILL at its first answer; the load curve and every atom at the end are those of a run left alone.
 
