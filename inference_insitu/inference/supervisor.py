@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.inference.spec import UNUSABLE
+from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.region import Region
@@ -71,9 +73,8 @@ class Supervisor:
             if self._start_at is not None and time.monotonic() >= self._start_at:
                 self._start()
             return
-        code = self._child.poll()
-        if code is not None:
-            self._ended(code)
+        if _has_ended(self._child):
+            self._ended(self._reaped(self._child))
         elif not self._killed and (why := self._hangs()) is not None:
             self._events.log("worker_hung", pid=self._child.pid, why=why)
             self._killed = True
@@ -89,17 +90,14 @@ class Supervisor:
                 (GONE_BY_ITSELF_S, signal.SIGKILL),
                 (GONE_BY_ITSELF_S, 0),
             ):
-                try:
-                    self._child.wait(wait_s)
+                if wait_until(partial(_has_ended, self._child), timeout_s=wait_s):
+                    code = self._reaped(self._child)
+                    if code and not asked:
+                        self._tell_death(code)
                     break
-                except subprocess.TimeoutExpired:
-                    if number:
-                        asked = True
-                        self._signal(number)
-            code = self._child.returncode
-            if code and not asked:
-                self._tell_death(code)
-            self._signal(signal.SIGKILL)  # processes that it started and left
+                if number:
+                    asked = True
+                    self._signal(number)
             self._child = None
         self.over = True
 
@@ -126,8 +124,6 @@ class Supervisor:
         self._say(Side.STARTING)
 
     def _ended(self, code: int) -> None:
-        if self._child is not None:
-            self._signal(signal.SIGKILL)  # processes that it started and left
         self._child = None
         if all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in self.regions):
             self.over = True
@@ -151,6 +147,15 @@ class Supervisor:
         for region in self.regions:
             region.words[Word.RESTARTS] = self._restarts
         self._start_at = time.monotonic() + wait_s
+
+    def _reaped(self, child: "subprocess.Popen[bytes]") -> int:
+        """The exit code of a worker that has ended; what it started and left ends with it.
+
+        Its group first: the system gives its number to nobody else before it is reaped.
+        """
+        if child.returncode is None:
+            self._signal(signal.SIGKILL)
+        return child.wait()
 
     def _tell_death(self, code: int) -> None:
         self._events.log("worker_died", code=code, signal=_signal_name(-code) if code < 0 else None)
@@ -181,6 +186,14 @@ class Supervisor:
             region.words[Word.SUPERVISOR_STARTED] = started_at(os.getpid()) or 0
             region.words[Word.SUPERVISOR_PID] = os.getpid()
             region.words[Word.SUPERVISOR_STATE] = state
+
+
+def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
+    """Whether it is a zombie, and left to be one."""
+    try:
+        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody else took its exit code
+        return True
 
 
 def _signal_name(number: int) -> str:

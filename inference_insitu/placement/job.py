@@ -86,7 +86,7 @@ class CourierSupervisor(Supervisor):
 
     def _ended(self, code: int) -> None:
         self._child = None
-        wait_s = min(self._failure.backoff_s * 2**self._deaths, LONGEST_BACKOFF_S)
+        wait_s = min(self._failure.backoff_s * 2 ** min(self._deaths, 64), LONGEST_BACKOFF_S)
         self._deaths += 1
         self._events.log("courier_died", code=code, wait_s=wait_s)
         self._start_at = time.monotonic() + wait_s

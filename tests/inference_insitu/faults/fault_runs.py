@@ -236,11 +236,12 @@ class Launched:
 
     def kill(self) -> None:
         """End what is left of it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for stream in self._streams:
-            stream.close()
+        if self._streams:  # once: its number may be another's later
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        while self._streams:
+            self._streams.pop().close()
 
     @property
     def stderr(self) -> str:
