@@ -68,7 +68,8 @@ def main(folder: Path, cycles: int, kind: str) -> None:
         if cycle == WARM_UP:
             before = counted(runs)
     comm.Barrier()
-    print(json.dumps({"rank": comm.rank, "before": before, "after": counted(runs)}), flush=True)
+    # Not to the standard output, where the launcher may put two ranks' lines into one.
+    (folder / f"figures-{comm.rank}.json").write_text(json.dumps({"before": before, "after": counted(runs)}))
 
 
 if __name__ == "__main__":

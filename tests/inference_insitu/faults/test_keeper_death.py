@@ -44,7 +44,7 @@ def launch(tmp_path):
 def check(run):
     """Said at the start, same state, whole books, nothing left, and the ranks' own end."""
     assert "the job outlives the death of a rank (ULFM)" in run.stderr
-    assert run.stdout.splitlines() == ["played"] * 2, run.stderr
+    assert run.stdout.count("played") == 2, run.stderr
     assert "Traceback" not in run.stderr
     outcome = run.outcome()
     outcome.check_state()
