@@ -77,7 +77,7 @@ def _config(arguments: Namespace) -> "RetrievalConfig":
 
 def _exposures(arguments: Namespace) -> "list[Exposure]":
     from cdi.retrieval.framing import framed
-    from data.pattern_files import read_exposure
+    from data.formats.pattern_files import read_exposure
 
     shape, binning = (_three(arguments[name], name) for name in ("shape", "binning"))
     first = read_exposure(arguments.file, index=arguments.index, spec=arguments.spec, scan=arguments.scan)

@@ -174,7 +174,7 @@ def real_answers(predictor: Predictor, directory: str | Path) -> Iterator[dict[s
 
     Nothing else is known of them, hence nothing else is graded.
     """
-    from data.pattern_files import read_exposure
+    from data.formats.pattern_files import read_exposure
     from training.implants import measured_patterns
 
     for name, path in measured_patterns(directory).items():

@@ -27,7 +27,7 @@ from cdi.retrieval.framing import framed
 from cdi.retrieval.phase_retrieval import retrieve
 from cdi.shapes.hull import hull
 from data.draw_defects import draw_defects
-from data.pattern_files import read_exposure
+from data.formats.pattern_files import read_exposure
 from data.recipe import Recipe
 from data.sample import Sample, Truth
 from data.truth_lines import kinds_present, true_line
@@ -45,7 +45,7 @@ class ImplantRecipe(Recipe):
 
     Parameters
     ----------
-    pattern : path of a measurement whose geometry is known (``data.pattern_files``).
+    pattern : path of a measurement whose geometry is known (``data.formats.pattern_files``).
     starts : random starts of its phase retrieval.
 
     Raises

@@ -12,7 +12,7 @@ from cdi.lattices.lattice import Lattice
 from cdi.lattices.structures import STRUCTURES
 from cdi.pattern import Exposure, Reflection
 from data.layout import FORMAT_NAME
-from data.pattern_files import read_exposure
+from data.formats.pattern_files import read_exposure
 from data.pattern_store import PATTERN_FORMAT
 from data.sample import Sample, Truth
 from data.store import SampleFile

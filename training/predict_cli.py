@@ -46,7 +46,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _predict(arguments: Namespace) -> None:
-    from data.vtk_lines import check_vtk_name
+    from data.formats.vtk_lines import check_vtk_name
     from data.whole_file import check_output
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal

@@ -117,7 +117,7 @@ def _annealing(arguments: Namespace) -> Any:
 
 def _given(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
     """Atoms of a file, and the structure in which DXA shall see them."""
-    from data.atom_files import read_atoms
+    from data.formats.atom_files import read_atoms
     from data.molecular_dynamics.potential import common_potential
 
     built_options(arguments)
@@ -152,7 +152,7 @@ def _built(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
 
 
 def _finish(arguments: Namespace, job: _Job, relaxed: "Relaxed") -> None:
-    from data.atom_files import write_atoms
+    from data.formats.atom_files import write_atoms
     from data.molecular_dynamics.dxa import extract_lines
     from data.molecular_dynamics.lines_file import line_to_json, write_lines
     from data.whole_file import whole_file
@@ -201,7 +201,7 @@ def _add_lines_arguments(parser: ArgumentParser) -> None:
 
 
 def _find_lines(arguments: Namespace) -> None:
-    from data.atom_files import read_atoms
+    from data.formats.atom_files import read_atoms
     from data.molecular_dynamics.dxa import extract_lines
     from data.molecular_dynamics.lines_file import write_lines
     from data.molecular_dynamics.snapshot import read_cell

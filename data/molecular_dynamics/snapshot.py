@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.atom_files import file_format
+from data.formats.atom_files import file_format
 from data.molecular_dynamics.dxa import PeriodicCell
 
 SAYS_WHAT_IS_PERIODIC = ("extxyz", "lammps-dump-text")
@@ -15,7 +15,7 @@ SAYS_WHAT_IS_PERIODIC = ("extxyz", "lammps-dump-text")
 def read_cell(path: str | Path) -> PeriodicCell | None:
     """Box of the last frame in ``path``, or None where no direction is periodic.
 
-    ``data.atom_files.read_atoms`` is to be asked first: it says what is wrong with a file.
+    ``data.formats.atom_files.read_atoms`` is to be asked first: it says what is wrong with a file.
     """
     from ase.io import read
 

@@ -15,7 +15,7 @@ from cdi.defects.line import DislocationLine
 from cdi.defects.straight_dislocation import dislocation_on
 from cdi.lattices.lattice import Lattice
 from cdi.shapes.ball import Ball
-from data.atom_files import read_atoms, write_atoms
+from data.formats.atom_files import read_atoms, write_atoms
 from data.cli import simulate
 from data.molecular_dynamics.cli import lines
 from data.molecular_dynamics.dxa import ExtractedLine, PeriodicCell, burgers_fractions, extract_lines

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from cdi.atoms import Atoms
 from cdi.lattices.lattice import Lattice
 from cdi.scattering.form_factor import form_factor
-from data.atom_files import write_atoms
+from data.formats.atom_files import write_atoms
 from data.built_crystal import BuiltCrystal
 from data.cli import simulate
 from data.simulation import lattice_of, orientation_from_axes
@@ -34,7 +34,7 @@ def atoms_file(tmp_path: Path) -> Path:
 
 def test_the_output_holds_the_direct_sum_of_the_files_atoms(tmp_path: Path, atoms_file: Path) -> None:
     """F(Q) = f(|Q|) Σ exp(+iQ·r), written out here term by term."""
-    from data.atom_files import read_atoms
+    from data.formats.atom_files import read_atoms
 
     output = tmp_path / "out.h5"
     _simulate("--atoms", atoms_file, "--reflection", 1, -1, 1, "--shape", 8, 9, 10, "--oversampling", 2.5,

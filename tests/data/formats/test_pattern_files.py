@@ -10,10 +10,10 @@ from checks_of_data import SampleMaker
 
 from cdi.grid import QGrid
 from cdi.pattern import DiffractionPattern, Exposure
-from data.pattern_files import read_exposure
+from data.formats.pattern_files import read_exposure
 from data.pattern_store import grid_from_q, write_pattern
 from data.recipe import Recipe
-from data.spec_file import SpecFile
+from data.formats.spec_file import SpecFile
 from data.store_writer import write_samples
 
 SHAPE = (12, 9, 10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdi.atoms import Atoms
-from data.atom_files import read_atoms, write_atoms
+from data.formats.atom_files import read_atoms, write_atoms
 
 POSITIONS = np.array([[0.5, 1.25, -3.0], [2.0, 0.0, 0.125], [4.0, -1.5, 7.75]])
 

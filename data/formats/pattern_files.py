@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdi.pattern import Exposure
-from data.beamline_files import DARK, WHITEFIELD, find_scan, measured_pixels, read_image, read_tiff
-from data.cxi_file import is_cxi, read_cxi
+from data.formats.beamline_files import DARK, WHITEFIELD, find_scan, measured_pixels, read_image, read_tiff
+from data.formats.cxi_file import is_cxi, read_cxi
 from data.pattern_store import PATTERN_FORMAT, read_pattern
 from data.store import SampleFile, open_hdf5
 
