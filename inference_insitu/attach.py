@@ -175,7 +175,7 @@ def _prepare(output: Path, config: CouplingConfig) -> None:
 
 
 def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement import mpi, mpi_parting
     from inference_insitu.steering.start import start_steering
 
     rank, config, output = joined.own.rank, joined.config, joined.output
@@ -203,7 +203,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
 
         # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
         plan, region, steering, ledger = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
-        undo.callback(mpi.say_farewell, joined.world, joined.given_up, mpi.ABANDONED)
+        undo.callback(mpi_parting.say_farewell, joined.world, joined.given_up, mpi_parting.ABANDONED)
         carrier = mpi.agreed(joined.world, lambda: _carrier(joined, region, events), timeout_s=AGREE_TIMEOUT_S)
         undo.callback(carrier.close)
         producer = None
@@ -269,10 +269,10 @@ def _offer(joined: Joined) -> None:
 
 
 def _relay(joined: Joined, region: Region, events: EventLog) -> carriers.Carrier:
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement.mpi_wire import MpiWire
     from inference_insitu.placement.relay_sender import Sender
 
-    wire = mpi.MpiWire(joined.world, joined.roles.keepers[joined.roles.keeper_of(joined.rank)])
+    wire = MpiWire(joined.world, joined.roles.keepers[joined.roles.keeper_of(joined.rank)])
     path = region.path
     if path is None:
         return Sender(region, wire)
@@ -331,22 +331,22 @@ def _wait_ready(joined: Joined, carrier: carriers.Carrier, events: EventLog) -> 
 
 def _leave(joined: Joined, carrier: carriers.Carrier) -> bool:
     """Part from the ranks that infer, which nobody waits for; whether all of them live."""
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement import mpi, mpi_parting
 
     carrier.progress()  # a relay says that the books are closed
     died = mpi.anywhere(joined.own, carrier.supervisor_lost)
-    mpi.say_farewell(joined.world, joined.given_up, mpi.RANK_DIED if died else mpi.CLOSED)
+    mpi_parting.say_farewell(joined.world, joined.given_up, mpi_parting.RANK_DIED if died else mpi_parting.CLOSED)
     if died:
-        mpi.leave_without_finalize()
+        mpi_parting.leave_without_finalize()
     return not died
 
 
 def _give_up(joined: Joined) -> None:
     """Part after a failure of this rank; whether the others go on is not known."""
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement import mpi_parting
 
-    mpi.say_farewell(joined.world, joined.given_up, mpi.ABANDONED)
-    mpi.end_together()
+    mpi_parting.say_farewell(joined.world, joined.given_up, mpi_parting.ABANDONED)
+    mpi_parting.end_together()
 
 
 def _announce(joined: Joined) -> None:

@@ -17,20 +17,19 @@ from typing import Any
 import numpy as np
 
 from cdi.errors import RunError
+from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger
 from inference_insitu.books.summary import joined_books, summary_line, write_books
-from inference_insitu.coupling_config import CouplingConfig, nearest
-from inference_insitu.device.arrays import DeviceArray, device_array
+from inference_insitu.coupling_config import CouplingConfig
+from inference_insitu.device.arrays import device_array
 from inference_insitu.device.choice import DeviceConfig
-from inference_insitu.device.paths import DevicePath, PlainPath
 from inference_insitu.device.publishing import DevicePublisher
 from inference_insitu.placement.carrier import Carrier
 from inference_insitu.placement.waiting import wait_until
 from inference_insitu.reduction.group import Group
 from inference_insitu.reduction.pipeline import Pipeline
 from inference_insitu.ring.filling import FillingProducer
-from inference_insitu.ring.layout import Side, Word
-from inference_insitu.ring.processes import runs
+from inference_insitu.ring.layout import Side
 from inference_insitu.ring.producer import Publication
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.collective import Collective, Pending
@@ -92,7 +91,10 @@ class Coupling:
         self._asked: Pending | None = None
         self._closed = False
         self._reduced: dict[str, Any] = {}
-        self._device = DevicePublisher(parts.producer, self._open_path, _open_plain, self._tell)
+        config, rank = parts.config, parts.simulation_comm.rank
+        self._device = DevicePublisher(
+            parts.producer, DeviceConfig(config.device), config.placement.kind, parts.events, rank
+        )
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
         """Hand ``array`` over as the frame of the stream ``name`` at ``step``; it may be changed once this returns.
@@ -166,7 +168,7 @@ class Coupling:
         self._step = step
         self._device.poll()
         if parts.producer is not None:
-            parts.producer.end_step(step)
+            parts.producer.poll()
         else:
             parts.ledger.keep_up(time.monotonic_ns())
         parts.carrier.progress()
@@ -222,9 +224,7 @@ class Coupling:
         latencies = parts.gather(parts.ledger.latency_quantiles().tobytes())
         all_live = parts.leave()
         parts.carrier.close()
-        gone = self._device.shares and wait_until(self._worker_gone, timeout_s=DEVICE_TIMEOUT_S)
-        self._device.close(DEVICE_TIMEOUT_S, consumer_gone=gone)
-        del self._device  # it refers to us: the ring's memory is to go with the last reference, at once
+        self._device.close(DEVICE_TIMEOUT_S)
         if all_live:
             parts.free()
         if summaries is not None and latencies is not None:
@@ -248,9 +248,7 @@ class Coupling:
         else:
             parts.ledger.close()
         parts.carrier.close()
-        if hasattr(self, "_device"):
-            self._device.close(0.0, consumer_gone=False)
-            del self._device
+        self._device.close(0.0)
         parts.give_up()
         parts.events.close()
 
@@ -303,35 +301,6 @@ class Coupling:
                 self._parts.events.log("steering_damaged", error=str(error))
         return proposals
 
-    def _open_path(self, array: DeviceArray) -> DevicePath:
-        from inference_insitu.device.probe import open_path  # its child runs it as a script
-
-        parts = self._parts
-        assert parts.producer is not None
-        region, config = parts.producer.region, parts.config
-        return open_path(
-            DeviceConfig(config.device),
-            array,
-            np.frombuffer(region.bytes, np.uint8),
-            config.placement.kind,
-            bool(region.words[Word.ON_DEVICE]),
-            self._say,
-        )
-
-    def _say(self, line: str) -> None:
-        self._parts.events.log("device", line=line)
-        if self.simulation_comm.rank == 0:
-            print(f"cdi: {line}", file=sys.stderr, flush=True)
-
-    def _tell(self, line: str) -> None:
-        self._parts.events.log("device_failed", line=line)
-        print(f"cdi: simulation rank {self.simulation_comm.rank}: {line}", file=sys.stderr, flush=True)
-
-    def _worker_gone(self) -> bool:
-        assert self._parts.producer is not None
-        words = self._parts.producer.region.words
-        return not runs(words[Word.CONSUMER_PID], words[Word.CONSUMER_STARTED])
-
     def _drained(self) -> bool:
         parts = self._parts
         parts.carrier.progress()
@@ -346,9 +315,3 @@ class Coupling:
         except OSError as error:
             print(f"cdi: the books are not written: {error}", file=sys.stderr, flush=True)
         print(f"cdi: {summary_line(books)}", file=sys.stderr, flush=True)
-
-
-def _open_plain(array: DeviceArray) -> PlainPath:
-    from inference_insitu.device.probe import open_plain
-
-    return open_plain(array)

@@ -5,10 +5,9 @@ Free of torch and MPI. Read strictly: an unknown key, analysis, operator or vari
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from math import isfinite
 from typing import Any, Literal, get_args
 
+from cdi.requirements import nearest, require, require_positive
 from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.reduction.operator_config import OperatorConfig
@@ -17,17 +16,6 @@ from inference_insitu.steering.config import SteeringConfig
 
 PlacementKind = Literal["cores", "nodes", "process", "job"]
 FailureAction = Literal["continue", "restart", "local", "abort"]
-
-
-def _require(condition: bool, name: str, must: str, got: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {must}, got {got!r}")
-
-
-def _positive(owner: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        _require(isfinite(value) and value > 0, name, "be positive and finite", value)
 
 
 @dataclass(frozen=True)
@@ -54,10 +42,10 @@ class StreamConfig:
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
-        _require(1 <= self.steps <= 4096, "steps", "lie in [1, 4096]", self.steps)
-        _require(self.max_bytes >= 1, "max_bytes", "be at least 1", self.max_bytes)
+        require(1 <= self.steps <= 4096, "steps", "lie in [1, 4096]", self.steps)
+        require(self.max_bytes >= 1, "max_bytes", "be at least 1", self.max_bytes)
         if self.deadline_s is not None:
-            _positive(self, "deadline_s")
+            require_positive(self, "deadline_s")
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ class AnalysisConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
 
     def __post_init__(self) -> None:
-        _require(bool(self.plugin), "plugin", "name an analysis", self.plugin)
+        require(bool(self.plugin), "plugin", "name an analysis", self.plugin)
 
 
 @dataclass(frozen=True)
@@ -98,11 +86,11 @@ class PlacementConfig:
 
     def __post_init__(self) -> None:
         kinds = get_args(PlacementKind)
-        _require(self.kind in kinds, "kind", f"be one of {', '.join(kinds)}", self.kind)
-        _require(self.ranks >= 1, "ranks", "be at least 1", self.ranks)
-        _require(self.node_ranks is None or self.node_ranks >= 1, "node_ranks", "be at least 1", self.node_ranks)
-        _require(1 <= self.threads <= 256, "threads", "lie in [1, 256]", self.threads)
-        _positive(self, "ready_timeout_s")
+        require(self.kind in kinds, "kind", f"be one of {', '.join(kinds)}", self.kind)
+        require(self.ranks >= 1, "ranks", "be at least 1", self.ranks)
+        require(self.node_ranks is None or self.node_ranks >= 1, "node_ranks", "be at least 1", self.node_ranks)
+        require(1 <= self.threads <= 256, "threads", "lie in [1, 256]", self.threads)
+        require_positive(self, "ready_timeout_s")
 
 
 @dataclass(frozen=True)
@@ -127,9 +115,9 @@ class FailureConfig:
 
     def __post_init__(self) -> None:
         actions = get_args(FailureAction)
-        _require(self.action in actions, "action", f"be one of {', '.join(actions)}", self.action)
-        _require(self.times >= 0, "times", "be at least 0", self.times)
-        _positive(self, "backoff_s", "hang_timeout_s", "drain_timeout_s")
+        require(self.action in actions, "action", f"be one of {', '.join(actions)}", self.action)
+        require(self.times >= 0, "times", "be at least 0", self.times)
+        require_positive(self, "backoff_s", "hang_timeout_s", "drain_timeout_s")
 
     @property
     def restarts(self) -> int:
@@ -149,7 +137,7 @@ class CouplingConfig:
     device: Literal["auto", "mpi", "ipc", "pinned", "plain"] = "auto"
 
     def __post_init__(self) -> None:
-        _require(bool(self.streams), "streams", "name at least one variable", self.streams)
+        require(bool(self.streams), "streams", "name at least one variable", self.streams)
         for name, stream in self.streams.items():
             if stream.analysis not in self.analyses:
                 raise ValueError(
@@ -165,9 +153,3 @@ class CouplingConfig:
                     f"streams.{name} must be a variable that the simulation declares, got none of that name; "
                     f"{nearest(name, variables)}"
                 )
-
-
-def nearest(name: str, known: Mapping[str, Any]) -> str:
-    """A hint: the nearest of the names in ``known``, or all of them."""
-    near = get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
-    from cdi.pattern import Reflection
     from models.prediction import Prediction
-    from training.measured_crystal import MeasuredCrystal, Question
+    from training.measured_crystal import MeasuredCrystal
 
 OUTPUTS = ("picture", "vtk", "volumes", "sites")
 
@@ -23,15 +23,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="one a reflection of the crystal: CXI, HDF5, .npy, .npz, TIFF stack, a directory of TIFF frames; "
         "or one data set of `cdi generate`",
     )  # fmt: skip
-    parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
-    parser.add_argument("--index", type=int, default=None, help="crystal of a data set: all of its exposures")
-    parser.add_argument("--element", type=str, default=None, metavar="Au", help="element or compound of the table")
-    parser.add_argument("--structure-file", type=str, default=None, help="lattice of a CIF, POSCAR, … instead")
-    parser.add_argument(
-        "--reflections", nargs="+", type=str, default=None, metavar="'h k l'", help="Miller indices, one a file"
-    )
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
-    parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    add_question_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
         "--picture", type=str, default=None, metavar="OUT.png", help="what the network saw and answered"
@@ -68,31 +60,6 @@ def _predict(arguments: Namespace) -> None:
 
     for line in (*report(prediction, crystal), *written):
         print(line)
-
-
-def question(arguments: Namespace) -> "Question":
-    """What the options of `predict` and `refine` say beside the files."""
-    from cdi.lattices.lattice import Lattice
-    from cdi.lattices.structure_file import read_lattice
-    from training.measured_crystal import Question
-
-    if arguments.element is not None and arguments.structure_file is not None:
-        raise ValueError("--element must be left out with --structure-file, got both")
-    lattice = None
-    if arguments.element is not None:
-        lattice = Lattice.of_material(arguments.element)
-    elif arguments.structure_file is not None:
-        lattice = read_lattice(arguments.structure_file)
-    reflections = tuple(_miller(text) for text in arguments.reflections or ())
-    return Question(arguments.index, arguments.spec, tuple(arguments.scan or ()), lattice, reflections)
-
-
-def _miller(text: str) -> "Reflection":
-    try:
-        h, k, ell = (int(word) for word in text.replace(",", " ").split())
-    except ValueError as error:
-        raise ValueError(f"--reflections must be three whole numbers each, e.g. '1 1 1', got {text!r}") from error
-    return h, k, ell
 
 
 def _answer(crystal: "MeasuredCrystal", model: str) -> "tuple[Prediction, MeasuredCrystal]":

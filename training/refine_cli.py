@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
-from training.predict_cli import question
+from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
     from cdi.refinement.refinement import Refinement
@@ -25,15 +25,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="starts, one or more: the network's proposal, a retrieval, or a file of `cdi retrieve` or "
         "`cdi predict --volumes`",
     )  # fmt: skip
-    parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
-    parser.add_argument("--index", type=int, default=None, help="crystal of a data set: all of its exposures")
-    parser.add_argument("--element", type=str, default=None, metavar="Au", help="element or compound of the table")
-    parser.add_argument("--structure-file", type=str, default=None, help="lattice of a CIF, POSCAR, … instead")
-    parser.add_argument(
-        "--reflections", nargs="+", type=str, default=None, metavar="'h k l'", help="Miller indices, one a file"
-    )
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
-    parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    add_question_arguments(parser)
     parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="settings of the fits")
     parser.add_argument(
         "--set", dest="overrides", nargs="+", type=str, default=None, metavar="key=value", help="e.g. order=6"

@@ -53,7 +53,7 @@ def simulation_costs(
                 published = time.thread_time()
                 ring.answer()
                 answered = time.thread_time()
-                ring.producer.end_step(step)
+                ring.producer.poll()
                 carrier.progress()
                 ended = time.thread_time()
                 np.copyto(spare[step % 4], array)
@@ -144,7 +144,7 @@ class _Ring:
         self.region = Region.create(layout, rank=rank)
         ledger = Ledger(folder, rank, origin_ns=time.monotonic_ns(), journal=self.region.journal)
         self.producer = Producer(self.region, {STREAM: StreamPlan(PolicyConfig(kind="latest"))}, ledger)
-        self.consumer = Consumer(self.region, incarnation=0, pid=os.getpid())
+        self.consumer = Consumer(self.region, pid=os.getpid())
         self.consumer.state = Side.READY
 
     def answer(self) -> None:

@@ -18,7 +18,8 @@ from scaling_truth import books
 from cdi.config import read_object
 from inference_insitu import CouplingConfig, Variable, attach
 from inference_insitu.books.ledger import Ledger
-from inference_insitu.placement.mpi import MpiWire, SteeringCollective, agreed
+from inference_insitu.placement.mpi import SteeringCollective, agreed
+from inference_insitu.placement.mpi_wire import MpiWire
 from inference_insitu.placement.relay_receiver import Receiver
 from inference_insitu.placement.relay_sender import Sender
 from inference_insitu.placement.waiting import wait_until
@@ -108,7 +109,7 @@ def _send(world: MPI.Intracomm, wires: list[MpiWire], layout: Layout, size: int)
             producer.publish("frames", array, step)
             sender.progress()
             published = time.thread_time()
-            producer.end_step(step)
+            producer.poll()
             sender.progress()
             publishing.append(published - began)
             ending.append(time.thread_time() - published)
@@ -151,7 +152,7 @@ def _keep(world: MPI.Intracomm, wires: list[MpiWire]) -> dict[str, Any]:
         for rank, wire in enumerate(wires)
     ]
     wait_until(lambda: _pass(receivers) >= 0 and all(one.has_ring for one in receivers), timeout_s=TIMEOUT_S)
-    consumers = [Consumer(Region.open(one.path), incarnation=0, pid=1) for one in receivers]
+    consumers = [Consumer(Region.open(one.path), pid=1) for one in receivers]
     for consumer in consumers:
         consumer.region.words[Word.SUPERVISOR_STATE] = Side.STARTING
         consumer.state = Side.READY

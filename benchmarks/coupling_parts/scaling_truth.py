@@ -147,7 +147,7 @@ def _publish(case: Case, producers: list[Producer], frames: int) -> tuple[float,
         for producer in producers:
             producer.publish("frames", array, step)
         for producer in producers:
-            producer.end_step(step)
+            producer.poll()
     passed_s = time.monotonic() - began_s
     return passed_s / frames, (_processor_s(worker) - used_s) / passed_s
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require, require_positive, require_within
+from cdi.requirements import require, require_positive, require_within
 
 
 @dataclass(frozen=True)

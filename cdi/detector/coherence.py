@@ -16,8 +16,9 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require, require_form
+from cdi.detector.settings import require_form
 from cdi.fourier import half_modes, inverse_real_transform, real_transform
+from cdi.requirements import require
 
 DECAY: dict[str, Callable[[Tensor], Tensor]] = {
     "gaussian": lambda ratio: ratio * ratio / 2,

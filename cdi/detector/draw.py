@@ -19,7 +19,7 @@ from cdi.detector.point_spread import PointSpread
 from cdi.detector.ranges import DetectorRanges
 from cdi.detector.regions import Shape
 from cdi.detector.rocking import RockingError
-from cdi.detector.settings import Range, require
+from cdi.requirements import Range, require
 
 Generator = np.random.Generator
 

@@ -34,9 +34,9 @@ from cdi.detector.pixels import (
 from cdi.detector.point_spread import PointSpread, point_spread
 from cdi.detector.regions import Shape, binned, binned_grid, cropped, cropped_grid
 from cdi.detector.rocking import RockingError, beam_factors, beam_fluctuation, frame_positions, rocking_step_error
-from cdi.detector.settings import require, require_positive
 from cdi.grid import QGrid
 from cdi.pattern import Exposure
+from cdi.requirements import require, require_positive
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def detect_each(
         len(models) == len(generators) == len(intensity),
         "models and generators",
         f"be as many as the {len(intensity)} patterns",
-        f"{len(models)} and {len(generators)}",
+        (len(models), len(generators)),
     )
     voxels: Sequence[Tensor | None] = [None] * len(models) if voxel is None else list(voxel)
     pairs = [

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require
 from cdi.fourier import SPATIAL
+from cdi.requirements import require
 
 
 def torch_generator(generator: np.random.Generator, device: torch.device | str = "cpu") -> torch.Generator:
@@ -31,12 +31,11 @@ def require_photons(intensity: Tensor) -> None:
     peaks = intensity.detach().amax(SPATIAL)
     # One transfer from the device: a NaN passes through minimum and maximum.
     least, dimmest, brightest = torch.stack([intensity.detach().amin(), peaks.amin(), peaks.amax()]).tolist()
-    require(
-        least >= 0 and dimmest > 0 and brightest < float("inf"),
-        "intensity",
-        "be finite, not negative and hold a photon in every pattern",
-        f"a minimum of {least} and maxima from {dimmest} to {brightest}",
-    )
+    if not (least >= 0 and dimmest > 0 and brightest < float("inf")):
+        raise ValueError(
+            "intensity must be finite, not negative and hold a photon in every pattern, "
+            f"got a minimum of {least} and maxima from {dimmest} to {brightest}"
+        )
 
 
 def expected_photons(intensity: Tensor, *, peak: float | None = None, total: float | None = None) -> Tensor:
@@ -49,7 +48,7 @@ def expected_photons(intensity: Tensor, *, peak: float | None = None, total: flo
     ValueError
         If both levels are given.
     """
-    require(peak is None or total is None, "peak and total", "not both be given", f"{peak} and {total}")
+    require(peak is None or total is None, "peak and total", "not both be given", (peak, total))
     if peak is not None:
         return intensity * (peak / intensity.amax(SPATIAL, keepdim=True))
     if total is not None:

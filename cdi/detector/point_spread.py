@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require_positive
+from cdi.requirements import require_positive
 from cdi.shapes.shape import as_parameter
 
 

@@ -7,7 +7,8 @@ that span decades are drawn log-uniformly, the others uniformly (``cdi.detector.
 from dataclasses import dataclass
 
 from cdi.detector.pixel_detectors import pixel_detector
-from cdi.detector.settings import Range, require, require_form, require_range, require_within
+from cdi.detector.settings import require_form
+from cdi.requirements import Range, require, require_range, require_within
 
 INFINITY = float("inf")
 
@@ -148,7 +149,7 @@ class GapsRange(Chance):
         super().__post_init__()
         require(len(self.detectors) > 0, "detectors", "hold at least one entry", self.detectors)
         for name in self.detectors:
-            require(max(pixel_detector(name).gap) > 0, "detectors", "all have gaps", repr(name))
+            require(max(pixel_detector(name).gap) > 0, "detectors", "all have gaps", name)
 
 
 @dataclass(frozen=True)

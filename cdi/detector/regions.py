@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdi.detector.settings import require
 from cdi.grid import QGrid
+from cdi.requirements import require
 
 Shape = tuple[int, int, int]
 
@@ -74,7 +74,7 @@ def cropped_grid(grid: QGrid, shape: Shape, offset: Shape = (0, 0, 0)) -> QGrid:
 def _window(old: Sequence[int], new: Shape, offset: Shape) -> list[slice]:
     starts = [n // 2 + o - m // 2 for n, m, o in zip(old, new, offset, strict=True)]
     inside = all(m >= 1 and s >= 0 and s + m <= n for n, m, s in zip(old, new, starts, strict=True))
-    require(inside, "crop", f"lie within the volume {tuple(old)}", f"shape {new} at offset {offset}")
+    require(inside, "crop (shape, offset)", f"lie within the volume {tuple(old)}", (new, offset))
     return [slice(s, s + m) for s, m in zip(starts, new, strict=True)]
 
 

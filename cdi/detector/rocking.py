@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cdi.detector.settings import require_within
+from cdi.requirements import require_within
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
 
+from cdi.requirements import require
 from cdi.retrieval.schedule import Stage, parse_schedule
 
 PRECISIONS = ("single", "double")
@@ -39,14 +39,14 @@ class ShrinkWrap:
     first_scale: float = 0.7
 
     def __post_init__(self) -> None:
-        _require(self.interval >= 0, "interval", "be 0 or more", self.interval)
+        require(self.interval >= 0, "interval", "be 0 or more", self.interval)
         for name in ("threshold", "autocorrelation"):
             value = getattr(self, name)
-            _require(0 < value < 1, name, "lie between 0 and 1", value)
+            require(0 < value < 1, name, "lie between 0 and 1", value)
         for name in ("sigma_start", "sigma_end"):
             value = getattr(self, name)
-            _require(0 < value < 100, name, "lie between 0 and 100 voxels", value)
-        _require(0.5 <= self.first_scale <= 1, "first_scale", "lie in [0.5, 1]", self.first_scale)
+            require(0 < value < 100, name, "lie between 0 and 100 voxels", value)
+        require(0.5 <= self.first_scale <= 1, "first_scale", "lie in [0.5, 1]", self.first_scale)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class CoherenceFit:
     reach: int = 4
 
     def __post_init__(self) -> None:
-        _require(self.kernel in KERNELS, "kernel", f"be one of {', '.join(KERNELS)}", repr(self.kernel))
+        require(self.kernel in KERNELS, "kernel", f"be one of {', '.join(KERNELS)}", self.kernel)
         for name in ("interval", "updates", "reach"):
-            _require(getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
-        _require(self.first_iteration >= 0, "first_iteration", "be 0 or more", self.first_iteration)
-        _require(isfinite(self.sigma) and self.sigma > 0, "sigma", "be positive", self.sigma)
+            require(getattr(self, name) >= 1, name, "be 1 or more", getattr(self, name))
+        require(self.first_iteration >= 0, "first_iteration", "be 0 or more", self.first_iteration)
+        require(isfinite(self.sigma) and self.sigma > 0, "sigma", "be positive", self.sigma)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class RetrievalConfig:
         parse_schedule(self.schedule)
         for name in ("hio_beta", "raar_beta"):
             value = getattr(self, name)
-            _require(0 < value <= 1, name, "lie in (0, 1]", value)
-        _require(1 <= self.starts <= 10_000, "starts", "lie in [1, 10000]", self.starts)
-        _require(1 <= self.best <= self.starts, "best", f"lie between 1 and starts ({self.starts})", self.best)
-        _require(0 < self.free_fraction <= 0.2, "free_fraction", "lie in (0, 0.2]", self.free_fraction)
-        _require(self.join in JOINS, "join", f"be one of {', '.join(JOINS)}", repr(self.join))
-        _require(self.precision in PRECISIONS, "precision", f"be one of {', '.join(PRECISIONS)}", repr(self.precision))
+            require(0 < value <= 1, name, "lie in (0, 1]", value)
+        require(1 <= self.starts <= 10_000, "starts", "lie in [1, 10000]", self.starts)
+        require(1 <= self.best <= self.starts, "best", f"lie between 1 and starts ({self.starts})", self.best)
+        require(0 < self.free_fraction <= 0.2, "free_fraction", "lie in (0, 0.2]", self.free_fraction)
+        require(self.join in JOINS, "join", f"be one of {', '.join(JOINS)}", self.join)
+        require(self.precision in PRECISIONS, "precision", f"be one of {', '.join(PRECISIONS)}", self.precision)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -143,8 +143,3 @@ class RetrievalConfig:
     def beta(self, algorithm: str) -> float:
         """Feedback of ``algorithm``; 0 where it has none."""
         return {"HIO": self.hio_beta, "RAAR": self.raar_beta}.get(algorithm, 0.0)
-
-
-def _require(condition: bool, name: str, must: str, got: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {must}, got {got}")

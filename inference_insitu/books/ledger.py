@@ -4,7 +4,6 @@ import struct
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -117,13 +116,13 @@ class Ledger:
         whole = data.rfind(b"\n") + 1
         ledger._file.seek(whole)
         ledger._file.truncate()
-        rows = _keys(data[:whole].splitlines()[1:])
+        written = set(data[:whole].splitlines()[1:])
         (length,) = _LENGTH.unpack_from(journal)
         for line in bytes(journal[_LENGTH.size :][: max(length, 0)]).splitlines():
-            if (key := _key(line)) is not None and key not in rows:
-                rows.add(key)
+            if line not in written and line.count(b",") == len(COLUMNS) - 1:
+                written.add(line)
                 ledger._file.write(line + b"\n")
-        return ledger, rows
+        return ledger, {key for line in written if (key := _key(line)) is not None}
 
     def accept(self, stream: str, step: int, published_ns: int) -> None:
         """A frame went into the ring; ``settle`` says later how it ended."""
@@ -227,6 +226,8 @@ class Ledger:
         outcome, reason, queued_s, inferred_s, latency_s, attempts, model = settled
         if reason:
             reason = reason.translate(_PLAIN)
+        if model:
+            model = model.translate(_PLAIN)
         times = "" if queued_s is None else f"{queued_s:.6f}"
         times += "," if inferred_s is None else f",{inferred_s:.6f}"
         times += "," if latency_s is None else f",{latency_s:.6f}"
@@ -243,17 +244,16 @@ class Ledger:
         self._rows += 1
 
 
-def _keys(lines: Iterable[bytes]) -> set[Key]:
-    return {key for line in lines if (key := _key(line)) is not None}
-
-
 def _key(line: bytes) -> Key | None:
+    """Stream and step of the frame that a row is of; None for what says that a step was published again."""
     fields = line.decode(errors="replace").split(",")
-    return (fields[0], int(fields[2])) if len(fields) == len(COLUMNS) and fields[2].isdecimal() else None
+    if len(fields) != len(COLUMNS) or not fields[2].isdecimal() or fields[4] == "repeated":
+        return None
+    return fields[0], int(fields[2])
 
 
 _PLAIN = str.maketrans({",": ";", "\n": " ", "\r": " ", '"': "'"})
-"""A reason is one field of a line."""
+"""A reason, and what a model calls itself, is one field of a line."""
 
 
 def percentiles(values: "array[float] | list[float]", which: tuple[int, ...]) -> dict[str, float | None]:

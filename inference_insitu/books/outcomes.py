@@ -19,7 +19,6 @@ DROPPED = {
     "unanswered": "inference took it and did not answer before the end's timeout",
     "lost": "the worker died with it, and so did the next one, if there was one",
     "no_inference": "nobody infers: the worker failed for good",
-    "unspilled": "the disk did not take it",
 }
 """Reasons for which a frame is dropped, and what each means."""
 

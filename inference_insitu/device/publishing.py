@@ -4,7 +4,8 @@ What needs numpy goes to the host by a plain copy first, which publish waits for
 frames that the policy makes coarser or spills.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_insitu.device.arrays import DeviceArray
+from inference_insitu.device.choice import DeviceConfig, Placement
 from inference_insitu.device.paths import DevicePath, PlainPath
 from inference_insitu.device.runtime import DeviceError
+from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.filling import FillingProducer
+from inference_insitu.ring.layout import Word
+from inference_insitu.ring.processes import runs
 from inference_insitu.ring.producer import ACCEPTED, Publication, encode_attributes
 from inference_insitu.ring.region import Slot
+from inference_insitu.watching.events import EventLog
 
 _kept: list[DevicePath] = []
 """Paths whose device may be using memory still: neither is given back before the process ends."""
@@ -28,20 +34,21 @@ class DevicePublisher:
     Parameters
     ----------
     producer : FillingProducer, or None where arrays only go to the host.
-    open_path : tries what is possible for arrays like the given one, chooses, and says so.
-    open_plain : the plain path of the device of an array.
-    tell : one line on what went wrong.
+    config : which path.
+    placement : of inference.
+    rank : of the simulation; rank 0 says which path was chosen.
     """
 
     def __init__(
         self,
         producer: FillingProducer | None,
-        open_path: Callable[[DeviceArray], DevicePath],
-        open_plain: Callable[[DeviceArray], PlainPath],
-        tell: Callable[[str], object],
+        config: DeviceConfig,
+        placement: Placement,
+        events: EventLog,
+        rank: int,
     ) -> None:
-        self._producer, self._tell = producer, tell
-        self._open_path, self._open_plain = open_path, open_plain
+        self._producer, self._config, self._placement = producer, config, placement
+        self._events, self._rank = events, rank
         self._path: DevicePath | None = None
         self._plain: PlainPath | None = None
         self._impossible = ""
@@ -95,19 +102,23 @@ class DevicePublisher:
             self._tell_once(error)
             return True
 
-    @property
-    def shares(self) -> bool:
-        """Whether the consumer reads the device's memory."""
-        return self._path is not None and self._path.room > 0
-
-    def close(self, timeout_s: float, *, consumer_gone: bool) -> None:
+    def close(self, timeout_s: float) -> None:
         """Give all back; to be called after the consumer's end, the ring being mapped still.
 
-        Where the consumer is not gone, or the device does not end in time, it stays until this process ends.
+        Where a consumer that maps the device's memory is not gone, or the device does not end, within ``timeout_s``, it
+        stays until this process ends.
         """
         path, self._path = self._path, None
-        if path is not None and ((path.room and not consumer_gone) or path.close(timeout_s) or path.failed):
-            _kept.append(path)
+        if path is not None:
+            shared = path.room > 0 and not wait_until(self._consumer_gone, timeout_s=timeout_s)
+            if shared or path.close(timeout_s) or path.failed:
+                _kept.append(path)
+        self._producer = None  # which refers to us: the ring's memory goes with the last reference to it
+
+    def _consumer_gone(self) -> bool:
+        assert self._producer is not None
+        words = self._producer.region.words
+        return not runs(words[Word.CONSUMER_PID], words[Word.CONSUMER_STARTED])
 
     def _way(self, array: DeviceArray) -> DevicePath:
         if self._impossible:
@@ -117,9 +128,19 @@ class DevicePublisher:
         return self._plain_way(array) if self._path.failed else self._path
 
     def _opened(self, array: DeviceArray) -> DevicePath:
+        from inference_insitu.device.probe import open_path  # its child runs it as a script
+
         assert self._producer is not None
+        region = self._producer.region
         try:
-            path = self._open_path(array)
+            path = open_path(
+                self._config,
+                array,
+                np.frombuffer(region.bytes, np.uint8),
+                self._placement,
+                bool(region.words[Word.ON_DEVICE]),
+                self._say,
+            )
         except ValueError as error:  # once: trying takes a second
             self._impossible = str(error)
             raise
@@ -130,7 +151,9 @@ class DevicePublisher:
         return path
 
     def _plain_way(self, array: DeviceArray) -> PlainPath:
-        self._plain = self._plain or self._open_plain(array)
+        from inference_insitu.device.probe import open_plain
+
+        self._plain = self._plain or open_plain(array)
         return self._plain
 
     def _refused(self, path: DevicePath, slot: Slot, error: Exception) -> Publication:
@@ -144,4 +167,11 @@ class DevicePublisher:
     def _tell_once(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            self._tell(f"arrays on the device go by a plain copy from now on: {error}")
+            line = f"arrays on the device go by a plain copy from now on: {error}"
+            self._events.log("device_failed", line=line)
+            print(f"cdi: simulation rank {self._rank}: {line}", file=sys.stderr, flush=True)
+
+    def _say(self, line: str) -> None:
+        self._events.log("device", line=line)
+        if self._rank == 0:
+            print(f"cdi: {line}", file=sys.stderr, flush=True)

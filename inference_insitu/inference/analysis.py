@@ -9,7 +9,6 @@ installation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cdi.requirements import nearest
 from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Frame, Variable
 
@@ -80,9 +80,9 @@ def find_analysis(plugin: str) -> Callable[..., Any]:
     else:
         known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         if plugin not in known:
-            near = get_close_matches(plugin, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-            raise ValueError(f"plugin must be an analysis of the group {ENTRY_POINT_GROUP}, got {plugin!r}; {hint}")
+            raise ValueError(
+                f"plugin must be an analysis of the group {ENTRY_POINT_GROUP}, got {plugin!r}; {nearest(plugin, known)}"
+            )
         found = known[plugin].load()
     if not callable(found):
         raise ValueError(f"plugin must be a function or a class, got {plugin!r}, a {type(found).__name__}")

@@ -127,8 +127,7 @@ class Defects(Analysis):
         self._sizes = batch_sizes(self.batching, self._serving)
         self._predictor = served(Predictor.load(self._name, self._device), self._serving, self.batching)
         identity = self._predictor.model
-        # A comma would end the ledger's field.
-        self.model = f"{identity['name'].replace(',', ';')} sha256:{identity['weights_sha256'][:16]}"
+        self.model = f"{identity['name']} sha256:{identity['weights_sha256'][:16]}"
 
     def _exposure(self, frame: Frame) -> Exposure:
         if self._peak_counts is None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from inference_insitu.books.ledger import Ledger, Settled
-from inference_insitu.books.outcomes import INFERRED, OUTCOMES
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Row, Side, State, Word
+from inference_insitu.ring.producer import ended
 from inference_insitu.watching.events import EventLog
 
 
@@ -41,20 +41,11 @@ def _end_books(consumer: Consumer, output: Path) -> int:
         if state in (State.FREE, State.WRITING) or key in known:
             continue
         known.add(key)
-        published, taken, done = (words[base + row] for row in (Row.PUBLISHED_NS, Row.TAKEN_NS, Row.DONE_NS))
-        settled = Settled("unanswered" if state == State.TAKEN else "undelivered")
         if state == State.DONE:
-            outcome = OUTCOMES[words[base + Row.OUTCOME]]
-            settled = Settled(
-                outcome,
-                slot.detail() if outcome != INFERRED else "",
-                (taken - published) * 1e-9,
-                (done - taken) * 1e-9,
-                (done - published) * 1e-9 if outcome == INFERRED else None,
-                words[base + Row.ATTEMPTS] + 1,
-                region.model if outcome == INFERRED else "",
-            )
-        ledger.accept(*key, published)
+            settled = ended(region, slot)
+        else:
+            settled = Settled("unanswered" if state == State.TAKEN else "undelivered")
+        ledger.accept(*key, words[base + Row.PUBLISHED_NS])
         ledger.settle(*key, settled)
         words[base + Row.STATE] = State.FREE
     ledger.close()

@@ -136,7 +136,7 @@ class Service:
         consumer, ready = pending.item
         claimed = self._claim(consumer, ready)
         if claimed is not None:
-            self._settle(consumer, claimed, "late", "its deadline passed before its turn", 0)
+            self._settle(consumer, claimed, "late", "its deadline passed before its turn")
 
     def _answer(self, batch: Batch[ReadyFrame]) -> None:
         fresh = [item for item in batch.items if not item[1].attempts]
@@ -149,6 +149,13 @@ class Service:
 
     def _answer_together(self, analysis: str, items: Sequence[ReadyFrame]) -> float | None:
         """How long it took; None where no frame was left to be answered."""
+        self._busy(time.monotonic_ns())
+        try:
+            return self._answered(analysis, items)
+        finally:
+            self._busy(0)
+
+    def _answered(self, analysis: str, items: Sequence[ReadyFrame]) -> float | None:
         claimed: list[tuple[Consumer, Claimed]] = []
         frames: list[Frame] = []
         for consumer, ready in items:
@@ -160,14 +167,12 @@ class Service:
         if not claimed:
             return None
         started = time.monotonic_ns()
-        self._busy(started)
         answers = self._ask(analysis, frames)
         try:
             self._frames.finish()
         except RuntimeError as error:
             answers = [error] * len(frames)
         seconds = (time.monotonic_ns() - started) * 1e-9
-        self._busy(0)
         self._outputs.metrics.batch(len(claimed), seconds)
         for (consumer, one), answer in zip(claimed, answers, strict=True):
             self._keep(consumer, one, analysis, answer, len(claimed), seconds)
@@ -178,10 +183,10 @@ class Service:
         try:
             frame = self._frames.frame(one, on_device=self._analyses[analysis].wants_device)
         except Exception as error:
-            self._settle(consumer, one, "failed", f"it cannot be reached: {error}", 0)
+            self._settle(consumer, one, "failed", f"it cannot be reached: {error}")
             return None
         if frame.device is None and not finite(frame.array):
-            self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity", 0)
+            self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity")
             return None
         return frame
 
@@ -224,16 +229,17 @@ class Service:
                 }
             )
         except FloatingPointError as error:
-            self._settle(consumer, one, "nonfinite", str(error), batch)
+            self._settle(consumer, one, "nonfinite", str(error))
         except OSError as error:
-            self._settle(consumer, one, "unsaved", str(error), batch)
+            self._settle(consumer, one, "unsaved", str(error))
         except (Exception, SystemExit) as error:
-            self._settle(consumer, one, "failed", f"{type(error).__name__}: {error}", batch)
+            self._settle(consumer, one, "failed", f"{type(error).__name__}: {error}")
         else:
-            self._settle(consumer, one, INFERRED, "", batch)
+            self._settle(consumer, one, INFERRED, "")
             self._outputs.metrics.said(one.stream, values)
             for record in self._propose(one.stream, analysis, one.rank, one.step, values):
-                consumer.region.leave(record)
+                if not consumer.region.leave(record):
+                    self._outputs.events.first("proposal_lost", one.stream, stream=one.stream, step=one.step)
 
     def _claim(self, consumer: Consumer, ready: Ready) -> Claimed | None:
         try:
@@ -245,11 +251,11 @@ class Service:
             self._known.pop((consumer.rank, ready.slot.place.number), None)
         return claimed
 
-    def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str, batch: int) -> None:
+    def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str) -> None:
         detail = " ".join(detail.split())
-        consumer.settle(one, outcome, detail, batch=batch)
+        consumer.settle(one, outcome, detail)
         latency = (time.monotonic_ns() - one.published_ns) * 1e-9
-        self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None)
+        self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None, step=one.step)
         if outcome != INFERRED:
             self._outputs.events.first(
                 "drop", outcome, stream=one.stream, rank=one.rank, step=one.step, reason=outcome, detail=detail

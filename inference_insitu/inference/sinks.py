@@ -1,6 +1,8 @@
 """Answers as JSON lines: one file for each life of a worker, so that a killed one spoils nothing."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,11 @@ class AnswersFile:
         OSError
             If the disk does not take it.
         """
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        if self._file.write(line) != len(line):  # a disk that fills up takes a part
+            self._file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the file."""

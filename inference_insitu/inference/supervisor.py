@@ -65,8 +65,6 @@ class Supervisor:
 
     def poll(self) -> None:
         """One look: start what is due, notice what died or hangs."""
-        for region in self.regions:
-            region.words[Word.SUPERVISOR_BEAT_NS] = time.monotonic_ns()
         if self.over:
             return
         if self._child is None:
@@ -162,7 +160,9 @@ class Supervisor:
 
     def _hangs(self) -> str | None:
         now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s
-        words = self.regions[0].words
+        # A rank that gave up has taken its ring away: the worker shows nothing there.
+        served = [region for region in self.regions if region.words[Word.PRODUCER_STATE] not in ENDED]
+        words = (served or self.regions)[0].words
         if words[Word.CONSUMER_STATE] not in (Side.READY, Side.CLOSED):
             ready_s = self._placement.ready_timeout_s
             slow = time.monotonic() - self._started_at > ready_s

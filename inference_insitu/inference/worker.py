@@ -24,7 +24,7 @@ from inference_insitu.inference.service import Outputs, ReadyFrame, Served, Serv
 from inference_insitu.inference.sinks import AnswersFile, answers_name
 from inference_insitu.inference.spec import UNUSABLE, WorkerSpec
 from inference_insitu.ring.consumer import Consumer
-from inference_insitu.ring.layout import Side
+from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
 from inference_insitu.steering.start import proposer
 from inference_insitu.watching.events import EventLog
@@ -78,6 +78,7 @@ def main(spec_path: str, incarnation: str) -> int:
         print(f"cdi: worker {spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
         return UNUSABLE if for_good else FAILED
     outputs = Outputs(answers, events, Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)))
+    outputs.metrics.restarts(max(one.region.words[Word.RESTARTS] for one in consumers))
     service = Service(
         consumers,
         analyses,
@@ -94,6 +95,9 @@ def main(spec_path: str, incarnation: str) -> int:
         consumer.state = Side.READY
     events.log("worker_ready", model=model)
     _serve(service, outputs, stop)
+    if stop.is_set() and not service.ending:  # not the simulation's end: whoever asked, another one is to take over
+        events.log("worker_stopped")
+        return FAILED
     for name, analysis in analyses.items():
         try:
             analysis.close()
@@ -103,7 +107,7 @@ def main(spec_path: str, incarnation: str) -> int:
     ending.acquire()  # for ever where the heartbeat is at it, which ends the process
     _settle(consumers, output, events)
     outputs.metrics.write(time.monotonic(), force=True)
-    events.log("drained" if not stop.is_set() else "worker_stopped")
+    events.log("drained")
     events.close()
     return 0
 
@@ -113,7 +117,7 @@ def _consumers(spec: WorkerSpec, life: int) -> list[Consumer]:
     found = []
     for path in map(Path, spec.regions):
         try:
-            found.append(Consumer(Region.open(path), incarnation=life, pid=os.getpid()))
+            found.append(Consumer(Region.open(path), pid=os.getpid()))
         except FileNotFoundError:
             continue
     return found

@@ -5,25 +5,14 @@ Lengths in Å, times in ps, energies in eV unless the name says otherwise (LAMMP
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
 
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.materials import material
 from cdi.pattern import Reflection
+from cdi.requirements import require, require_positive
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.steering.config import SteeringConfig
-
-
-def _require(condition: bool, name: str, must: str, got: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {must}, got {got!r}")
-
-
-def _positive(owner: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        _require(isfinite(value) and value > 0, name, "be positive and finite", value)
 
 
 @dataclass(frozen=True)
@@ -45,8 +34,8 @@ class CrystalConfig:
 
     def __post_init__(self) -> None:
         material(self.element)
-        _require(isfinite(self.radius_A) and 6 <= self.radius_A <= 500, "radius_A", "lie in [6, 500] Å", self.radius_A)
-        _require(any(self.axis), "axis", "be a direction other than 0 0 0", self.axis)
+        require(isfinite(self.radius_A) and 6 <= self.radius_A <= 500, "radius_A", "lie in [6, 500] Å", self.radius_A)
+        require(any(self.axis), "axis", "be a direction other than 0 0 0", self.axis)
 
 
 @dataclass(frozen=True)
@@ -67,10 +56,12 @@ class LoadConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "timestep_ps", "temperature_K", "damping_ps", "closing_speed_A_per_ps", "stiffness_eV_per_A3")
-        _require(1 <= self.steps <= 10**9, "steps", "lie in [1, 1e9]", self.steps)
-        _require(self.timestep_ps <= 0.01, "timestep_ps", "be at most 0.01 ps", self.timestep_ps)
-        _require(1 <= self.seed <= 900_000_000, "seed", "lie in [1, 900000000]", self.seed)
+        require_positive(
+            self, "timestep_ps", "temperature_K", "damping_ps", "closing_speed_A_per_ps", "stiffness_eV_per_A3"
+        )
+        require(1 <= self.steps <= 10**9, "steps", "lie in [1, 1e9]", self.steps)
+        require(self.timestep_ps <= 0.01, "timestep_ps", "be at most 0.01 ps", self.timestep_ps)
+        require(1 <= self.seed <= 900_000_000, "seed", "lie in [1, 900000000]", self.seed)
 
 
 @dataclass(frozen=True)
@@ -94,11 +85,11 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         for name in ("every", "window_every", "poll_every"):
-            _require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
-        _require(2 <= self.queue <= 4096, "queue", "lie in [2, 4096]", self.queue)
+            require(getattr(self, name) >= 1, name, "be at least 1", getattr(self, name))
+        require(2 <= self.queue <= 4096, "queue", "lie in [2, 4096]", self.queue)
         if self.window is not None:
             first, last = self.window
-            _require(0 <= first < last, "window", "be two steps with first < last", self.window)
+            require(0 <= first < last, "window", "be two steps with first < last", self.window)
 
     def couples(self, step: int) -> bool:
         """Whether a pattern is due at ``step``."""
@@ -126,11 +117,11 @@ class PatternConfig:
 
     def __post_init__(self) -> None:
         for n in self.shape:
-            _require(8 <= n <= 256 and n % 2 == 0, "shape", "be even numbers of voxels from 8 to 256", self.shape)
-        _require(2 <= self.oversampling <= 20, "oversampling", "lie in [2, 20]", self.oversampling)
-        _require(0.25 <= self.energy_keV <= 100, "energy_keV", "lie in [0.25, 100]", self.energy_keV)
-        _positive(self, "peak_counts")
-        _require(self.seed >= 0, "seed", "be at least 0", self.seed)
+            require(8 <= n <= 256 and n % 2 == 0, "shape", "be even numbers of voxels from 8 to 256", self.shape)
+        require(2 <= self.oversampling <= 20, "oversampling", "lie in [2, 20]", self.oversampling)
+        require(0.25 <= self.energy_keV <= 100, "energy_keV", "lie in [0.25, 100]", self.energy_keV)
+        require_positive(self, "peak_counts")
+        require(self.seed >= 0, "seed", "be at least 0", self.seed)
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,7 @@ class InferenceConfig:
     model: str = "default"
 
     def __post_init__(self) -> None:
-        _require(bool(self.model), "model", "be a checkpoint's name or path", self.model)
+        require(bool(self.model), "model", "be a checkpoint's name or path", self.model)
 
 
 @dataclass(frozen=True)
@@ -156,7 +147,7 @@ class TruthConfig:
     keep_atoms: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, "minimum_length_A")
+        require_positive(self, "minimum_length_A")
 
 
 @dataclass(frozen=True)
@@ -180,9 +171,9 @@ class InsituConfig:
     def __post_init__(self) -> None:
         Lattice.of_material(self.crystal.element).reflection_vector(self.pattern.reflection)
         # The patterns of all ranks are one, which leaves from one rank to one worker.
-        _require(self.placement.ranks == 1, "placement.ranks", "be 1", self.placement.ranks)
+        require(self.placement.ranks == 1, "placement.ranks", "be 1", self.placement.ranks)
         window = self.coupling.window
         if window is not None:
-            _require(
+            require(
                 window[0] <= self.load.steps, "coupling.window", f"begin within the {self.load.steps} steps", window
             )

@@ -30,7 +30,7 @@ from inference_insitu.lammps.loop import Hooks, Timing, run_coupled
 from inference_insitu.lammps.pattern import Detector
 from inference_insitu.lammps.schedule import Schedule
 from inference_insitu.lammps.steered import Obedience
-from inference_insitu.placement import mpi
+from inference_insitu.placement import mpi, mpi_parting
 from inference_insitu.placement.launcher import launched_rank, launched_size
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run_rank(build: Callable[[], Session], world: "MPI.Intracomm") -> None:
     except _NotBegunError as error:
         raise ValueError(str(error)) if world.rank == 0 else SystemExit(2) from None
     except Exception as error:
-        mpi.abort(f"rank {world.rank}: {error or type(error).__name__}", 1)
+        mpi_parting.abort(f"rank {world.rank}: {error or type(error).__name__}", 1)
 
 
 class _NotBegunError(Exception):
@@ -210,7 +210,7 @@ def _agree(world: "MPI.Intracomm", task: Callable[[], T]) -> T:
     try:
         return mpi.agreed(world, task, timeout_s=SETUP_TIMEOUT_S)
     except RunError as error:
-        mpi.abort(f"rank {world.rank}: {error}", 1)
+        mpi_parting.abort(f"rank {world.rank}: {error}", 1)
     except ValueError:
         if world.rank == 0:
             raise

@@ -44,7 +44,9 @@ def rank_died() -> bool:
     """Whether the coupling found a rank dead as it parted, so that MPI's own end would wait for it."""
     import mpi4py
 
-    return mpi4py.rc.finalize is False  # set by ``placement.mpi.leave_without_finalize``, and by nobody else here
+    return (
+        mpi4py.rc.finalize is False
+    )  # set by ``placement.mpi_parting.leave_without_finalize``, and by nobody else here
 
 
 def _first_line(text: str) -> str:

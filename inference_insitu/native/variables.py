@@ -1,8 +1,8 @@
 """Variables as C and Fortran declare them, in one string: ``temperature: float64 [256, 256]; flags: int32 [10]``."""
 
 import re
-from difflib import get_close_matches
 
+from cdi.requirements import nearest
 from inference_insitu.inference.frame import Variable
 from inference_insitu.ring.layout import DTYPES
 
@@ -28,9 +28,9 @@ def parse_variables(text: str) -> dict[str, Variable]:
         if name in found:
             raise ValueError(f"variables must each have a name of their own, got {name!r} twice")
         if dtype not in _TYPES:
-            near = get_close_matches(dtype, _TYPES, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_TYPES)}"
-            raise ValueError(f"type of {name!r} must be one of those a frame can have, got {dtype!r}; {hint}")
+            raise ValueError(
+                f"type of {name!r} must be one of those a frame can have, got {dtype!r}; {nearest(dtype, _TYPES)}"
+            )
         found[name] = Variable(dtype, _shape(name, lengths))
     return found
 

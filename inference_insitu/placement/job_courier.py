@@ -60,7 +60,7 @@ class Claims(Outbox):
         words[claimed.slot.base + Row.TAKEN_NS] = max(claimed.published_ns, now - outcome.inferred_ns)
         words[claimed.slot.base + Row.ATTEMPTS] += outcome.attempts
         detail = outcome.detail.decode(errors="replace")
-        self._consumer.settle(claimed, OUTCOMES[outcome.outcome], detail, batch=outcome.batch)
+        self._consumer.settle(claimed, OUTCOMES[outcome.outcome], detail)
 
 
 class Courier(Sender):
@@ -157,7 +157,7 @@ def main(output: Path, ring: Path) -> None:
     spec = WorkerSpec.read(output / FOLDER / SPEC)
     config = read_config(CouplingConfig, spec.config)
     guard(config)
-    consumer = Consumer(Region.open(ring), incarnation=0, pid=os.getpid())
+    consumer = Consumer(Region.open(ring), pid=os.getpid())
     events = EventLog(output / f"events-courier{consumer.rank}.jsonl", f"courier{consumer.rank}")
     again, lost = consumer.recover()
     events.log("courier_started", pid=os.getpid(), again=again, lost=lost)

@@ -41,7 +41,7 @@ def keep(joined: "Joined") -> int:
 
 def _keep(joined: "Joined") -> int:
     from inference_insitu.attach import AGREE_TIMEOUT_S, supervisor_of, sweep
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement import mpi, mpi_parting
 
     index = joined.roles.keepers.index(joined.rank)
     events = EventLog(joined.output / f"events-keeper{index}.jsonl", f"keeper{index}")
@@ -65,7 +65,7 @@ def _keep(joined: "Joined") -> int:
     if _all_part(joined):
         mpi.free(joined.own, joined.world)
     else:
-        mpi.leave_without_finalize()
+        mpi_parting.leave_without_finalize()
     return 0
 
 
@@ -75,17 +75,17 @@ def _all_part(joined: "Joined") -> bool:
     A rank that serves nobody is here from the start, so the wait is as long as the simulation. The launcher ends
     it where a rank dies, or MPI says so.
     """
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement import mpi_parting
 
     words: list[int] = []
     try:
-        while len(words) < joined.simulation_ranks and mpi.ABANDONED not in words:
-            words += mpi.farewells(joined.world)
+        while len(words) < joined.simulation_ranks and mpi_parting.ABANDONED not in words:
+            words += mpi_parting.farewells(joined.world)
             time.sleep(LOOK_S)
     except Exception as error:
         print(f"cdi: rank {joined.rank} leaves: {error}", file=sys.stderr, flush=True)
         return False
-    return mpi.RANK_DIED not in words
+    return mpi_parting.RANK_DIED not in words
 
 
 def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
@@ -108,12 +108,12 @@ def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
 
 
 def _receivers(joined: "Joined", events: EventLog) -> list[Receiver]:
-    from inference_insitu.placement import mpi
+    from inference_insitu.placement.mpi_wire import MpiWire
 
     def receiver(rank: int) -> Receiver:
         number = joined.simulation_rank(rank)
         return Receiver(
-            mpi.MpiWire(joined.world, rank),
+            MpiWire(joined.world, rank),
             rank=number,
             path=joined.ring_path(number),
             slots_of=lambda stream, slots: slots_under_way(joined.config, stream, slots),

@@ -1,25 +1,23 @@
-"""MPI: the only file that imports mpi4py. Buffers only, nothing is pickled.
+"""Communicators and what ranks agree on. Buffers only, nothing is pickled.
+
+This file and its neighbours ``mpi_parting`` and ``mpi_wire`` are the only ones here that import mpi4py.
 
 A rank that waits here sleeps between looks instead of spinning in MPI, because cores are shared
 with the simulation; and no wait is without a timeout, so that a rank that failed elsewhere is
 noticed.
 """
 
-import atexit
 import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from cdi.errors import MissingDependencyError, RunError
-from inference_insitu.placement.relay_wire import Data, WireError
 from inference_insitu.placement.waiting import wait_until
 
 Array = NDArray[np.float64]
@@ -32,14 +30,6 @@ LOOKS = 8
 """A look moves a collective on by one message at most: so many before sleeping end it at once where all has come."""
 MAXIMUM_INTERVAL_S = 0.0002
 """Between looks at a maximum of all ranks: each of its log2(ranks) rounds waits for a look."""
-FAREWELL_TAG = 9
-CLOSED, ABANDONED, RANK_DIED = range(3)
-"""How a simulation rank parts: its books are closed, it has failed, or it knows of a rank that died."""
-FAREWELL_TIMEOUT_S = 5.0
-FINALIZE_TIMEOUT_S = 5.0
-LAST_WORDS_S = 1.0
-"""For what other ranks fail of at the same time."""
-INTERRUPTED = 130
 
 
 def duplicated(communicator: MPI.Intracomm) -> MPI.Intracomm:
@@ -178,69 +168,6 @@ def free(*communicators: "MPI.Intracomm | SteeringCollective") -> None:
             communicator.Free()
 
 
-def say_farewell(communicator: MPI.Intracomm, ranks: Sequence[int], word: int) -> None:
-    """Tell the ``ranks`` given up for inference how this simulation rank parts; whether they live does not matter."""
-    data, sent = np.array([word], np.int64), []
-    for rank in ranks:
-        try:
-            sent.append(communicator.Isend(data, rank, FAREWELL_TAG))
-        except MPI.Exception:  # it has died
-            continue
-    wait_until(lambda: all(map(_sent, sent)), timeout_s=FAREWELL_TIMEOUT_S)
-
-
-def _sent(request: MPI.Request) -> bool:
-    try:
-        return request.Test()
-    except MPI.Exception:
-        return True
-
-
-def farewells(communicator: MPI.Intracomm) -> list[int]:
-    """What simulation ranks have told this one in parting since the last time."""
-    words, word = [], np.empty(1, np.int64)
-    while communicator.Iprobe(MPI.ANY_SOURCE, FAREWELL_TAG):
-        communicator.Recv(word, MPI.ANY_SOURCE, FAREWELL_TAG)
-        words.append(int(word[0]))
-    return words
-
-
-def leave_without_finalize() -> None:
-    """From now on this process does not wait for MPI's own end, which may wait for a rank that has died."""
-    import mpi4py
-
-    if mpi4py.rc.finalize is not False:
-        mpi4py.rc.finalize = False
-        atexit.register(_end_in_time)
-
-
-def end_together() -> None:
-    """If an error that nobody takes ends this process, it ends all ranks: others may wait for this one for ever."""
-    atexit.unregister(_end_all)
-    atexit.register(_end_all)
-
-
-def _end_all() -> None:
-    error = getattr(sys, "last_value", None)
-    if error is not None and not MPI.Is_finalized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(LAST_WORDS_S)
-        MPI.COMM_WORLD.Abort(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
-
-
-def _end_in_time() -> None:
-    """Most often MPI's end goes well nevertheless, and the launcher likes it better."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    end = threading.Thread(target=MPI.Finalize, daemon=True)
-    end.start()
-    end.join(FINALIZE_TIMEOUT_S)
-    if end.is_alive():
-        # The exit code of ``sys.exit`` is not to be known here; an error's is.
-        os._exit(int(getattr(sys, "last_value", None) is not None))
-
-
 class SteeringCollective:
     """What ``steering.agreement`` needs of the simulation's ranks; implements ``steering.collective.Collective``."""
 
@@ -286,85 +213,6 @@ class PendingMax:
         return int(self._largest[0])
 
 
-class MpiWire:
-    """Nonblocking messages between this rank and ``peer``; implements ``placement.relay_wire.Wire``."""
-
-    def __init__(self, communicator: MPI.Intracomm, peer: int) -> None:
-        self._communicator, self._peer = communicator, peer
-
-    def send(self, data: Data, tag: int) -> "MpiSending":
-        """Start to send ``data`` from where it lies."""
-        try:
-            return MpiSending(self._communicator.Isend([data, MPI.BYTE], self._peer, tag))
-        except MPI.Exception as error:
-            raise _gone(error) from error
-
-    def receiving(self, into: memoryview, tag: int) -> "MpiReceiving":
-        """A persistent request: the library registers its memory once."""
-        return MpiReceiving(self._communicator.Recv_init([into, MPI.BYTE], self._peer, tag))
-
-
-class MpiSending:
-    """A message under way, which keeps its memory alive."""
-
-    def __init__(self, request: MPI.Request) -> None:
-        self._request = request
-
-    def done(self) -> bool:
-        """Whether its memory may be used again."""
-        try:
-            return self._request.Test()
-        except MPI.Exception as error:
-            raise _gone(error) from error
-
-
-class MpiReceiving:
-    """A buffer to be held out again and again."""
-
-    def __init__(self, request: MPI.Prequest) -> None:
-        self._request, self._status = request, MPI.Status()
-        self._held_out = False
-
-    def start(self) -> None:
-        """Hold it out for one message."""
-        try:
-            self._request.Start()
-        except MPI.Exception as error:
-            raise _gone(error) from error
-        self._held_out = True
-
-    def received(self) -> int | None:
-        """Bytes of the message that has arrived; None before."""
-        # A request that is not held out tests as complete.
-        if not self._held_out:
-            return None
-        try:
-            if not self._request.Test(self._status):
-                return None
-        except MPI.Exception as error:
-            self._held_out = False
-            raise _gone(error) from error
-        self._held_out = False
-        return self._status.Get_count(MPI.BYTE)
-
-    def cancel(self) -> None:
-        """Take it back; a message that is arriving is waited for at most a second."""
-        if self._request == MPI.REQUEST_NULL:
-            return
-        held_out, self._held_out = self._held_out, False
-        try:
-            if held_out:
-                self._request.Cancel()
-                wait_until(self._request.Test, timeout_s=1.0)
-            self._request.Free()
-        except MPI.Exception as error:
-            raise _gone(error) from error
-
-
-def _gone(error: MPI.Exception) -> WireError:
-    return WireError(error.Get_error_string())
-
-
 def first_problem(communicator: MPI.Intracomm, problem: str | None, *, timeout_s: float) -> str | None:
     """The problem of the lowest rank that has one, on every rank; None where all are well.
 
@@ -393,17 +241,6 @@ def first_problem(communicator: MPI.Intracomm, problem: str | None, *, timeout_s
 def wait_for_all(communicator: MPI.Intracomm, *, timeout_s: float) -> None:
     """A barrier whose waiting ranks sleep."""
     _complete(communicator.Ibarrier(), timeout_s)
-
-
-def abort(message: str, code: int) -> NoReturn:
-    """Say why in one line and end every rank: the way out of a failure that only this rank knows of."""
-    sys.stdout.flush()
-    if MPI.COMM_WORLD.rank:
-        time.sleep(0.5)  # what all ranks fail of is told by the first
-    print(f"cdi: {' '.join(message.split())}", file=sys.stderr, flush=True)
-    time.sleep(0.2)  # the launcher forwards the line before it learns of the end
-    MPI.COMM_WORLD.Abort(code)
-    os._exit(code)
 
 
 def _complete(request: Any, timeout_s: float) -> None:

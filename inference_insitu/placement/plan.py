@@ -12,21 +12,22 @@ from inference_insitu.inference.frame import Variable
 from inference_insitu.reduction.group import Alone
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.reduction.pipeline import Pipeline, pipeline
-from inference_insitu.ring.layout import PAGE, Kind, Layout, SlotGroup
+from inference_insitu.ring.layout import DTYPES, MOST_DIMENSIONS, PAGE, Kind, Layout, SlotGroup
 from inference_insitu.ring.policies import MOST_SPILLED, PolicyConfig
 from inference_insitu.ring.producer import StreamPlan
 
 
 @dataclass(frozen=True)
 class Coarser:
-    """The coarser form of a whole frame of ``shape``; what is smaller than declared has none."""
+    """The coarser form of a whole ``frame``; what is smaller than declared, or of another type, has none."""
 
     pipeline: Pipeline
-    shape: tuple[int, ...]
+    frame: Variable
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any] | None:
         """Blocks of ``array`` added up, or None."""
-        return self.pipeline(array, Alone()) if array.shape == self.shape else None
+        whole = array.shape == self.frame.shape and array.dtype == self.frame.dtype
+        return self.pipeline(array, Alone()) if whole else None
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ def ring_plan(
         if reduction.collective and not is_root:
             continue
         frame = Variable(str(reduction.dtype), reduction.shape)
+        if reduction.dtype not in DTYPES or len(frame.shape) > MOST_DIMENSIONS:
+            raise ValueError(
+                f"streams.{name} must be of at most {MOST_DIMENSIONS} axes and one of the types "
+                f"{', '.join(dtype.name for dtype in DTYPES)}, got {frame}"
+            )
         coarser = _coarser(name, stream.policy, frame)
-        plans[name] = StreamPlan(stream.policy, None if coarser is None else Coarser(coarser, frame.shape))
+        plans[name] = StreamPlan(stream.policy, None if coarser is None else Coarser(coarser, frame))
         frames[name] = (frame.dtype, frame.shape)
         groups += _groups(name, stream, frame, coarser)
     if not groups:
@@ -73,8 +79,8 @@ def ring_plan(
 
 def ranks_with_rings(config: CouplingConfig, simulation_ranks: int) -> range:
     """The simulation ranks that have a ring: all, or the first alone where every stream is summed to it."""
-    collective = all(any(one.kind == "sum_to_root" for one in stream.operators) for stream in config.streams.values())
-    return range(1 if collective else simulation_ranks)
+    summed = all(any(one.build().collective for one in stream.operators) for stream in config.streams.values())
+    return range(1 if summed else simulation_ranks)
 
 
 def _groups(name: str, stream: StreamConfig, frame: Variable, coarser: Pipeline | None) -> list[SlotGroup]:

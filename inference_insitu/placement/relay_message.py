@@ -138,16 +138,14 @@ class End(Message):
 class Closed(Message):
     """Simulation: my books are closed."""
 
-    KIND, FORMAT = 4, struct.Struct("<q")
-    frames: int
+    KIND, FORMAT = 4, struct.Struct("<")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen(Message):
-    """Simulation: I have read how you stand, and have got as far as this."""
+    """Simulation: I have read how you stand, and have published so many frames."""
 
-    KIND, FORMAT = 5, struct.Struct("<qq")
-    last_step: int
+    KIND, FORMAT = 5, struct.Struct("<q")
     published: int
 
 
@@ -177,13 +175,12 @@ class Grant(Message):
 class Outcome(Message):
     """Keeper: how the frame of your slot ``source`` ended; with ``granted`` my slot ``slot`` is held out again."""
 
-    KIND, FORMAT, MOST_TAIL = 7, struct.Struct("<iiqiiiiq"), DETAIL_BYTES
+    KIND, FORMAT, MOST_TAIL = 7, struct.Struct("<iiqiiiq"), DETAIL_BYTES
     slot: int
     source: int
     sequence: int
     outcome: int
     attempts: int
-    batch: int
     granted: int
     inferred_ns: int
     detail: bytes
@@ -198,11 +195,9 @@ class Outcome(Message):
 class Standing(Message):
     """Keeper: how the worker and its supervisor stand, and which model answers."""
 
-    KIND, FORMAT, MOST_TAIL = 8, struct.Struct("<iiqqq"), MODEL_BYTES
+    KIND, FORMAT, MOST_TAIL = 8, struct.Struct("<iiq"), MODEL_BYTES
     consumer: int
     supervisor: int
-    incarnation: int
-    restarts: int
     beat_age_ns: int
     model: bytes
 

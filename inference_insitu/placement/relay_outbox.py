@@ -17,7 +17,7 @@ from inference_insitu.ring.region import Region
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
 _STATE, _SEQUENCE, _SHAPE = int(Row.STATE), int(Row.SEQUENCE), int(Row.SHAPE)
 _TAKEN_NS, _DONE_NS, _PUBLISHED_NS = int(Row.TAKEN_NS), int(Row.DONE_NS), int(Row.PUBLISHED_NS)
-_ATTEMPTS, _BATCH, _OUTCOME = int(Row.ATTEMPTS), int(Row.BATCH), int(Row.OUTCOME)
+_ATTEMPTS, _OUTCOME = int(Row.ATTEMPTS), int(Row.OUTCOME)
 _HEAD_ROWS = (_SEQUENCE, int(Row.STEP), _PUBLISHED_NS, int(Row.BYTES), int(Row.DTYPE), int(Row.DIMENSIONS))
 _READY, _TAKEN, _DONE, _FILLING = map(int, (State.READY, State.TAKEN, State.DONE, State.FILLING))
 
@@ -126,6 +126,5 @@ class Outbox:
         # All on this rank's clock: what was not inference was waiting or under way.
         words[base + _TAKEN_NS] = max(words[base + _PUBLISHED_NS], now - outcome.inferred_ns)
         words[base + _DONE_NS] = now
-        words[base + _ATTEMPTS], words[base + _BATCH] = outcome.attempts, outcome.batch
-        words[base + _OUTCOME] = outcome.outcome
+        words[base + _ATTEMPTS], words[base + _OUTCOME] = outcome.attempts, outcome.outcome
         words[base + _STATE] = _DONE

@@ -138,8 +138,7 @@ class Receiver:
                 ring.announce(message)
             case Seen():
                 self._unread -= 1
-                ring.words[Word.LAST_STEP], ring.words[Word.PUBLISHED] = message.last_step, message.published
-                ring.words[Word.PRODUCER_BEAT_NS] = time.monotonic_ns()
+                ring.words[Word.PUBLISHED] = message.published
             case End():
                 self._end_after = message.frames
                 self._say_ending(ring)
@@ -179,16 +178,10 @@ class Receiver:
         for start in range(0, len(pairs), MOST_GRANTS):
             self._post(Grant.of(pairs[start : start + MOST_GRANTS]))
 
-    def _standing(self, ring: RelayedRing) -> tuple[int, int, int, int]:
-        words = ring.words
-        return (
-            words[Word.CONSUMER_STATE],
-            words[Word.SUPERVISOR_STATE],
-            words[Word.INCARNATION],
-            words[Word.RESTARTS],
-        )
+    def _standing(self, ring: RelayedRing) -> tuple[int, int]:
+        return ring.words[Word.CONSUMER_STATE], ring.words[Word.SUPERVISOR_STATE]
 
-    def _tell_standing(self, ring: RelayedRing, standing: tuple[int, int, int, int]) -> None:
+    def _tell_standing(self, ring: RelayedRing, standing: tuple[int, int]) -> None:
         now = time.monotonic_ns()
         due = not self._unread and now - self._told_ns > STANDING_NS
         if standing == self._told and not due:

@@ -156,12 +156,12 @@ class RelayedRing:
             case _:
                 inferred_ns = max(words[base + Row.DONE_NS] - words[base + Row.TAKEN_NS], 0)
                 detail = slot.detail().encode()[: Outcome.MOST_TAIL]
-        attempts, batch, head = words[base + Row.ATTEMPTS], words[base + Row.BATCH], self._here.pop(number)
+        attempts, head = words[base + Row.ATTEMPTS], self._here.pop(number)
         if again:
             self._hold_out(slot)
         else:
             words[base + Row.STATE] = State.FREE
-        return Outcome(number, head.source, head.sequence, outcome, attempts, batch, int(again), inferred_ns, detail)
+        return Outcome(number, head.source, head.sequence, outcome, attempts, int(again), inferred_ns, detail)
 
 
 def relayed_layout(encoded: bytes, slots_of: SlotsOf) -> Layout:

@@ -173,11 +173,9 @@ class Sender:
         words, now = self._words, time.monotonic_ns()
         if not self._refused:
             words[Word.CONSUMER_BEAT_NS] = now - max(standing.beat_age_ns, 0)
-            words[Word.INCARNATION], words[Word.RESTARTS] = standing.incarnation, standing.restarts
             self._region.model = standing.model.decode(errors="replace")
             words[Word.CONSUMER_STATE], words[Word.SUPERVISOR_STATE] = standing.consumer, standing.supervisor
-            words[Word.SUPERVISOR_BEAT_NS] = now
-        self._post(Seen(words[Word.LAST_STEP], words[Word.PUBLISHED]))
+        self._post(Seen(words[Word.PUBLISHED]))
 
     def _send_waiting(self) -> None:
         if self._refused or self._words[_SUPERVISOR] >= _CLOSED:  # FAILED too
@@ -193,7 +191,7 @@ class Sender:
             self._post(End(self._outbox.sent))
         if closed and not self._closed_told:
             self._closed_told = True
-            self._post(Closed(self._outbox.sent))
+            self._post(Closed())
 
     def _post(self, message: Message) -> None:
         self._mail.post(message.encode(time.monotonic_ns()))

@@ -14,11 +14,11 @@ A user's own derives from ``Operator``; it is named as ``module:object``, or by 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from cdi.requirements import nearest
 from inference_insitu.reduction.operators import OPERATORS, Operator
 
 ENTRY_POINT_GROUP = "cdi.operators"
@@ -47,10 +47,8 @@ class OperatorConfig:
         if self.kind in OPERATORS:
             self.build()
         elif ":" not in self.kind and self.kind not in _installed():
-            known = [*OPERATORS, *_installed()]
-            near = get_close_matches(self.kind, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"or module:object; known: {', '.join(known)}"
-            raise ValueError(f"kind must be the name of an operator, got {self.kind!r}; {hint}")
+            hint = nearest(self.kind, [*OPERATORS, *_installed()])
+            raise ValueError(f"kind must be the name of an operator or module:object, got {self.kind!r}; {hint}")
 
     def build(self) -> Operator:
         """The operator itself; a user's own is imported here.

@@ -50,14 +50,13 @@ class Claimed:
 
 
 class Consumer:
-    """Reads ``region`` as the ``incarnation``-th worker; no other one reads it at the same time."""
+    """Reads ``region`` from process ``pid``; no other one reads it at the same time."""
 
-    def __init__(self, region: Region, *, incarnation: int, pid: int) -> None:
+    def __init__(self, region: Region, *, pid: int) -> None:
         self.region = region
         self.rank = int(region.words[Word.RANK])
         self._words = region.words
         self._words[Word.CONSUMER_PID], self._words[Word.CONSUMER_STARTED] = pid, started_at(pid) or 0
-        self._words[Word.INCARNATION] = incarnation
         self.beat()
         self.state = Side.STARTING
 
@@ -97,7 +96,7 @@ class Consumer:
                     words[base + Row.STATE] = State.READY
                     again += 1
                 else:
-                    self._end(slot, "lost", "the worker died with it twice", 0)
+                    self._end(slot, "lost", "the worker died with it twice")
                     lost += 1
         return again, lost
 
@@ -148,15 +147,15 @@ class Consumer:
             array = ready.slot.array()
             attributes = json.loads(ready.slot.attributes() or b"{}")
         except ValueError as error:
-            self._end(ready.slot, "failed", str(error), 0)
+            self._end(ready.slot, "failed", str(error))
             raise
         return Claimed(
             ready.slot, ready.stream, ready.rank, ready.step, ready.published_ns, ready.attempts, array, attributes
         )
 
-    def settle(self, claimed: Claimed, outcome: str, detail: str = "", *, batch: int = 1) -> None:
+    def settle(self, claimed: Claimed, outcome: str, detail: str = "") -> None:
         """Say how a claimed frame ended; its memory is the producer's again."""
-        self._end(claimed.slot, outcome, detail, batch)
+        self._end(claimed.slot, outcome, detail)
 
     @property
     def producer_state(self) -> Side:
@@ -168,12 +167,11 @@ class Consumer:
         """Whether the process that created the ring still runs."""
         return runs(self._words[Word.OWNER_PID], self._words[Word.OWNER_STARTED])
 
-    def _end(self, slot: Slot, outcome: str, detail: str, batch: int) -> None:
+    def _end(self, slot: Slot, outcome: str, detail: str) -> None:
         words, base = self._words, slot.base
         slot.write_detail(detail)
         words[base + Row.OUTCOME] = CODES[outcome]
         words[base + Row.DONE_NS] = time.monotonic_ns()
-        words[base + Row.BATCH] = batch
         words[base + Row.TAKEN] = 0
         fence()
         words[base + Row.STATE] = State.DONE

@@ -54,7 +54,9 @@ class FillingProducer(Producer):
                 values = host()
             except Exception as error:
                 self._let_go(stream, slot)
-                return self._refuse(stream, step, now, "failed", detail=str(error))
+                self.ledger.refuse(name, step, now, "failed", status="failed")
+                self._words[Word.PUBLISHED] += 1
+                return Publication("failed", str(error))
             return self._store(stream, slot, values, step, encoded, now)
         stream.unfilled.add(slot.place.number)
         stream.in_turn(State.FILLING, stream.filling)
@@ -82,7 +84,6 @@ class FillingProducer(Producer):
             self._let_go(stream, slot)
         else:
             self._words[slot.base + Row.STATE] = State.WRITING
-            stream.memory_slots -= 1
         self._release(stream)
 
     def fail_unfilled(self, reason: str) -> int:

@@ -44,14 +44,14 @@ class Word(IntEnum):
 
     MAGIC, VERSION, TOTAL_BYTES, RANK, OWNER_PID, OWNER_STARTED, LAYOUT_BYTES, LAYOUT_CHECK = range(8)
     # Written by the simulation, or by the relay that stands for it (RELAYED).
-    PRODUCER_STATE, PRODUCER_BEAT_NS, LAST_STEP, PUBLISHED, BOX_TAKEN, ORIGIN_NS, RELAYED = range(16, 23)
+    PRODUCER_STATE, PUBLISHED, BOX_TAKEN, ORIGIN_NS, RELAYED = range(16, 21)
     FILLED = 23  # frames that became ready after their publication
     # Written by the worker.
-    CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, INCARNATION, CONSUMER_PID, CREDITS, BOX_WRITTEN = range(32, 39)
+    CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, CONSUMER_PID, BOX_WRITTEN = range(32, 37)
     CONSUMER_STARTED = 39
     ON_DEVICE = 40  # whether frames may stay on a GPU
     # Written by whoever supervises the worker.
-    SUPERVISOR_STATE, SUPERVISOR_BEAT_NS, SUPERVISOR_PID, RESTARTS, SUPERVISOR_STARTED = range(48, 53)
+    SUPERVISOR_STATE, SUPERVISOR_PID, RESTARTS, SUPERVISOR_STARTED = range(48, 52)
 
 
 class Row(IntEnum):
@@ -59,7 +59,7 @@ class Row(IntEnum):
 
     STATE, EVICT, TAKEN, ATTEMPTS = range(4)
     SEQUENCE, STEP, PUBLISHED_NS, BYTES, ATTRIBUTE_BYTES, DTYPE, DIMENSIONS, SHAPE = range(8, 16)
-    DETAIL_BYTES, OUTCOME, TAKEN_NS, DONE_NS, BATCH = range(24, 29)
+    DETAIL_BYTES, OUTCOME, TAKEN_NS, DONE_NS = range(24, 28)
 
 
 class State(IntEnum):

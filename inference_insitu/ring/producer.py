@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger, Settled
 from inference_insitu.books.outcomes import INFERRED, OUTCOMES
 from inference_insitu.ring.fence import fence
@@ -37,8 +37,7 @@ _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
-_PUBLISHED, _CREDITS, _SUPERVISOR = int(Word.PUBLISHED), int(Word.CREDITS), int(Word.SUPERVISOR_STATE)
-_LAST_STEP, _BEAT = int(Word.LAST_STEP), int(Word.PRODUCER_BEAT_NS)
+_PUBLISHED, _SUPERVISOR = int(Word.PUBLISHED), int(Word.SUPERVISOR_STATE)
 _OUTCOME, _PUBLISHED_NS = int(Row.OUTCOME), int(Row.PUBLISHED_NS)
 _TAKEN_NS, _DONE_NS = int(Row.TAKEN_NS), int(Row.DONE_NS)
 _FAILED = int(Side.FAILED)
@@ -95,7 +94,6 @@ class Stream:
         for slot in reversed(slots):
             self.free[slot.place.kind].append(slot)
         self.free_memory = self.free[Kind.MEMORY]
-        self.memory_slots = len(self.free_memory)
         self.capacity = self.free_memory[0].place.capacity
         self.flying: deque[Slot] = deque()
         self.filling: deque[Slot] = deque()  # the first that is being filled, and all that came after it
@@ -183,11 +181,7 @@ class Producer:
                 self._let_go(stream, slot)
                 return self._refuse(stream, step, now, "full")
         code = _DTYPE_CODES[values.dtype]
-        try:
-            copy(slot.view(code, values.shape), values)
-        except OSError as error:  # a disk that is gone
-            self._let_go(stream, slot)
-            return self._refuse(stream, step, now, "unspilled", detail=str(error))
+        copy(slot.view(code, values.shape), values)
         self._sequence += 1
         slot.describe((self._sequence, step, now, values.nbytes), code, values.shape, attributes)
         words, base = self._words, slot.base
@@ -200,15 +194,9 @@ class Producer:
         self.ledger.accept(stream.name, step, now)
         return ACCEPTED
 
-    def end_step(self, step: int) -> None:
-        """All frames of ``step`` are published: take outcomes in and show that we live."""
-        self._words[_LAST_STEP] = step
-        self.poll()
-
     def poll(self) -> None:
-        """Take outcomes into the ledger and show that we live."""
+        """Take outcomes into the ledger."""
         now = self._clock()
-        self._words[_BEAT] = now
         for stream in self._streams.values():
             self._harvest(stream)
         self.ledger.keep_up(now)
@@ -241,9 +229,7 @@ class Producer:
         self.ledger.close()
 
     def _unknown(self, name: str) -> NoReturn:
-        near = get_close_matches(name, self._streams, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"streams: {', '.join(self._streams)}"
-        raise ValueError(f"name must be a stream of the configuration, got {name!r}; {hint}")
+        raise ValueError(f"name must be a stream of the configuration, got {name!r}; {nearest(name, self._streams)}")
 
     def _refusal(self, stream: Stream, values: Shaped, step: int) -> str | None:
         if step <= stream.last_step:
@@ -262,11 +248,10 @@ class Producer:
             return "no_inference"
         return None
 
-    def _refuse(self, stream: Stream, step: int, now: int, reason: str, *, detail: str = "") -> Publication:
-        failed = reason in ("unspilled", "failed")
-        self.ledger.refuse(stream.name, step, now, reason, status="failed" if failed else "dropped")
+    def _refuse(self, stream: Stream, step: int, now: int, reason: str) -> Publication:
+        self.ledger.refuse(stream.name, step, now, reason)
         self._words[_PUBLISHED] += 1
-        return Publication("failed", detail or reason) if failed else _DROPPED[reason]
+        return _DROPPED[reason]
 
     def _slot(self, stream: Stream) -> Slot | str:
         """A slot that is ours to write to, or the reason why there is none."""
@@ -291,12 +276,9 @@ class Producer:
         return slot or "full"
 
     def _free(self, stream: Stream) -> Slot | None:
-        free, credits = stream.free_memory, self._words[_CREDITS]
-        if not free or 0 <= credits <= stream.memory_slots - len(free):
+        if not stream.free_memory:
             self._harvest(stream, all_of_them=True)
-            if not free or 0 <= credits <= stream.memory_slots - len(free):
-                return None
-        return free.pop()
+        return stream.free_memory.pop() if stream.free_memory else None
 
     def _pop(self, stream: Stream, kind: Kind) -> Slot | None:
         free = stream.free[kind]
@@ -342,29 +324,31 @@ class Producer:
         words, flying = self._words, stream.flying
         while flying and words[flying[0].base + _STATE] == _DONE:
             slot = flying.popleft()
-            self._settle(stream, slot, self._ended(slot))
+            self._settle(stream, slot, ended(self.region, slot))
         if all_of_them and flying:
             for slot in [slot for slot in flying if words[slot.base + _STATE] == _DONE]:
                 flying.remove(slot)
-                self._settle(stream, slot, self._ended(slot))
+                self._settle(stream, slot, ended(self.region, slot))
 
     def _let_go(self, stream: Stream, slot: Slot) -> None:
         self._words[slot.base + _STATE] = _FREE
         self._words[slot.base + _EVICT] = 0
         stream.free[slot.place.kind].append(slot)
 
-    def _ended(self, slot: Slot) -> Settled:
-        row = slot.row()
-        code, published, taken, done = row[_OUTCOME], row[_PUBLISHED_NS], row[_TAKEN_NS], row[_DONE_NS]
-        queued_s, inferred_s, attempts = (taken - published) * 1e-9, (done - taken) * 1e-9, row[_ATTEMPTS] + 1
-        outcome = OUTCOMES[code] if 0 <= code < len(OUTCOMES) else "failed"
-        if outcome == INFERRED:
-            return Settled(outcome, "", queued_s, inferred_s, (done - published) * 1e-9, attempts, self.region.model)
-        return Settled(outcome, slot.detail(), queued_s, inferred_s, None, attempts)
-
     def _settle(self, stream: Stream, slot: Slot, settled: Settled) -> None:
         self.ledger.settle(stream.name, self._words[slot.base + _STEP], settled)
         self._let_go(stream, slot)
+
+
+def ended(region: Region, slot: Slot) -> Settled:
+    """What the worker has left in ``slot``, which is DONE."""
+    row = slot.row()
+    code, published, taken, done = row[_OUTCOME], row[_PUBLISHED_NS], row[_TAKEN_NS], row[_DONE_NS]
+    queued_s, inferred_s, attempts = (taken - published) * 1e-9, (done - taken) * 1e-9, row[_ATTEMPTS] + 1
+    outcome = OUTCOMES[code] if 0 <= code < len(OUTCOMES) else "failed"
+    if outcome == INFERRED:
+        return Settled(outcome, "", queued_s, inferred_s, (done - published) * 1e-9, attempts, region.model)
+    return Settled(outcome, slot.detail(), queued_s, inferred_s, None, attempts)
 
 
 def encode_attributes(attributes: Mapping[str, Any] | None, room: int = 0) -> bytes:

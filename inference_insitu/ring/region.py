@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_insitu.books.ledger import JOURNAL_BYTES
+from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import (
     ATTRIBUTE_BYTES,
     BOX_BYTES,
@@ -127,7 +128,7 @@ class Slot:
 
     def write_detail(self, text: str) -> None:
         """Keep ``text``, cut to ``DETAIL_BYTES`` bytes."""
-        encoded = text.encode()[:DETAIL_BYTES]
+        encoded = text.encode(errors="replace")[:DETAIL_BYTES]
         self._texts[ATTRIBUTE_BYTES : ATTRIBUTE_BYTES + len(encoded)] = encoded
         self.words[self.base + Row.DETAIL_BYTES] = len(encoded)
 
@@ -165,7 +166,12 @@ class Region:
             If the memory or the disk does not hold it; ``FileExistsError`` if the name is taken.
         """
         memory = _map_new(path, layout.memory_bytes)
-        spill = _map_new(Path(layout.spill_file), layout.spill_bytes) if layout.spill_bytes else None
+        try:
+            spill = _map_new(Path(layout.spill_file), layout.spill_bytes) if layout.spill_bytes else None
+        except OSError:
+            if path is not None:
+                path.unlink(missing_ok=True)
+            raise
         memory[::PAGE] = b"\0" * len(range(0, layout.memory_bytes, PAGE))
         region = cls(memory, spill, layout, path)
         encoded = layout.encode()
@@ -174,8 +180,7 @@ class Region:
         words[Word.VERSION], words[Word.TOTAL_BYTES], words[Word.RANK] = VERSION, layout.memory_bytes, rank
         words[Word.OWNER_PID], words[Word.OWNER_STARTED] = os.getpid(), started_at(os.getpid()) or 0
         words[Word.LAYOUT_BYTES], words[Word.LAYOUT_CHECK] = len(encoded), zlib.crc32(encoded)
-        words[Word.CREDITS] = -1
-        words[Word.LAST_STEP] = -1
+        fence()
         words[Word.MAGIC] = MAGIC  # last: whoever sees it sees the rest
         return region
 
@@ -217,7 +222,7 @@ class Region:
 
     @model.setter
     def model(self, text: str) -> None:
-        encoded = text.encode()[:MODEL_BYTES].ljust(MODEL_BYTES, b"\0")
+        encoded = text.encode(errors="replace")[:MODEL_BYTES].ljust(MODEL_BYTES, b"\0")
         self.bytes[MODEL_OFFSET : MODEL_OFFSET + MODEL_BYTES] = encoded
 
     def leave(self, record: bytes) -> bool:
@@ -228,6 +233,7 @@ class Region:
         start = self.layout.box_offset + (written % BOX_RECORDS) * (BOX_BYTES + 8)
         self.words[start // 8] = len(record)
         self.bytes[start + 8 : start + 8 + len(record)] = record
+        fence()
         self.words[Word.BOX_WRITTEN] = written + 1
         return True
 
@@ -235,6 +241,7 @@ class Region:
         """Writer: empty the box."""
         records = []
         while (taken := self.words[Word.BOX_TAKEN]) < self.words[Word.BOX_WRITTEN]:
+            fence()
             start = self.layout.box_offset + (taken % BOX_RECORDS) * (BOX_BYTES + 8)
             length = min(max(self.words[start // 8], 0), BOX_BYTES)
             records.append(bytes(self.bytes[start + 8 : start + 8 + length]))

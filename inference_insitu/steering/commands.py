@@ -4,8 +4,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from numbers import Real
+
+from cdi.requirements import nearest
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 ORIGIN_BYTES = 160
@@ -175,9 +176,7 @@ class Commands:
     def _unknown(self, name: str) -> str | None:
         if name in self._specs:
             return None
-        near = get_close_matches(name, self._specs, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self._specs)}"
-        return f"no command {name!r}; {hint}"
+        return f"no command {name!r}; {nearest(name, self._specs)}"
 
 
 def clipped(text: str, size_bytes: int) -> str:

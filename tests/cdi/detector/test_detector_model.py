@@ -237,5 +237,5 @@ def test_coherence_needs_the_voxels() -> None:
 
 
 def test_one_model_and_generator_a_pattern() -> None:
-    with pytest.raises(ValueError, match="models and generators must be as many as the 2 patterns, got 2 and 1"):
+    with pytest.raises(ValueError, match=r"models and generators must be as many as the 2 patterns, got \(2, 1\)"):
         detect_each([EVERYTHING, EVERYTHING], INTENSITY, [generator()])

@@ -74,7 +74,7 @@ def test_an_intensity_has_three_axes() -> None:
 
 
 def test_one_level_at_most() -> None:
-    with pytest.raises(ValueError, match=r"peak and total must not both be given, got 1.0 and 2.0"):
+    with pytest.raises(ValueError, match=r"peak and total must not both be given, got \(1.0, 2.0\)"):
         expected_photons(INTENSITY, peak=1.0, total=2.0)
 
 

@@ -82,7 +82,7 @@ def test_factors_divide_the_shape(factors: Shape) -> None:
 
 @pytest.mark.parametrize(("window", "offset"), [((7, 5, 5), (0, 0, 0)), ((4, 4, 4), (0, 4, 0)), ((4, 0, 4), (0, 0, 0))])
 def test_a_window_lies_within_the_volume(window: Shape, offset: Shape) -> None:
-    message = r"crop must lie within the volume \(6, 10, 9\), got shape"
+    message = r"crop \(shape, offset\) must lie within the volume \(6, 10, 9\), got \("
     with pytest.raises(ValueError, match=message):
         cropped(torch.zeros(6, 10, 9), window, offset)
     with pytest.raises(ValueError, match=message):

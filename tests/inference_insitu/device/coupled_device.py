@@ -110,7 +110,7 @@ class Coupled:
         self.ledger = RecordingLedger()
         self.producer = FillingProducer(self.region, plan.streams, self.ledger)
         self.seen = Seen(self.runtime, wants_device=wants_device)
-        self.consumer = Consumer(self.region, incarnation=0, pid=0)
+        self.consumer = Consumer(self.region, pid=0)
         self.consumer.on_device(wants_device)
         self.consumer.state = Side.READY
         self.events = EventLog(folder / "events-simulation0.jsonl", "simulation0")

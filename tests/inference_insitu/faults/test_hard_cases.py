@@ -42,7 +42,7 @@ class Counting(Analysis):
 def bench(tmp_path):
     """A producer, its reader, and a service over it."""
     producer = Producer(Region.create(LAYOUT, rank=0), PLANS, Ledger(tmp_path, 0, origin_ns=0))
-    consumer = Consumer(producer.region, incarnation=0, pid=os.getpid())
+    consumer = Consumer(producer.region, pid=os.getpid())
     outputs = Outputs(AnswersFile(tmp_path / "results"), EventLog(None, "worker0"), Metrics(None, worker="0"))
     analysis = Counting()
     batcher = Batcher({"count": BatchConfig(size=8, delay_s=0.0)})
@@ -93,7 +93,7 @@ def test_books_are_whole_wherever_their_keeper_died(tmp_path):
             region = Region.create(LAYOUT, rank=3, path=path)
             ledger = Ledger(tmp_path, 3, origin_ns=0, journal=region.journal)
             producer = Producer(region, PLANS, ledger)
-            consumer = Consumer(region, incarnation=0, pid=0)
+            consumer = Consumer(region, pid=0)
             for step in range(6):  # four fit
                 producer.publish("heat", np.ones(8), step)
             ledger.flush()
@@ -107,7 +107,7 @@ def test_books_are_whole_wherever_their_keeper_died(tmp_path):
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    settle_estate(Consumer(Region.open(path), incarnation=1, pid=os.getpid()), tmp_path, log := _log(tmp_path))
+    settle_estate(Consumer(Region.open(path), pid=os.getpid()), tmp_path, log := _log(tmp_path))
     log.close()
     with (tmp_path / ledger_name(3)).open(newline="") as file:
         rows = [(int(row["step"]), row["outcome"]) for row in csv.DictReader(file)]
@@ -124,7 +124,7 @@ def test_an_estate_that_cannot_be_written_is_told_and_the_ring_goes(tmp_path):
     path = tmp_path / "ring"
     region = Region.create(LAYOUT, rank=0, path=path)
     region.words[Word.OWNER_PID] = 0
-    settle_estate(Consumer(region, incarnation=0, pid=0), tmp_path / "nowhere", log := _log(tmp_path))
+    settle_estate(Consumer(region, pid=0), tmp_path / "nowhere", log := _log(tmp_path))
     log.close()
     assert [event.event for event in read_events(tmp_path)] == ["estate_unwritten"]
     assert not path.exists()

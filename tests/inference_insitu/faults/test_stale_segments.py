@@ -83,7 +83,7 @@ def test_a_ring_whose_owner_lives_stays(ring, tmp_path):
 
 def test_a_ring_that_its_worker_still_serves_stays(ring, tmp_path):
     killed(ring)
-    consumer = Consumer(Region.open(ring), incarnation=0, pid=os.getpid())
+    consumer = Consumer(Region.open(ring), pid=os.getpid())
     assert remove_stale(tmp_path) == []
     # Either sign is enough: the process in the ring's words, and the lock.
     consumer.region.words[Word.CONSUMER_PID] = 0

@@ -122,12 +122,6 @@ def test_a_network_that_is_not_there_is_named(tmp_path):
         Defects(model=str(tmp_path / "nowhere")).warm_up(Variable("float32", SHAPE))
 
 
-def test_a_name_cannot_break_the_ledgers_line(monkeypatch):
-    subject = answering(monkeypatch, Recorder())
-    subject.answer([fakes.frame(1)])
-    assert "," not in subject.model
-
-
 def test_an_answer_that_is_not_finite_is_none(monkeypatch, tmp_path):
     """Nothing of it is kept."""
     whole = fakes.prediction()

@@ -63,7 +63,7 @@ class Bench:
             AnswersFile(folder / "results-0.0.jsonl"), EventLog(folder / "events-worker0.jsonl", "worker0"),
             Metrics(None, worker="0"),
         )  # fmt: skip
-        consumers = [Consumer(one.region, incarnation=0, pid=1) for one in self.producers]
+        consumers = [Consumer(one.region, pid=1) for one in self.producers]
         served = streams or {name: Served("moody") for name in "ab"}
         options = {} if propose is None else {"propose": propose}
         self.service = Service(consumers, {"moody": self.analysis}, served, Batcher({"moody": batch}), self.outputs,

@@ -75,7 +75,7 @@ class Relay:
 
     def start_worker(self, *, ready: bool = True) -> None:
         self.pump()
-        self.consumer = Consumer(Region.open(self.path), incarnation=0, pid=1)
+        self.consumer = Consumer(Region.open(self.path), pid=1)
         self.ring.words[Word.SUPERVISOR_STATE] = Side.STARTING
         if ready:
             self.consumer.region.model = "model 7"

@@ -29,13 +29,13 @@ TO_KEEPER = [
     FrameHead(7, 9, 2**40, 2**50, 10**18, 2 * 3 * 5 * 8, 11, 3, FrameHead.tail((2, 3, 5), b"x" * 2048)),
     FrameHead(0, 0, 1, 0, 0, 8, 11, 0, FrameHead.tail((), b"")),
     End(3),
-    Closed(4),
-    Seen(-1, 17),
+    Closed(),
+    Seen(17),
 ]
 TO_SIMULATION = [
     Grant.of([(number, number % 3) for number in range(MOST_GRANTS)]),
-    Outcome(7, 9, 2**40, 1, 1, 8, 1, 10**12, "ä".encode() * 128),
-    Standing(2, 3, 1, 4, 10**18, b"m" * 128),
+    Outcome(7, 9, 2**40, 1, 8, 1, 10**12, "ä".encode() * 128),
+    Standing(2, 3, 10**18, b"m" * 128),
     Proposal(b"r" * 256),
     Refusal(b"because"),
 ]

@@ -360,8 +360,8 @@ def test_operators_are_read_from_a_configuration_and_read_back() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "bim"}, "kind must be the name of an operator, got 'bim'; did you mean 'bin'?"),
-        ({"kind": "zzz"}, "kind must be the name of an operator, got 'zzz'; or module:object; known: crop, bin"),
+        ({"kind": "bim"}, "kind must be the name of an operator or module:object, got 'bim'; did you mean 'bin'?"),
+        ({"kind": "zzz"}, "kind must be the name of an operator or module:object, got 'zzz'; known: crop, bin"),
         ({"kind": "crop"}, "crop must have the option shape, got no options"),
         ({"kind": "crop", "factor": 2}, "crop must have the option shape, got the option factor"),
         ({"kind": "abs2", "dtype": "float32"}, "abs2 must have no options, got the option dtype"),

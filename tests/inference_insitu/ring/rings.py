@@ -83,7 +83,7 @@ def make_ring(
     region = Region.create(layout, rank=0, path=path)
     ledger = RecordingLedger()
     producer = Producer(region, {"a": StreamPlan(policy, blocks_added)}, ledger, **options)
-    consumer = Consumer(region if path is None else Region.open(path), incarnation=0, pid=1)
+    consumer = Consumer(region if path is None else Region.open(path), pid=1)
     consumer.state = Side.READY
     return Ring(region, producer, consumer, ledger)
 

@@ -32,7 +32,7 @@ def test_drop_newest_refuses_what_does_not_fit_and_says_so():
     assert said[2].reason == "full"
     assert not said[2]
     assert [one.step for one in ring.infer()] == [0, 1]
-    ring.producer.end_step(3)
+    ring.producer.poll()
     assert ring.fate() == {0: "inferred", 1: "inferred", 2: "full", 3: "full"}
     assert ring.ledger.summary()["a"] == {
         "published": 4, "accepted": 2, "inferred": 2, "dropped": {"full": 2}, "open": 0,
@@ -136,14 +136,6 @@ def test_block_does_not_wait_for_a_worker_that_stands_still():
     before = clock.now_ns
     publish(ring, [2])
     assert clock.now_ns == before
-
-
-def test_a_worker_grants_fewer_frames_by_its_credits():
-    ring = make_ring(slots=4)
-    ring.region.words[Word.CREDITS] = 1
-    assert [bool(one) for one in publish(ring, range(3))] == [True, False, False]
-    ring.infer()
-    assert publish(ring, [3]) == [publish(make_ring(), [3])[0]]
 
 
 def test_presets():

@@ -132,7 +132,7 @@ class Both(RuleBasedStateMachine):
     @rule()
     def worker_dies_and_another_starts(self):
         self.held.clear()
-        self.ring.consumer = Consumer(self.ring.region, incarnation=1, pid=2)
+        self.ring.consumer = Consumer(self.ring.region, pid=2)
         self.ring.consumer.recover()
 
     @rule()
@@ -166,7 +166,7 @@ from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side
 from inference_insitu.ring.region import Region
 
-consumer = Consumer(Region.open(Path(sys.argv[1])), incarnation=0, pid=1)
+consumer = Consumer(Region.open(Path(sys.argv[1])), pid=1)
 consumer.state = Side.READY
 wrong = 0
 while True:
