@@ -32,11 +32,21 @@ python=$(find_python)
 [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || make_venv
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
 
-groups='.[md,dxa,fast,sst,notebooks,dev]'
+groups='.[md,dxa,fast,sst,transit,notebooks,dev]'
 # uv installs several times faster than pip. It does not know pip's own settings (a local mirror, say),
 # so pip has the last word.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv || true
 if ! { [ -x "$venv/bin/uv" ] && "$venv/bin/uv" pip install --python "$venv/bin/python" -c constraints.txt -e "$groups"; }; then
   echo "setup: uv did not install the packages; trying pip" >&2
   "$venv/bin/python" -m pip install --disable-pip-version-check -c constraints.txt -e "$groups"
+fi
+
+# The stream log's server; all else works without it. RUNLEVEL keeps the package from starting a server of the system's.
+if ! PATH="$PATH:/usr/bin:/usr/sbin" command -v redis-server >/dev/null; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    (apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq redis-server) ||
+      echo "setup: redis-server was not installed; in-transit runs need it: apt-get install redis-server" >&2
+  else
+    echo "setup: in-transit runs need redis-server; on Debian or Ubuntu: apt-get install redis-server" >&2
+  fi
 fi
