@@ -1,9 +1,11 @@
 """The books of a whole run: every rank's counts added up, written, and printed."""
 
 import json
+import os
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,20 @@ def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", 
 
 
 def write_books(folder: Path, books: Mapping[str, Any]) -> None:
-    """``books.json`` in ``folder``."""
-    (folder / BOOKS).write_text(json.dumps(books, indent=1) + "\n")
+    """``books.json`` in ``folder``, whole or not at all: who watches takes its being there for the run's end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    temporary = folder / f".{BOOKS}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(json.dumps(books, indent=1) + "\n")
+        os.replace(temporary, folder / BOOKS)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def summary_line(books: Mapping[str, Any]) -> str:

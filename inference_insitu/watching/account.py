@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from inference_insitu.watching.balance import BOOKS, Totals, imbalances, ledger_totals, read_books
+from inference_insitu.watching.balance import BOOKS, Totals, imbalances, ledger_totals, read_books, stream_totals
 from inference_insitu.watching.ledger_files import PATTERN, read_ledger
 from inference_insitu.watching.reasons import meaning, shown
 
@@ -19,11 +19,12 @@ def account(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"folder must be the folder of a run, got {folder}, which is no folder")
-    ledger, books, problems = read_ledger(folder), None, []
+    books, problems = None, []
     try:
-        books = read_books(folder)
+        books = read_books(folder)  # first: once there are books, the ledgers are whole
     except ValueError as error:
         problems.append(str(error))
+    ledger = read_ledger(folder)
     if not ledger.files and books is None and not problems:
         raise ValueError(f"folder must be the folder of a run, got {folder} without {PATTERN} and {BOOKS}")
     if books is None and not problems:
@@ -33,9 +34,7 @@ def account(folder: str | Path) -> dict[str, Any]:
         "balanced": not problems,
         **_counts(ledger_totals(ledger)),
         "latency_s": dict(books.latency_s) if books else {},
-        "streams": {
-            name: _counts(ledger_totals(ledger, ledger.stream.where(name))) for name in sorted(ledger.stream.counts())
-        },
+        "streams": {name: _counts(totals) for name, totals in sorted(stream_totals(ledger).items())},
         "problems": problems,
     }
 

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def read_books(folder: str | Path) -> Books | None:
             latency_s={str(name): _number(value) for name, value in latency.items()},
             wall_s=_number(row.get("wall_s")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{BOOKS} must hold the books of a run, got {type(error).__name__}: {error}") from error
 
 
@@ -77,28 +78,45 @@ def ledger_totals(ledger: Ledger, rows: np.ndarray[Any, np.dtype[np.bool_]] | No
     return Totals(inferred + sum(counts.values()), inferred, counts)
 
 
+def stream_totals(ledger: Ledger) -> dict[str, Totals]:
+    """Counts of the ledgers' rows by stream."""
+    return {name: ledger_totals(ledger, ledger.stream.where(name)) for name in ledger.stream.counts()}
+
+
 def imbalances(books: Books | None, ledger: Ledger) -> list[str]:
     """Everything that does not add up, one line each; nothing where all does.
 
     Books that are not there yet are no imbalance: a run that goes on, or was killed, has none.
     """
-    found = []
     repeated = ledger.repeated()
-    if repeated:
-        found.append(f"{repeated} rows of the ledgers repeat the stream, rank and step of another row")
-    if books is None:
-        return found
+    said = [f"{repeated} rows of the ledgers repeat the stream, rank and step of another row"] if repeated else []
+    return said if books is None else said + differences(books, stream_totals(ledger))
+
+
+def differences(books: Books, rows: Mapping[str, Totals]) -> list[str]:
+    """What does not add up in ``books``, and between them and the ledgers' ``rows`` counted by stream."""
+    found = []
     if not books.balanced:
         found.append(f"{BOOKS} itself says that it is not balanced")
     found += _within("all streams", books.total)
     for name, totals in books.streams.items():
         found += _within(f"stream {name!r}", totals)
     found += _sum_of_streams(books)
-    found += _between("all streams", books.total, ledger_totals(ledger))
-    for name in sorted({*books.streams, *ledger.stream.counts()} if books.streams else ()):
-        rows = ledger_totals(ledger, ledger.stream.where(name))
-        found += _between(f"stream {name!r}", books.streams.get(name, Totals()), rows)
+    found += _between("all streams", books.total, sum_of(rows.values()))
+    for name in sorted({*books.streams, *rows} if books.streams else ()):
+        found += _between(f"stream {name!r}", books.streams.get(name, Totals()), rows.get(name, Totals()))
     return found
+
+
+def sum_of(parts: Iterable[Totals]) -> Totals:
+    """Counts of several streams together."""
+    together = Totals()
+    for part in parts:
+        dropped = dict(Counter(together.dropped) + Counter(part.dropped))
+        together = Totals(
+            together.published + part.published, together.inferred + part.inferred, dropped, together.open + part.open
+        )
+    return together
 
 
 def _within(what: str, totals: Totals) -> list[str]:

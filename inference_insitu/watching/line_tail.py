@@ -3,6 +3,7 @@
 from pathlib import Path
 
 BLOCK_BYTES = 32 * 1024 * 1024
+LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 
 class LineTail:
@@ -19,11 +20,12 @@ class LineTail:
         self._offset = 0
         self._seen = 0
         self._identity: tuple[int, int] | None = None
+        self._within_line = False
 
     def read(self) -> list[str]:
         """Whole lines since the last call, without their ends, about 32 MB of them at most.
 
-        None where nothing was added, or the file cannot be read.
+        None where nothing was added, or the file cannot be read. A line of more than 4 MB is passed over.
         """
         try:
             status = self.path.stat()
@@ -35,12 +37,15 @@ class LineTail:
                 file.seek(self._offset)
                 data = file.read(BLOCK_BYTES)
                 if data and not data.endswith(b"\n"):
-                    data += file.readline()
+                    data += file.readline(LONGEST_LINE_BYTES)
         except OSError:
             return []
         whole = data.rfind(b"\n") + 1
         self._seen = self._offset + len(data)
-        self._offset += whole
+        skipped = skipped or self._within_line
+        self._within_line = len(data) - whole >= LONGEST_LINE_BYTES or (skipped and not whole)
+        # What is longer than any line is passed over with its end, not waited for.
+        self._offset += len(data) if self._within_line else whole
         lines = data[:whole].decode("utf-8", "replace").split("\n")[:-1]
         return lines[1:] if skipped else lines
 
@@ -49,7 +54,7 @@ class LineTail:
         if identity == self._identity and size >= self._offset:
             return False
         self.replaced = self.replaced or self._identity is not None
-        self._identity, self._offset = identity, 0
+        self._identity, self._offset, self._within_line = identity, 0, False
         if self._last_bytes is None or size <= self._last_bytes:
             return False
         self._offset = size - self._last_bytes

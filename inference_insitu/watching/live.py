@@ -22,7 +22,7 @@ from rich.text import Text
 from inference_insitu.watching.balance import BOOKS
 from inference_insitu.watching.live_state import QUIET_S, RunState, StreamState
 from inference_insitu.watching.reasons import asked_for, meaning, shown
-from inference_insitu.watching.worker_events import BAD_EVENTS, BAD_STATES, worker_name
+from inference_insitu.watching.worker_events import BAD_STATES, is_bad, worker_name
 
 MOST_STREAMS = 20
 MOST_WORKERS = 16
@@ -123,7 +123,7 @@ def _parts(state: RunState) -> Iterator[RenderableType]:
         if is_there:
             yield table(state)
             yield Text()
-    for problem in list(state.problems.values())[:MOST_PROBLEMS]:
+    for problem in [*state.imbalances, *state.problems.values()][:MOST_PROBLEMS]:
         yield Text(shown(problem, 200), style="bold red")
 
 
@@ -142,9 +142,9 @@ def _heading(state: RunState) -> Text:
 
 def _condition(state: RunState) -> Text:
     if state.books is not None:
-        if state.balances:
+        if not state.imbalances:
             return Text("ended, the books balance", style="bold green")
-        return Text(f"ended, THE BOOKS DO NOT BALANCE (see {BOOKS})", style="bold white on red")
+        return Text(f"ended, THE BOOKS DO NOT BALANCE (see {BOOKS}, and below)", style="bold white on red")
     quiet_s = state.quiet_s()
     if quiet_s is not None and quiet_s > QUIET_S:
         return Text(f"no books, and no file has changed for {_duration(quiet_s)}: stalled or killed", style="bold red")
@@ -214,7 +214,7 @@ def _events(state: RunState) -> Table:
     table = _table("time (UTC)", "who", "event", "", numbers=())
     for event in list(state.events)[-LAST_EVENTS:]:
         fields = ", ".join(f"{shown(name, 20)} {_plain(value)}" for name, value in event.fields.items())
-        style = "red" if event.event in BAD_EVENTS else ""
+        style = "red" if is_bad(event) else ""
         moment = datetime.fromtimestamp(event.time_s, UTC)
         table.add_row(
             Text(f"{moment:%H:%M:%S}"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import events, ledger_files
-from inference_insitu.watching.balance import BOOKS, Books, read_books
+from inference_insitu.watching.balance import BOOKS, Books, Totals, differences, read_books
 from inference_insitu.watching.events import Event, parse_event
 from inference_insitu.watching.ledger_files import Ledger, LedgerReader, read_header
 from inference_insitu.watching.line_tail import LineTail
@@ -25,6 +25,8 @@ KEPT_SECONDS = 60
 RECENT_FRAMES = 10_000
 """What percentiles are taken of."""
 RECENT_EVENTS = 200
+LONGEST_RUN_S = 1e10
+"""A row that was published later than this tells of a damaged file."""
 QUIET_S = 30.0
 """Without a new byte for so long, a run without books may have been killed."""
 _RESULTS_BYTES = 512 * 1024
@@ -60,7 +62,8 @@ class StreamState:
 
     def published_at(self, published_s: NDArray[np.float64]) -> None:
         """Frames by the second of the run they were published in."""
-        seconds, counts = np.unique(published_s[np.isfinite(published_s)].astype(np.int64), return_counts=True)
+        sane = published_s[np.abs(published_s) < LONGEST_RUN_S]  # NaN is not
+        seconds, counts = np.unique(sane.astype(np.int64), return_counts=True)
         self._per_second.update(dict(zip(seconds.tolist(), counts.tolist(), strict=True)))
         newest = max(self._per_second, default=0)
         for second in [second for second in self._per_second if second < newest - KEPT_SECONDS]:
@@ -121,15 +124,15 @@ class RunState:
             self._read()
 
     def _read(self) -> None:
+        try:
+            self.books = read_books(self.folder)  # first: once there are books, the ledgers are whole
+            self.problems.pop(BOOKS, None)
+        except ValueError as error:
+            self.problems[BOOKS] = str(error)
         self._read_ledgers()
         self._read_events()
         self._read_answers()
         self.numbers = read_metrics(self.folder)
-        try:
-            self.books = read_books(self.folder)
-            self.problems.pop(BOOKS, None)
-        except ValueError as error:
-            self.problems[BOOKS] = str(error)
         self.changed = max((seconds for path in self._files() if (seconds := _changed(path))), default=None)
 
     @property
@@ -138,12 +141,12 @@ class RunState:
         return not (self.streams or self.events or self.answers or self.numbers or self.books or self.problems)
 
     @property
-    def balances(self) -> bool:
-        """The books are there, say so themselves, add up, and are as long as the ledgers."""
+    def imbalances(self) -> list[str]:
+        """What does not add up in the books, or between them and the ledgers; nothing where there are none yet."""
         if self.books is None:
-            return False
-        total, rows = self.books.total, sum(stream.published for stream in self.streams.values())
-        return self.books.balanced and not (total.open or total.missing) and total.published == rows
+            return []
+        rows = {name: Totals(one.published, one.inferred, one.dropped) for name, one in self.streams.items()}
+        return differences(self.books, rows)
 
     def quiet_s(self) -> float | None:
         """Seconds since a file changed."""
@@ -214,13 +217,13 @@ class RunState:
                     stream, step = str(answer["stream"]), int(answer["step"])
                     if step >= int(self.answers.get(stream, {"step": step})["step"]):
                         self.answers[stream] = answer
-                except (ValueError, KeyError, TypeError, RecursionError):
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     continue
 
 
 def _greatest(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) if len(finite) else 0.0
+    sane = values[np.abs(values) < LONGEST_RUN_S]
+    return float(sane.max()) if len(sane) else 0.0
 
 
 def _changed(path: Path) -> float | None:

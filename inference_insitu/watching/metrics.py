@@ -1,23 +1,28 @@
 """Metrics of one worker as a text file for Prometheus.
 
-``metrics-<worker>.prom`` is written to another name and renamed, so a reader never sees half of it,
-and at most every ``interval_s``. node_exporter reads it with
-``--collector.textfile.directory=<folder of the run>``. There is no HTTP endpoint: on a shared machine
-a port is open to everybody, and a file is as closed as its folder.
+``metrics-<worker>.prom`` is replaced as a whole, so a reader never sees half of it, and at most every
+``interval_s``. node_exporter reads it with ``--collector.textfile.directory=<folder of the run>``. There is
+no HTTP endpoint: on a shared machine a port is open to everybody, and a file is as closed as its folder.
 
 Every series carries the label ``worker``, so that the files of several workers can be read together.
 A restarted worker starts at zero again, as Prometheus expects of a counter.
 """
 
 import math
-import os
 import sys
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+    write_to_textfile,
+)
 
 PATTERN = "metrics-*.prom"
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -132,20 +137,17 @@ class Metrics:
             return False
         # Also after a failure: a full disk is not asked again with every frame.
         self._written_s = now
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         try:
             self._time.labels(self._worker).set_to_current_time()
-            temporary.write_bytes(self.text())
-            os.replace(temporary, self.path)
+            write_to_textfile(str(self.path), self._registry)
         except Exception as error:  # metrics that fail must not stop an analysis
-            self._failed(temporary, error)
+            self._failed(error)
             return False
         return True
 
-    def _failed(self, temporary: Path, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         self.failures += 1
         try:
-            temporary.unlink(missing_ok=True)
             if self.failures == 1:
                 print(f"cdi: metrics are not written: {self.path}: {error}", file=sys.stderr, flush=True)
         except (OSError, ValueError, AttributeError):

@@ -1,5 +1,6 @@
 """Reading back what workers wrote in ``metrics-<worker>.prom``."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ def _read(path: Path) -> WorkerNumbers | None:
         samples = list(_samples(path.read_text(encoding="utf-8", errors="replace")))
     except (OSError, ValueError, KeyError, IndexError):
         return None
+    # A NaN or an infinity is no count; a damaged file must not stop who reads it.
+    samples = [sample for sample in samples if math.isfinite(sample[2])]
     single = {name: value for name, labels, value in samples if set(labels) == {"worker"}}
     workers = [labels["worker"] for _, labels, _ in samples if "worker" in labels]
     if not workers:

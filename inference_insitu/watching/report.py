@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from data.whole_file import whole_file
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import figure_over_time, figures
-from inference_insitu.watching.balance import Totals, imbalances, ledger_totals
+from inference_insitu.watching.balance import Totals, imbalances, ledger_totals, stream_totals
 from inference_insitu.watching.ledger_files import Ledger
 from inference_insitu.watching.reasons import asked_for, colour, meaning, severity, shown
 from inference_insitu.watching.run_files import RunFiles, read_run
-from inference_insitu.watching.worker_events import BAD_EVENTS, worker_name
+from inference_insitu.watching.worker_events import is_bad, worker_name
 
 REPORT = "report.html"
 MOST_ROWS = 500
@@ -116,13 +116,13 @@ def render(run: RunFiles) -> str:
         left_out_steering=max(0, len(run.commands) - MOST_ROWS),
         answers=sorted(run.answers.newest.items()),
         machines=_machines(run),
-        bad_events=BAD_EVENTS,
+        is_bad=is_bad,
     )
 
 
 def _totals(run: RunFiles) -> tuple[Totals, dict[str, Totals]]:
     """Of the books where there are any, else of the ledgers' rows."""
-    rows = {name: ledger_totals(run.ledger, run.ledger.stream.where(name)) for name in run.ledger.stream.counts()}
+    rows = stream_totals(run.ledger)
     if run.books is None:
         return ledger_totals(run.ledger), rows
     return run.books.total, dict(run.books.streams) or rows

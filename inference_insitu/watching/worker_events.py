@@ -1,8 +1,10 @@
 """What events say of workers, and of which one."""
 
+import re
 from collections.abc import Collection
 
 from inference_insitu.watching.events import Event
+from inference_insitu.watching.reasons import asked_for
 
 STATES = {
     "worker_started": "starting",
@@ -28,13 +30,32 @@ BAD_EVENTS = {
     "worker_died",
     "worker_hung",
     "gave_up",
+    "not_ready",
     "inference_failed",
     "simulation_died",
     "estate_unwritten",
     "close_failed",
     "abandoned",
+    "courier_not_started",
+    "courier_died",
+    "serving_job_lost",
+    "device_failed",
+    "proposal_lost",
+    "steering_damaged",
+    "rule",
 }
-_WORKER, _KEEPER, _SIMULATION = "worker", "keeper", "simulation"
+"""Something went wrong, or less was done than asked for; ``rule`` is one that could not be asked of an answer."""
+PLAIN_EVENTS = {
+    *("attach", "ready", "end", "session", "serving_job", "courier_started", "stale_removed", "relay", "device"),
+    *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed"),
+}
+_WORKER, _SIMULATION = "worker", "simulation"
+_WRITER = re.compile(r"(worker|keeper|serving)(?P<number>[0-9]{1,9})")
+
+
+def is_bad(event: Event) -> bool:
+    """Whether ``event`` tells of something that went wrong; a drop does where no setting leads to it."""
+    return event.event in BAD_EVENTS or (event.event == "drop" and not asked_for(str(event.fields.get("reason", ""))))
 
 
 def worker_name(name: object) -> str:
@@ -45,18 +66,17 @@ def worker_name(name: object) -> str:
 def worker_of(event: Event, known: Collection[str]) -> str | None:
     """The worker that ``event`` changes the state of, or None; ``known`` are those met before.
 
-    It is the one that the event names, else the one that writes it, else that of the rank which watches over
-    it: keeper 3 has worker 3. A simulation rank that does so is known by the only worker there is, where there
-    is one.
+    It is the one that the event names, else the one that writes it, else that of the rank or serving job which
+    watches over it: keeper 3 has worker 3. A simulation rank that does so without a name means the only worker there
+    is; where there are several the event tells of none, for no worker must be shown that does not exist.
     """
     if event.event not in STATES:
         return None
     if "worker" in event.fields:
         return worker_name(event.fields["worker"])
-    if event.who.startswith(_KEEPER):
-        return worker_name(event.who.removeprefix(_KEEPER))
-    if not event.who.startswith(_SIMULATION):
-        return event.who
-    if event.event in ENDINGS:  # of the rank, not of its worker
+    writer = _WRITER.fullmatch(event.who)
+    if writer is not None:
+        return worker_name(writer["number"])
+    if not event.who.startswith(_SIMULATION) or event.event in ENDINGS:  # of the rank, not of its worker
         return None
-    return next(iter(known)) if len(known) == 1 else f"worker of {event.who}"
+    return next(iter(known)) if len(known) == 1 else None

@@ -1,5 +1,6 @@
 """The live view tells what the files hold, of a run that goes on, has ended, was killed or has not begun."""
 
+import json
 import os
 import pty
 import select
@@ -13,9 +14,14 @@ from pathlib import Path
 import pytest
 from synthetic_run import SyntheticRun
 
-from inference_insitu.watching.line_tail import LineTail
+from inference_insitu.watching import live_state
+from inference_insitu.watching.account import account
+from inference_insitu.watching.ledger_files import TIMES
+from inference_insitu.watching.line_tail import LONGEST_LINE_BYTES, LineTail
 from inference_insitu.watching.live import watch
 from inference_insitu.watching.live_state import RunState
+from inference_insitu.watching.metrics_files import WorkerNumbers, read_metrics
+from inference_insitu.watching.report import write_report
 
 WATCH = "import sys; from inference_insitu.watching.live import watch; watch(sys.argv[1], once=False, interval_s=0.05)"
 
@@ -54,9 +60,65 @@ def test_a_run_that_goes_on_and_one_that_fell_silent(tmp_path: Path, shown: Call
 def test_unbalanced_books_are_said_loudly(run: SyntheticRun, shown: Callable[[Path], str]) -> None:
     run.write_books(run.books() | {"published": 9999})
     assert "THE BOOKS DO NOT BALANCE" in shown(run.folder)
+    books = run.books()
+    books["dropped"]["lost"], books["dropped"]["full"] = books["dropped"]["full"], books["dropped"]["lost"]
+    run.write_books(books)
+    text = shown(run.folder)
+    assert "THE BOOKS DO NOT BALANCE" in text
+    assert "dropped as 'lost' by the books" in text
     run.write_books(run.books())
     (run.folder / "ledger-0.csv").unlink()
     assert "THE BOOKS DO NOT BALANCE" in shown(run.folder)
+
+
+def test_a_run_that_ends_while_it_is_read_is_not_said_to_be_unbalanced(
+    run: SyntheticRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last rows and its books come while files are read one after the other."""
+    (run.folder / "books.json").unlink()
+    lines = (run.folder / "ledger-3.csv").read_text().splitlines(keepends=True)
+    (run.folder / "ledger-3.csv").write_text("".join(lines[:-5]))
+
+    def ends_after_this_file(folder: Path) -> list[WorkerNumbers]:
+        (run.folder / "ledger-3.csv").write_text("".join(lines))
+        run.write_books(run.books())
+        return read_metrics(folder)
+
+    monkeypatch.setattr(live_state, "read_metrics", ends_after_this_file)
+    state = RunState(run.folder)
+    for _ in range(2):
+        state.refresh()
+        assert state.imbalances == []
+    assert state.books is not None
+    assert account(run.folder)["balanced"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e300"])
+def test_numbers_that_are_none_do_not_stop_the_view(tmp_path: Path, shown: Callable[[Path], str], number: str) -> None:
+    run = SyntheticRun(tmp_path / "run", steps=30).write()
+    header, first = (run.folder / "ledger-0.csv").read_text().splitlines()[:2]
+    fields = dict(zip(header.split(","), first.split(","), strict=True)) | dict.fromkeys(TIMES, number)
+    with (run.folder / "ledger-0.csv").open("a") as file:
+        file.write(",".join({**fields, "step": "99999"}.values()) + "\n")
+    (run.folder / "results-9.0.jsonl").write_text(
+        f'{{"stream": "pattern", "step": {number}, "values": {{"x": {number}}}}}\n'
+        f'{{"stream": "other", "step": 1, "values": {{"x": {number}, "confidence": {number}}}}}\n'
+    )
+    (run.folder / "events-x.jsonl").write_text(
+        f'{{"time": "2026-03-01T12:00:01+00:00", "monotonic_s": {number}, "event": "restart", "attempt": {number}}}\n'
+    )
+    text = "".join(
+        f'{name}{{worker="7"}} {number}\n'
+        for name in ("cdi_batches_total", "cdi_queue_frames", "cdi_worker_restarts_total", "cdi_batch_seconds_sum")
+    )
+    (run.folder / "metrics-7.prom").write_text(text.replace("Infinity", "Inf"))
+    assert "241 frames settled" in shown(run.folder)
+    write_report(run.folder)
+    for name in ("published", "inferred", "open"):
+        text = json.dumps(run.books()).replace(f'"{name}": ', f'"{name}": {number}, "was": ', 1)
+        (run.folder / "books.json").write_text(text)
+        assert "books" in shown(run.folder)
+        assert not account(run.folder)["balanced"]
 
 
 def test_an_empty_folder_and_one_that_is_not_there_say_what_is_waited_for(
@@ -155,6 +217,19 @@ def test_a_tail_of_the_end_starts_with_a_whole_line(tmp_path: Path) -> None:
     path.write_text("".join(f"line {number}\n" for number in range(1000)))
     tail = LineTail(path, last_bytes=40)
     assert tail.read() == ["line 996", "line 997", "line 998", "line 999"]
+
+
+def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    tail = LineTail(path)
+    path.write_bytes(b"one\n" + b"x" * LONGEST_LINE_BYTES)
+    assert tail.read() == ["one"]
+    with path.open("ab") as file:
+        file.write(b"x" * LONGEST_LINE_BYTES)
+    assert tail.read() == []
+    with path.open("ab") as file:
+        file.write(b"end of it\ntwo\nthr")
+    assert tail.read() == ["two"]
 
 
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Each worker's states follow from events that several processes wrote."""
 
+import ast
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from synthetic_run import DEATH_S, READY_AGAIN_S, SyntheticRun
 
+import inference_insitu
+from inference_insitu.books.outcomes import OUTCOMES
 from inference_insitu.watching.events import Event
+from inference_insitu.watching.reasons import colour
 from inference_insitu.watching.run_files import read_run
-from inference_insitu.watching.worker_events import worker_name, worker_of
+from inference_insitu.watching.worker_events import BAD_EVENTS, PLAIN_EVENTS, STATES, is_bad, worker_name, worker_of
 from inference_insitu.watching.worker_spans import worker_spans
 
 
@@ -20,7 +24,10 @@ from inference_insitu.watching.worker_spans import worker_spans
         ("keeper2", "closed", {}, {"worker2"}, "worker2"),
         ("simulation8", "worker_died", {"worker": 2}, {"worker1", "worker2"}, "worker2"),
         ("simulation0", "worker_died", {}, {"worker0"}, "worker0"),
-        ("simulation4", "worker_died", {}, {"worker0", "worker1"}, "worker of simulation4"),
+        ("simulation4", "worker_died", {}, {"worker0", "worker1"}, None),
+        ("serving0", "worker_died", {}, {"worker0", "worker1"}, "worker0"),
+        ("courier3", "closed", {}, {"worker0"}, None),
+        ("keeperx", "closed", {}, {"worker0"}, None),
         ("simulation0", "closed", {}, {"worker0"}, None),
         ("worker0", "drop", {}, {"worker0"}, None),
     ],
@@ -59,3 +66,25 @@ def test_events_are_counted_from_the_run_s_start(run: SyntheticRun) -> None:
     path.write_text(path.read_text().replace('"event": "attach"', '"event": "attach", "origin_monotonic_s": 4998.0'))
     files = read_run(run.folder)
     assert [files.seconds(event) for event in files.events if event.event == "attach"] == [pytest.approx(2.0)]
+
+
+def test_every_event_that_the_program_logs_is_said_to_be_bad_or_plain() -> None:
+    """A new one must be put into one of the lists, else a failure is shown like good news."""
+    logged = set()
+    for path in Path(inference_insitu.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("events.log", "events.first")):
+                names = [one.value for one in ast.walk(call.args[0]) if isinstance(one, ast.Constant)]
+                logged |= {name for name in names if isinstance(name, str)}
+    assert {"attach", "worker_died", "drop", "steering_damaged"} <= logged
+    assert logged <= BAD_EVENTS | PLAIN_EVENTS | {"drop"}
+    assert set(STATES) <= BAD_EVENTS | PLAIN_EVENTS
+
+
+@pytest.mark.parametrize(("reason", "bad"), [("superseded", False), ("failed", True), ("unheard of", True)])
+def test_a_drop_is_bad_where_no_setting_leads_to_it(reason: str, bad: bool) -> None:
+    assert is_bad(Event(0.0, 0.0, "simulation0", "drop", {"reason": reason})) is bad
+
+
+def test_every_outcome_has_a_colour_of_its_own() -> None:
+    assert len({colour(name) for name in (*OUTCOMES, "unheard of")}) == len(OUTCOMES) + 1
