@@ -22,7 +22,7 @@ from inference_insitu.placement import sst
 from inference_insitu.placement.keeper import keep
 from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
 from inference_insitu.placement.roles import Roles, assign
-from inference_insitu.placement.waiting import wait_until
+from inference_insitu.waiting import wait_until
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
@@ -31,6 +31,7 @@ from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.commands import CommandSpec
 from inference_insitu.steering.referee import Veto
 from inference_insitu.watching.events import EventLog
+from inference_insitu.watching.machine import machine_facts
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -212,7 +213,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             undo.callback(producer.close)
         if rank == 0:
             _announce(joined)
-        events.log("attach", pid=os.getpid(), placement=config.placement.kind, run=joined.run_id)
+        _say_attached(joined, events, origin_ns)
         _wait_ready(joined, carrier, events)
         undo.pop_all()
     simulation_comm = mpi.duplicated(own)
@@ -347,6 +348,18 @@ def _give_up(joined: Joined) -> None:
 
     mpi_parting.say_farewell(joined.world, joined.given_up, mpi_parting.ABANDONED)
     mpi_parting.end_together()
+
+
+def _say_attached(joined: Joined, events: EventLog, origin_ns: int) -> None:
+    machine = {"machine": machine_facts()} if joined.first_of_node else {}
+    events.log(
+        "attach",
+        pid=os.getpid(),
+        placement=joined.config.placement.kind,
+        run=joined.run_id,
+        origin_monotonic_s=origin_ns * 1e-9,
+        **machine,
+    )
 
 
 def _announce(joined: Joined) -> None:

@@ -12,6 +12,8 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -226,16 +228,20 @@ class Region:
         self.bytes[MODEL_OFFSET : MODEL_OFFSET + MODEL_BYTES] = encoded
 
     def leave(self, record: bytes) -> bool:
-        """Reader: leave ``record`` (at most ``BOX_BYTES``) in the box; False where it is full."""
-        written = self.words[Word.BOX_WRITTEN]
-        if written - self.words[Word.BOX_TAKEN] >= BOX_RECORDS:
-            return False
-        start = self.layout.box_offset + (written % BOX_RECORDS) * (BOX_BYTES + 8)
-        self.words[start // 8] = len(record)
-        self.bytes[start + 8 : start + 8 + len(record)] = record
-        fence()
-        self.words[Word.BOX_WRITTEN] = written + 1
-        return True
+        """Reader: leave ``record`` (at most ``BOX_BYTES``) in the box; False where it is full.
+
+        The worker leaves records, and so may a live view: they take turns.
+        """
+        with _turn(self.path) as ours:
+            written = self.words[Word.BOX_WRITTEN]
+            if not ours or written - self.words[Word.BOX_TAKEN] >= BOX_RECORDS:
+                return False
+            start = self.layout.box_offset + (written % BOX_RECORDS) * (BOX_BYTES + 8)
+            self.words[start // 8] = len(record)
+            self.bytes[start + 8 : start + 8 + len(record)] = record
+            fence()
+            self.words[Word.BOX_WRITTEN] = written + 1
+            return True
 
     def collect(self) -> list[bytes]:
         """Writer: empty the box."""
@@ -282,6 +288,36 @@ def _map_existing(path: Path) -> mmap.mmap:
         return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _turn(path: Path | None) -> Iterator[bool]:
+    """Whether it is ours alone to fill the box, for as long as this lasts; the system lets go for who dies.
+
+    A private ring has one process, and nobody new comes to one whose name is gone.
+    """
+    try:
+        descriptor = None if path is None else os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        descriptor = None
+    try:
+        yield descriptor is None or _locked(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    # A lock of records, which knows nothing of those that show that somebody uses the ring.
+    for _ in range(HOLD_TRIES):
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+            return True
+        except BlockingIOError:
+            time.sleep(0.001)
+        except OSError:  # a file system without locks
+            return True
+    return False
 
 
 def _hold(descriptor: int) -> None:

@@ -1,6 +1,8 @@
 """A ring's memory: opened only if it is whole, removed with its spill file, reserved when it is made."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from rings import frame, make_ring
@@ -77,3 +79,22 @@ def test_a_process_that_ended_and_is_not_waited_for_does_not_run():
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert started_at(pid) is None
     os.waitpid(pid, 0)
+
+
+def test_two_who_leave_records_take_turns(path):
+    """A worker and a live view: while one is at it the other waits, and goes away where that takes too long."""
+    ring = make_ring(path=path)
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        assert not ring.region.leave(b"one")
+        other.kill()
+        other.wait(timeout=30)
+    assert ring.region.leave(b"two")
+    assert Region.open(path).leave(b"three")
+    assert ring.region.collect() == [b"two", b"three"]
