@@ -8,7 +8,7 @@ last flushed result.
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,10 @@ def _rows(frame: Frame, exposure: Exposure, prediction: Prediction) -> dict[str,
 
 @dataclass(frozen=True)
 class StoredResult:
-    """One row of a results file; volumes ``(x, y, z)`` as the prediction's, ``counts`` as the exposure's."""
+    """One row of a results file; volumes ``(x, y, z)`` as the prediction's, ``counts`` as the exposure's.
+
+    ``q_step`` is NaN where the frame did not say where it was sampled.
+    """
 
     step: int
     defect_probability: float
@@ -147,12 +150,43 @@ def read_results(folder: Path, stream: str = "pattern") -> list[StoredResult]:
     A frame that a second life answered again is there once. A file that a kill left unreadable is told on stderr.
     """
     found: dict[tuple[int, int], StoredResult] = {}
-    for path in sorted(folder.glob("results-*.h5"), key=_life):
+    for path in results_files(folder):
         try:
             found |= _read(path, stream)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             print(f"cdi: {path} is left out, it does not read: {' '.join(str(error).split())}", file=sys.stderr)
     return [found[key] for key in sorted(found)]
+
+
+def results_files(folder: Path) -> list[Path]:
+    """Results files of every life of every worker, whole and partial, the older life first."""
+    return sorted(folder.glob("results-*.h5"), key=_life)
+
+
+def whole_rows(group: Any) -> int:
+    """Rows of a stream's ``group`` that are whole: a kill between two datasets of one leaves the last ones shorter."""
+    return min((len(column) for column in group.values()), default=0)
+
+
+def stored_result(group: Any, row: int, classes: Sequence[str]) -> StoredResult:
+    """The row ``row`` of a stream's ``group``; ``classes`` are those that the file names.
+
+    Raises
+    ------
+    OSError, KeyError, IndexError, ValueError, RuntimeError
+        If it does not read.
+    """
+    volumes = {name: group[name][row] for name in ("counts", "line_density", "support", "voxel")}
+    return StoredResult(
+        step=int(group["step"][row]),
+        defect_probability=float(group["defect_probability"][row]),
+        defect_class=classes[int(group["class"][row])],
+        count=int(group["count"][row]),
+        undetermined=bool(group["undetermined"][row]),
+        prediction=json.loads(group["prediction"].asstr()[row]),
+        q_step=group["q_step"][row] if "q_step" in group else np.full((3, 3), np.nan),
+        **volumes,
+    )
 
 
 def _life(path: Path) -> list[int]:
@@ -164,22 +198,8 @@ def _read(path: Path, stream: str) -> dict[tuple[int, int], StoredResult]:
     with h5py.File(path, "r", locking=False) as file:
         classes = [str(name) for name in file.attrs["classes"]]
         groups = file[stream].values() if stream in file else ()
-        return {key: result for group in groups for key, result in _of_group(group, classes)}
-
-
-def _of_group(group: Any, classes: list[str]) -> Iterator[tuple[tuple[int, int], StoredResult]]:
-    # A kill between two datasets of one row leaves the last ones shorter: whole rows count.
-    for row in range(min(len(column) for column in group.values())):
-        step = int(group["step"][row])
-        yield (
-            (step, int(group["rank"][row])),
-            StoredResult(
-                step=step,
-                defect_probability=float(group["defect_probability"][row]),
-                defect_class=classes[int(group["class"][row])],
-                count=int(group["count"][row]),
-                undetermined=bool(group["undetermined"][row]),
-                prediction=json.loads(group["prediction"].asstr()[row]),
-                **{name: group[name][row] for name in ("counts", "q_step", "line_density", "support", "voxel")},
-            ),
-        )
+        return {
+            (int(group["step"][row]), int(group["rank"][row])): stored_result(group, row, classes)
+            for group in groups
+            for row in range(whole_rows(group))
+        }
