@@ -47,6 +47,25 @@ class Analysis:
         """Plain finite values for each frame, in their order."""
         raise NotImplementedError
 
+    def state(self, stream: str, rank: int) -> bytes:
+        """What later answers to frames of ``stream`` on ``rank`` depend on beside those frames; b"" for nothing.
+
+        Whoever answers them from then on elsewhere is given it (``install``). An analysis that has such a state changes
+        it only for frames that it answers: one that raises is asked again, frame by frame.
+        """
+        return b""
+
+    def install(self, stream: str, rank: int, state: bytes) -> None:
+        """Go on from ``state``, in place of one's own of ``stream`` and ``rank``; b"" begins anew.
+
+        Raises
+        ------
+        ValueError
+            If it is no state of this analysis.
+        """
+        if state:
+            raise ValueError(f"state must be empty for an analysis that keeps none, got {len(state)} bytes")
+
     def close(self) -> None:
         """The stream has ended."""
 
@@ -98,6 +117,19 @@ def build_analysis(plugin: str, options: Mapping[str, Any]) -> Analysis:
             raise ValueError(f"plugin must be a function or derive from Analysis, got the class {plugin!r}")
         return built
     return _OfFrame(partial(found, **options))
+
+
+def answers_or_errors(analysis: Analysis, name: str, frames: Sequence[Frame]) -> list[Values | BaseException]:
+    """An answer or an error for each; a batch that fails is tried frame by frame, to find who broke it."""
+    try:
+        answers = list(analysis.answer(frames))
+        if len(answers) != len(frames):
+            raise ValueError(f"{name} must answer {len(frames)} frames, got {len(answers)} answers")
+        return [*answers]
+    except (Exception, SystemExit) as error:
+        if len(frames) == 1:
+            return [error]
+    return [answer for one in frames for answer in answers_or_errors(analysis, name, [one])]
 
 
 def plain_values(values: Values) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdi.detector.counting import photon_counts
 from cdi.grid import QGrid
+from cdi.launched import TERMINAL_VARIABLE
 from cdi.pattern import Exposure
 from inference_insitu.inference.analysis import Analysis, Values
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.inference.progress import ProgressLine
 from inference_insitu.inference.results import ResultsFile, results_name
 from inference_insitu.inference.serving import Precision, ServingConfig, batch_sizes
-from inference_insitu.placement.launcher import TERMINAL_VARIABLE
 from models.prediction import Prediction
 
 
@@ -166,15 +166,20 @@ def grid_of(frame: Frame) -> QGrid | None:
 def values_of(prediction: Prediction) -> dict[str, Any]:
     """Plain values, of which rules may speak: ``count > 0 and confidence >= 0.9``.
 
-    ``confidence`` is that in "defect" or "none", whichever is answered.
+    ``confidence`` is that in "defect" or "none", whichever is answered. ``line_density_per_A2`` is the length of all
+    lines by the volume of the crystal (Å⁻²; where the geometry is unknown, both are of voxels).
     """
     plain = prediction.to_json()
     defect = prediction.defect_probability
+    length = sum(float(np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum()) for line in prediction.lines)
+    volume = float((prediction.support > 0.5).sum() * abs(np.linalg.det(prediction.voxel)))
     return {
         "defect_probability": plain["defect_probability"],
         "class": plain["class"],
         "count": plain["count"],
         "confidence": round(max(defect, 1 - defect), 4),
+        "line_length_A": round(length, 2),
+        "line_density_per_A2": float(f"{length / volume:.4g}") if volume else 0.0,
         "undetermined": plain["undetermined"],
         "undetermined_because": prediction.undetermined,
         "class_probabilities": plain["class_probabilities"],

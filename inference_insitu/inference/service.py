@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_insitu.books.outcomes import INFERRED
-from inference_insitu.inference.analysis import Analysis, plain_values
+from inference_insitu.inference.analysis import Analysis, answers_or_errors, plain_values
 from inference_insitu.inference.batching import Batch, Batcher, Pending
 from inference_insitu.inference.frame import Frame
 from inference_insitu.inference.located import FrameMaker
@@ -167,7 +167,7 @@ class Service:
         if not claimed:
             return None
         started = time.monotonic_ns()
-        answers = self._ask(analysis, frames)
+        answers = answers_or_errors(self._analyses[analysis], analysis, frames)
         try:
             self._frames.finish()
         except RuntimeError as error:
@@ -189,18 +189,6 @@ class Service:
             self._settle(consumer, one, "nonfinite", "the frame holds NaN or infinity")
             return None
         return frame
-
-    def _ask(self, analysis: str, frames: Sequence[Frame]) -> list[Mapping[str, Any] | BaseException]:
-        """An answer or an error for each; a batch that fails is tried frame by frame, to find who broke it."""
-        try:
-            answers = list(self._analyses[analysis].answer(frames))
-            if len(answers) != len(frames):
-                raise ValueError(f"{analysis} must answer {len(frames)} frames, got {len(answers)} answers")
-            return [*answers]
-        except (Exception, SystemExit) as error:
-            if len(frames) == 1:
-                return [error]
-        return [answer for one in frames for answer in self._ask(analysis, [one])]
 
     def _keep(
         self,

@@ -18,10 +18,10 @@ from inference_insitu.ring.layout import DTYPES, MOST_DIMENSIONS
 from inference_insitu.transit.stream_log import Once, Record, Stored
 
 VERSION = 1
-PREPARE, INSTALL, RELEASE, ABORT = "prepare", "install", "release", "abort"
-ACTIONS = (PREPARE, INSTALL, RELEASE, ABORT)
-READY, INSTALLED, STATE, ABORTED, REFUSED = "ready", "installed", "state", "aborted", "refused"
-SAID = (READY, INSTALLED, STATE, ABORTED, REFUSED)
+PREPARE, INSTALL, RESUME, RELEASE, LET_GO = "prepare", "install", "resume", "release", "let_go"
+ACTIONS = (PREPARE, INSTALL, RESUME, RELEASE, LET_GO)
+READY, INSTALLED, RESUMED, STATE, LEFT, REFUSED = "ready", "installed", "resumed", "state", "left", "refused"
+SAID = (READY, INSTALLED, RESUMED, STATE, LEFT, REFUSED)
 MOST_TEXT = 4096
 MOST_WHOLE = 1 << 53
 """Steps and numbers lie below it: JSON, Lua and SQL engines all hold them exactly."""
@@ -105,9 +105,10 @@ class Control:
 
     ``prepare``: ``analysis``, whose model must be ``model`` ('' for any), is loaded and warmed up (``dtype`` and
     ``shape`` of its frames, where given), and frames behind the mark wait. ``install``: the state in ``data`` (an
-    envelope of ``operator_state``; empty for none) holds before ``step``, and frames from ``step`` on are answered.
-    ``release``: every frame before ``step`` is answered, then the state is given back. ``abort``: what waits is let
-    go, for others answer it. ``id`` is of the migration; replies repeat it.
+    envelope of ``operator_state``; empty for none) holds before ``step``; frames wait on. ``resume``: what waits is
+    answered, and what follows. ``release``: every frame before ``step`` is answered, then the state is given back, and
+    frames behind wait. ``let_go``: others answer what waits, and what follows. ``id`` is of the migration; replies
+    repeat it.
     """
 
     kind: ClassVar[str] = "control"
@@ -134,7 +135,7 @@ class Control:
 class Reply:
     """What the operator says to the mark ``id``: ``said``, why not in ``detail``, the state in ``data`` for ``state``.
 
-    ``step`` is that of the last frame answered (−1 for none).
+    ``step`` is that of the last frame answered (−1 for none), ``offset`` the mark's place in its topic.
     """
 
     kind: ClassVar[str] = "reply"
@@ -143,6 +144,7 @@ class Reply:
     rank: int
     id: str
     said: str
+    offset: int
     detail: str = ""
     step: int = -1
     model: str = ""
@@ -151,6 +153,11 @@ class Reply:
     def __post_init__(self) -> None:
         if self.said not in SAID:
             raise PoisonedRecordError(f"said must be one of {', '.join(SAID)}, got {self.said!r}")
+
+    @property
+    def once(self) -> Once:
+        """A mark is replied to once."""
+        return Once(f"reply/{self.stream}/{self.rank}", self.offset)
 
 
 @dataclass(frozen=True)
