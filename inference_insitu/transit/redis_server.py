@@ -107,6 +107,8 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
+    close = stop
+
     def __enter__(self) -> "RedisServer":
         self.start()
         return self
