@@ -1,7 +1,15 @@
-"""Whether an MPI launcher started this process, by the environment alone. Free of MPI."""
+"""Whether an MPI launcher started this process, by the environment alone, and what it leaves there. Free of MPI."""
 
 import os
 
+TERMINAL_VARIABLE = "CDI_INSITU_TERMINAL"
+"""Set for the ranks when the launcher's own stderr is a terminal: theirs is always a pipe."""
+INTERRUPTED = 130
+"""Exit code of what SIGINT ended, as shells count."""
+
+_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_", "PRTE_", "PALS_")
+_JOB_PREFIXES = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "OMPI_FIRST_", "OMPI_APP_", "MPI_LOCAL")
+_SETTINGS_PREFIX = "PMIX_MCA_"
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")
 
@@ -14,6 +22,20 @@ def launched_size() -> int | None:
 def launched_rank() -> int:
     """This process's rank as the launcher names it; 0 where there is no launcher."""
     return next((int(os.environ[name]) for name in _RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+
+
+def environment_without_launcher(*, keep_settings: bool = False) -> dict[str, str]:
+    """This process's environment, without what would make a child believe that a launcher started it as a rank.
+
+    With ``keep_settings`` what a user set for MPI libraries stays: for a child that launches ranks itself.
+    """
+    if keep_settings:
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_JOB_PREFIXES) or name.startswith(_SETTINGS_PREFIX)
+        }
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_PREFIXES)}
 
 
 def share_cores() -> None:

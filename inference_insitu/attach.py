@@ -4,91 +4,37 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdi.config import read_config, write_config
-from cdi.errors import RunError
-from inference_insitu.books.ledger import Ledger
-from inference_insitu.coupling import Coupling, Parts
+from inference_insitu.books.ledger import Ledger, ledger_name
+from inference_insitu.coupling import Coupling, InferenceFailedError, Parts
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.inference.spec import WorkerSpec
-from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.placement import carrier as carriers
 from inference_insitu.placement import sst
+from inference_insitu.placement.joined import CONFIG, Joined, supervisor_of, sweep
 from inference_insitu.placement.keeper import keep
 from inference_insitu.placement.plan import RingPlan, ranks_with_rings, ring_plan
-from inference_insitu.placement.roles import Roles, assign
-from inference_insitu.waiting import wait_until
+from inference_insitu.placement.roles import assign
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side, Word
-from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
-from inference_insitu.ring.stale import remove_stale
+from inference_insitu.ring.region import Region
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.commands import CommandSpec
 from inference_insitu.steering.referee import Veto
+from inference_insitu.waiting import AGREE_TIMEOUT_S, wait_until
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.machine import machine_facts
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-AGREE_TIMEOUT_S = 600.0
-"""How long ranks wait for one another before the first step and at the end."""
-CONFIG = "coupling.yaml"
-
-
-@dataclass(frozen=True)
-class Joined:
-    """What every rank knows once roles are given."""
-
-    world: "MPI.Intracomm"
-    own: "MPI.Intracomm"
-    roles: Roles
-    config: CouplingConfig
-    variables: Mapping[str, Variable]
-    output: Path
-    run_id: str
-    commands: tuple[CommandSpec, ...]
-    first_of_node: bool = False
-
-    @property
-    def rank(self) -> int:
-        """This rank among all."""
-        return self.world.rank
-
-    @property
-    def given_up(self) -> tuple[int, ...]:
-        """The ranks that infer and do not simulate."""
-        return self.roles.keepers if self.roles.dedicated else ()
-
-    @property
-    def simulation_ranks(self) -> int:
-        """How many ranks simulate."""
-        return self.roles.simulating_before(self.world.size)
-
-    def simulation_rank(self, rank: int) -> int:
-        """Number among the simulation's ranks of ``rank`` among all."""
-        return self.roles.simulating_before(rank)
-
-    def ring_path(self, simulation_rank: int) -> Path:
-        """Where the worker finds the ring of a simulation rank."""
-        return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}"
-
-    def own_ring_path(self, simulation_rank: int) -> Path | None:
-        """Where a simulation rank makes its ring; None for memory of its own, where only messages leave it."""
-        if self.config.placement.kind != "nodes":
-            return self.ring_path(simulation_rank)
-        # A worker of this rank's own may have to open it one day.
-        local = self.config.on_inference_failure.action == "local"
-        return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}-own" if local else None
-
-    def has_ring(self, rank: int) -> bool:
-        """Whether ``rank`` among all, which simulates, has a ring."""
-        return self.simulation_rank(rank) in ranks_with_rings(self.config, self.simulation_ranks)
+    from inference_insitu.placement.mpi import SteeringCollective
 
 
 def attach(
@@ -119,8 +65,10 @@ def attach(
     ------
     ValueError
         On every rank alike, where a rank finds the configuration, the variables or the folder wrong.
+    InferenceFailedError
+        On every rank alike, if inference is not ready in time and ``on_inference_failure`` is ``abort``.
     RunError
-        If inference is not ready in time and ``on_inference_failure`` is ``abort``.
+        If some rank does not take part.
     """
     from inference_insitu.placement import mpi
 
@@ -130,9 +78,13 @@ def attach(
     except ValueError:  # on every rank alike
         mpi.free(world)
         raise
-    if not joined.roles.simulates(world.rank):
-        raise SystemExit(keep(joined))
-    return _simulation_side(joined, veto)
+    try:
+        if not joined.roles.simulates(world.rank):
+            raise SystemExit(keep(joined))
+        return _simulation_side(joined, veto)
+    except (ValueError, InferenceFailedError):  # on every rank alike, too
+        mpi.free(joined.own, world)
+        raise
 
 
 def _join(
@@ -162,12 +114,6 @@ def _join(
     return Joined(world, own, roles, agreed, variables, output.absolute(), run_id, commands, first)
 
 
-def sweep(joined: Joined, events: EventLog) -> None:
-    """One rank of each node removes what killed runs left there, before memory is asked for."""
-    for stale in remove_stale() if joined.first_of_node else ():
-        events.log("stale_removed", path=stale.path, bytes=stale.bytes, rank=stale.rank, pid=stale.owner_pid)
-
-
 def _prepare(output: Path, config: CouplingConfig) -> None:
     output.mkdir(parents=True, exist_ok=True)
     if any(output.glob("ledger-*.csv")):
@@ -176,21 +122,24 @@ def _prepare(output: Path, config: CouplingConfig) -> None:
 
 
 def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
-    from inference_insitu.placement import mpi, mpi_parting
-    from inference_insitu.steering.start import start_steering
+    from inference_insitu.placement import mpi
+    from inference_insitu.steering.start import LOG, start_steering
 
     rank, config, output = joined.own.rank, joined.config, joined.output
     own = joined.own
     collective = mpi.SteeringCollective(own)
     origin_ns = mpi.origin_ns(own)
     with ExitStack() as undo:
+        undo.push(partial(_free_where_all_fail, collective))
         events = EventLog(output / f"events-simulation{rank}.jsonl", f"simulation{rank}")
         undo.callback(events.close)
         sweep(joined, events)
 
         def built() -> tuple[RingPlan, Region | None, Steering, Ledger]:
             plan = ring_plan(config, joined.variables, is_root=rank == 0, spill_file=output / f"spill-{rank}")
-            steering = start_steering(config.steering, collective, rank, output, joined.commands, veto)
+            steering = start_steering(config.steering, collective, rank, output, events, joined.commands, veto)
+            if rank == 0:
+                undo.callback(_remove, output / LOG)
             undo.callback(steering.abandon, "the coupling was not made")
             if rank == 0 and config.placement.kind == "job":
                 _offer(joined)
@@ -200,13 +149,18 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
                 undo.callback(region.unlink)
                 region.words[Word.ORIGIN_NS] = origin_ns
             journal = None if region is None else region.journal
-            return plan, region, steering, Ledger(output, rank, origin_ns=origin_ns, journal=journal)
+            ledger = Ledger(output, rank, origin_ns=origin_ns, journal=journal)
+            undo.callback(_remove, output / ledger_name(rank))
+            undo.callback(ledger.close)
+            return plan, region, steering, ledger
 
         # With the ranks given up: they leave too where this fails, and may open the rings where it does not.
         plan, region, steering, ledger = mpi.agreed(joined.world, built, timeout_s=AGREE_TIMEOUT_S)
-        undo.callback(mpi_parting.say_farewell, joined.world, joined.given_up, mpi_parting.ABANDONED)
+        undo.push(partial(_take_leave, joined))
         carrier = mpi.agreed(joined.world, lambda: _carrier(joined, region, events), timeout_s=AGREE_TIMEOUT_S)
         undo.callback(carrier.close)
+        if config.placement.kind == "nodes":  # the keepers have heard of the rings, and can say whether they serve them
+            mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
         producer = None
         if region is not None:
             producer = FillingProducer(region, plan.streams, ledger, progress=carrier.progress)
@@ -229,13 +183,33 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             carrier,
             steering,
             events,
-            gather=lambda data: mpi.gathered(own, data),
+            gather=lambda data: mpi.gathered(own, data, timeout_s=AGREE_TIMEOUT_S),
             leave=lambda: _leave(joined, carrier),
             give_up=lambda: _give_up(joined),
             free=lambda: mpi.free(simulation_comm, collective, own, joined.world),
             collective=collective,
         )
     )
+
+
+def _free_where_all_fail(collective: "SteeringCollective", kind: type | None, error: object, trace: object) -> None:
+    """Communicators are given back by all ranks or by none."""
+    if isinstance(error, ValueError | InferenceFailedError):
+        collective.free()
+
+
+def _take_leave(joined: Joined, kind: type | None, error: object, trace: object) -> None:
+    """Tell the ranks given up, unless they fail of the same."""
+    from inference_insitu.placement import mpi_parting
+
+    if not isinstance(error, ValueError):
+        mpi_parting.say_farewell(joined.world, joined.given_up, mpi_parting.ABANDONED)
+
+
+def _remove(path: Path) -> None:
+    """Of a start that failed nothing is left that another one would take for a run."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _carrier(joined: Joined, region: Region | None, events: EventLog) -> carriers.Carrier:
@@ -276,37 +250,11 @@ def _relay(joined: Joined, region: Region, events: EventLog) -> carriers.Carrier
     wire = MpiWire(joined.world, joined.roles.keepers[joined.roles.keeper_of(joined.rank)])
     path = region.path
     if path is None:
-        return Sender(region, wire)
+        return Sender(region, wire, events=events)
     # A worker for this rank alone, after all those of the keepers.
     worker = len(joined.roles.keepers) + joined.own.rank
-    return Sender(region, wire, take_over=lambda: supervisor_of(joined, events, paths=[path], worker=worker))
-
-
-def supervisor_of(
-    joined: Joined,
-    events: EventLog,
-    *,
-    first_incarnation: int = 0,
-    paths: Sequence[Path] | None = None,
-    worker: int | None = None,
-) -> Supervisor:
-    """A supervisor of the worker that serves the share of this rank's keeper, or the rings at ``paths``."""
-    keepers, rank = joined.roles.keepers, joined.rank
-    index = keepers.index(rank) if rank in keepers else joined.roles.keeper_of(rank)
-    if paths is None:
-        served = [rank for rank in joined.roles.served[index] if joined.has_ring(rank)]
-        paths = [joined.ring_path(joined.simulation_rank(rank)) for rank in served]
-    number = index if worker is None else worker
-    spec = WorkerSpec(number, tuple(map(str, paths)), str(joined.output / CONFIG), str(joined.output), joined.commands)
-    spec_path = joined.output / f"worker-{number}.json"
-    spec.write(spec_path)
-    return Supervisor(
-        spec_path,
-        [Region.open(path) for path in paths],
-        failure=joined.config.on_inference_failure,
-        placement=joined.config.placement,
-        events=events,
-        first_incarnation=first_incarnation,
+    return Sender(
+        region, wire, events=events, take_over=lambda: supervisor_of(joined, events, paths=[path], worker=worker)
     )
 
 
@@ -325,9 +273,14 @@ def _wait_ready(joined: Joined, carrier: carriers.Carrier, events: EventLog) -> 
     wait_until(known, timeout_s=placement.ready_timeout_s)
     ready = carrier.state is Side.READY
     events.log("ready" if ready else "not_ready")
-    if joined.config.on_inference_failure.action == "abort" and mpi.anywhere(joined.own, not ready):
-        raise RunError("inference is not ready (on_inference_failure: abort); the worker's lines above say why")
-    mpi.wait_for_all(joined.own, timeout_s=AGREE_TIMEOUT_S)
+    # A rank that waits for its worker is not late.
+    timeout_s = placement.ready_timeout_s + AGREE_TIMEOUT_S
+    abort = joined.config.on_inference_failure.action == "abort"
+    if abort and mpi.anywhere(joined.own, not ready, timeout_s=timeout_s):
+        raise InferenceFailedError(
+            "inference is not ready (on_inference_failure: abort); the worker's lines above say why"
+        )
+    mpi.wait_for_all(joined.own, timeout_s=timeout_s)
 
 
 def _leave(joined: Joined, carrier: carriers.Carrier) -> bool:
@@ -335,7 +288,7 @@ def _leave(joined: Joined, carrier: carriers.Carrier) -> bool:
     from inference_insitu.placement import mpi, mpi_parting
 
     carrier.progress()  # a relay says that the books are closed
-    died = mpi.anywhere(joined.own, carrier.supervisor_lost)
+    died = mpi.anywhere(joined.own, carrier.supervisor_lost, timeout_s=AGREE_TIMEOUT_S)
     mpi_parting.say_farewell(joined.world, joined.given_up, mpi_parting.RANK_DIED if died else mpi_parting.CLOSED)
     if died:
         mpi_parting.leave_without_finalize()

@@ -14,11 +14,11 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from cdi.command import Command
 from cdi.config import read_config
 from cdi.errors import MissingDependencyError, RunError, optional_import
+from cdi.launched import INTERRUPTED, available_cores, launched_rank, launched_size, share_cores
 from inference_insitu.lammps.config import InsituConfig
 
 MOST_SIMULATION_RANKS = 3
 """Of the default: the examples' crystals are too small to gain from more."""
-INTERRUPTED = 130
 OUTPUT = "runs/insitu"
 SERVE_TIMEOUT_S = 300.0
 
@@ -88,8 +88,6 @@ def _split(given: list[str]) -> tuple[str, list[str]]:
 
 
 def _simulate(arguments: Namespace, overrides: list[str]) -> None:
-    from inference_insitu.placement.launcher import launched_size
-
     launched = launched_size()
     if launched is None:
         _launch(arguments, overrides)
@@ -101,7 +99,7 @@ def _launch(arguments: Namespace, overrides: list[str]) -> None:
     """Check what can be checked here, then start the ranks and leave with their exit code."""
     from inference_insitu.lammps.checks import check
     from inference_insitu.lammps.coupled import ranks_given_up
-    from inference_insitu.placement.launcher import available_cores, launch
+    from inference_insitu.placement.launcher import launch
 
     config = _config(arguments, overrides)
     default = min(MOST_SIMULATION_RANKS, available_cores()) + ranks_given_up(config)
@@ -116,8 +114,6 @@ def _launch(arguments: Namespace, overrides: list[str]) -> None:
 
 def _take_part(arguments: Namespace, overrides: list[str], launched: int) -> None:
     """Be one of the ranks that a launcher started."""
-    from inference_insitu.placement.launcher import launched_rank, share_cores
-
     share_cores()
     try:
         mpi = optional_import("mpi4py.MPI", group="mpi", purpose="a coupled run")

@@ -15,17 +15,17 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdi.errors import RunError
 from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger
 from inference_insitu.books.summary import joined_books, summary_line, write_books
 from inference_insitu.coupling_config import CouplingConfig
-from inference_insitu.device.arrays import device_array
+from inference_insitu.device.arrays import DeviceArray, device_array
 from inference_insitu.device.choice import DeviceConfig
 from inference_insitu.device.publishing import DevicePublisher
 from inference_insitu.placement.carrier import Carrier
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.reduction.group import Group
 from inference_insitu.reduction.pipeline import Pipeline
 from inference_insitu.ring.filling import FillingProducer
@@ -35,12 +35,13 @@ from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.collective import Collective, Pending
 from inference_insitu.steering.commands import Command
 from inference_insitu.steering.encoding import decode
+from inference_insitu.waiting import AGREE_TIMEOUT_S, wait_until
 from inference_insitu.watching.events import EventLog
 
 REDUCED = Publication("dropped", "reduced")
 CLOSED = "the coupling is closed"
-AGREE_TIMEOUT_S = 600.0
-"""How long a rank waits for the others' word on whether inference has failed (``abort``)."""
+LOOK_S = 0.005
+"""Between looks at whether all ranks have drained."""
 DEVICE_TIMEOUT_S = 5.0
 """How long the end waits for a GPU's copies, and for a worker that maps its memory to be gone."""
 
@@ -122,8 +123,7 @@ class Coupling:
         if reduction is not None:
             self._reduced[name] = None
             try:
-                array = array if on_device is None else self._device.host(on_device)
-                on_device, array = None, reduction(np.asarray(array), parts.group)
+                on_device, array = None, self._reduction(reduction, array, on_device)
             except Exception as error:
                 return self._unreduced(name, step, error)
             self._reduced[name] = array
@@ -140,6 +140,16 @@ class Coupling:
             parts.events.first("drop", published.reason, stream=name, step=step, reason=published.reason)
         parts.carrier.progress()
         return published
+
+    def _reduction(self, reduction: Pipeline, array: Any, on_device: DeviceArray | None) -> NDArray[Any] | None:
+        """What ``reduction`` makes of ``array``; a rank that cannot give its part says so where the ranks meet."""
+        group = self._parts.group
+        try:
+            host = np.asarray(array if on_device is None else self._device.host(on_device))
+        except Exception:
+            reduction.miss(group)
+            raise
+        return reduction(host, group)
 
     def reduced(self, name: str) -> Any:
         """What the operators of the stream ``name`` made of the array published last, valid until the next one.
@@ -217,6 +227,7 @@ class Coupling:
             parts.producer.close()
         else:
             parts.ledger.close()
+        self._wait_for_all()
         self._last_word()
         parts.steering.close()
         parts.events.log("end", open=parts.ledger.open, unwritten=parts.ledger.unwritten)
@@ -231,6 +242,25 @@ class Coupling:
             self._report([json.loads(one) for one in summaries], array("d", b"".join(latencies)))
         parts.events.log("closed")
         parts.events.close()
+
+    def _wait_for_all(self) -> None:
+        """Until every rank has drained or given up: they may take minutes longer than this one, and what follows meets.
+
+        Raises
+        ------
+        RunError
+            If some rank does not come.
+        """
+        pending = self._parts.collective.start_max(0)
+        end = time.monotonic() + self._parts.config.on_inference_failure.drain_timeout_s + AGREE_TIMEOUT_S
+        while True:
+            self._parts.carrier.progress()
+            try:
+                pending.result(LOOK_S)
+                return
+            except TimeoutError as error:
+                if time.monotonic() > end:
+                    raise RunError(f"the ranks did not end together: {error}") from error
 
     def abandon(self, why: BaseException) -> None:
         """Leave without a word to other ranks, after a failure of the simulation on this one; the books are closed."""

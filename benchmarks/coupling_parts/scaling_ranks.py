@@ -22,7 +22,6 @@ from inference_insitu.placement.mpi import SteeringCollective, agreed
 from inference_insitu.placement.mpi_wire import MpiWire
 from inference_insitu.placement.relay_receiver import Receiver
 from inference_insitu.placement.relay_sender import Sender
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup, Word
 from inference_insitu.ring.policies import PolicyConfig
@@ -30,6 +29,8 @@ from inference_insitu.ring.producer import Producer, StreamPlan
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
 from inference_insitu.steering.config import SteeringConfig
 from inference_insitu.steering.start import start_steering
+from inference_insitu.waiting import wait_until
+from inference_insitu.watching.events import EventLog
 
 PAIRS = 8
 """Simulation ranks that one pair of processes plays, each with a wire of its own."""
@@ -94,7 +95,7 @@ def _send(world: MPI.Intracomm, wires: list[MpiWire], layout: Layout, size: int)
     sides = []
     for rank, wire in enumerate(wires):
         region = Region.create(layout, rank=rank)
-        sender = Sender(region, wire)
+        sender = Sender(region, wire, events=EventLog(None, ""))
         ledger = Ledger(None, rank, origin_ns=time.monotonic_ns())
         sides.append((Producer(region, {"frames": StreamPlan(PolicyConfig(kind="drop_newest"))}, ledger), sender))
     wait_until(lambda: _all_ready([sender for _, sender in sides]), timeout_s=TIMEOUT_S)
@@ -201,7 +202,9 @@ def steering(world: MPI.Intracomm, given: dict[str, Any]) -> dict[str, Any]:
         for lag in given["lags"]:
             with tempfile.TemporaryDirectory() as folder:
                 collective = SteeringCollective(world)
-                steered = start_steering(SteeringConfig(lag=lag), collective, world.rank, Path(folder), ())
+                steered = start_steering(
+                    SteeringConfig(lag=lag), collective, world.rank, Path(folder), EventLog(None, "")
+                )
                 seconds = []
                 for step in range(given["steps"]):
                     time.sleep(given["step_s"])

@@ -16,12 +16,12 @@ from inference_insitu.device.arrays import DeviceArray
 from inference_insitu.device.choice import DeviceConfig, Placement
 from inference_insitu.device.paths import DevicePath, PlainPath
 from inference_insitu.device.runtime import DeviceError
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Word
 from inference_insitu.ring.processes import runs
 from inference_insitu.ring.producer import ACCEPTED, Publication, encode_attributes
 from inference_insitu.ring.region import Slot
+from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
 _kept: list[DevicePath] = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cdi.launched import environment_without_launcher
 from inference_insitu.doctor.reporting import LIMIT_VARIABLE, remove_segments, reports
 
 GRACE_S = 1.0
@@ -24,8 +25,6 @@ ORPHAN_S = 2.0
 """How long a probe that the kill missed lives on."""
 TAIL_CHARACTERS = 100_000
 
-_LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE_", "OMPI_FIRST_", "OMPI_APP_", "MPI_LOCAL")
-_SETTINGS_PREFIXES = ("PMIX_MCA_",)
 _SIGNALLED = re.compile(r"\bsignal (\d+)\b")
 """Launchers end with codes of their own making, and tell of a rank's signal in words."""
 _BANNER = re.compile(r"^[ \t]*[-=]{10,}[ \t]*$", re.MULTILINE)
@@ -153,12 +152,7 @@ def launch_command(launcher: Path, ranks: int, module: str, *arguments: str, opt
 
 def child_environment() -> dict[str, str]:
     """Ours, without what a launcher told this process about its own job."""
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(_LAUNCHER_PREFIXES) or key.startswith(_SETTINGS_PREFIXES)
-    }
-    return POLITE_LAUNCH | kept
+    return POLITE_LAUNCH | environment_without_launcher(keep_settings=True)
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -6,7 +6,6 @@ Runs on a rank that is given up for it, or on a simulation rank, a look at a tim
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -14,16 +13,15 @@ from pathlib import Path
 
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.inference.spec import UNUSABLE
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.region import Region
+from inference_insitu.starting import start_python
+from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
 ENDED = (Side.CLOSED, Side.FAILED)
 """A simulation rank whose books are closed: it ended, or gave up."""
-LAUNCHER_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "MPI_", "PRTE_")
-"""Variables that would make a child believe that a launcher started it as a rank."""
 GONE_BY_ITSELF_S = 5.0
 LONGEST_BACKOFF_S = 60.0
 NOT_STARTED = 127
@@ -100,20 +98,13 @@ class Supervisor:
         self.over = True
 
     def _start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_PREFIXES)} | {
-            "OMP_NUM_THREADS": str(self._placement.threads)
-        }
         self._start_at, self._started_at, self._killed = None, time.monotonic(), False
         for region in self.regions:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
             region.words[Word.BUSY_SINCE_NS] = 0
         try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "inference_insitu.inference.worker", str(self._spec), str(self._incarnation)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # what kills the ranks together does not reach it: it ends when they have
-            )
+            arguments = str(self._spec), str(self._incarnation)
+            self._child = start_python("inference_insitu.inference.worker", *arguments, threads=self._placement.threads)
         except OSError as error:  # no memory or no process to be had now
             self._events.log("worker_not_started", error=str(error))
             self._ended(NOT_STARTED)

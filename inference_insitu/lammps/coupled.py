@@ -1,12 +1,14 @@
 """The run as a coupling: one variable, its reductions, who answers it, and what the simulation lets itself be told."""
 
+from pathlib import Path
+
 from inference_insitu.coupling_config import AnalysisConfig, CouplingConfig, StreamConfig
 from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.steering.commands import Commands, CommandSpec
-from inference_insitu.steering.replay import replay
+from inference_insitu.steering.replay import read_applied
 from inference_insitu.steering.rules import Rules
 
 STREAM = "pattern"
@@ -71,7 +73,7 @@ def check_steering(config: InsituConfig) -> None:
     known = Commands(commands(config), config.steering.bounds)
     Rules(config.steering.rules, known)
     if config.steering.replay is not None:
-        replay(config.steering.replay, known)
+        read_applied(Path(config.steering.replay).read_bytes(), config.steering.replay, known)
 
 
 def least_ranks(config: InsituConfig) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from cdi.config import write_config
 from cdi.errors import RunError
+from cdi.launched import INTERRUPTED, launched_rank, launched_size
 from data.molecular_dynamics.potential import find_potential
 from inference_insitu.attach import attach
 from inference_insitu.books.ledger import percentiles
@@ -31,7 +32,6 @@ from inference_insitu.lammps.pattern import Detector
 from inference_insitu.lammps.schedule import Schedule
 from inference_insitu.lammps.steered import Obedience
 from inference_insitu.placement import mpi, mpi_parting
-from inference_insitu.placement.launcher import launched_rank, launched_size
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SETUP_TIMEOUT_S = 600.0
 """How long ranks wait for one another's preparation."""
 REPORT_TIMEOUT_S = 7200.0
-INTERRUPTED = 130
 
 T = TypeVar("T")
 
@@ -108,7 +107,7 @@ def _attached(session: Session, world: "MPI.Intracomm") -> Coupling:
         raise _NotBegunError(str(error)) from error
     # Who wants the simulation whatever becomes of inference says ``continue``.
     wanted = config.on_inference_failure.action != "continue"
-    if wanted and mpi.anywhere(coupling.simulation_comm, coupling.inference_failed):
+    if wanted and mpi.anywhere(coupling.simulation_comm, coupling.inference_failed, timeout_s=SETUP_TIMEOUT_S):
         _leave(session, coupling, "inference cannot start, the lines above say why; nothing was simulated")
     return coupling
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from cdi.errors import RunError
 from cdi.requirements import nearest
-from inference_insitu.attach import AGREE_TIMEOUT_S
 from inference_insitu.attach import attach as attach_python
 from inference_insitu.coupling import Coupling
 from inference_insitu.inference.frame import Variable
 from inference_insitu.native.borrowed_mpi import communicator, rank_died
 from inference_insitu.native.variables import parse_variables
+from inference_insitu.waiting import AGREE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from mpi4py import MPI

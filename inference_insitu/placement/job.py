@@ -16,21 +16,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig, FailureConfig, PlacementConfig
 from inference_insitu.inference.spec import WorkerSpec
-from inference_insitu.inference.supervisor import LAUNCHER_PREFIXES, Supervisor
+from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.placement import sst
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
+from inference_insitu.starting import start_python
+from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
 FOLDER = "job"
 """In the run's folder: what couriers and serving jobs tell one another."""
 SPEC, SESSION, LOCK = "worker.json", "session.json", "serving.lock"
+COURIER, SERVING = (f"inference_insitu.placement.{name}" for name in ("job_courier", "job_serving"))
 LONGEST_BACKOFF_S = 30.0
 SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.005
 """Between looks at what is to be carried."""
@@ -62,7 +63,9 @@ class CourierSupervisor(Supervisor):
         """One look. Where no serving job has ever come, the end does not wait for one."""
         super().poll()
         words = self.regions[0].words
-        if words[Word.PRODUCER_STATE] == Side.ENDING and words[Word.CONSUMER_STATE] == Side.ABSENT:
+        ending = words[Word.PRODUCER_STATE] == Side.ENDING and words[Word.CONSUMER_STATE] == Side.ABSENT
+        # The courier learns of a session some time after it began, and of its worker later still.
+        if ending and not announced(self._spec)[0]:
             words[Word.SUPERVISOR_STATE] = Side.FAILED
 
     def stop(self, *, timeout_s: float) -> None:
@@ -79,7 +82,7 @@ class CourierSupervisor(Supervisor):
         path = self._spec / FOLDER / f"courier-{region.words[Word.RANK]}.log"
         try:
             with path.open("ab") as log:  # ADIOS2 speaks its mind there
-                self._child = _python("job_courier", str(self._spec), str(region.path), stdout=log, stderr=log)
+                self._child = start_python(COURIER, str(self._spec), str(region.path), log=log)
         except OSError as error:  # no memory, process or disk to be had now
             self._events.log("courier_not_started", error=str(error))
             self._ended(-1)
@@ -122,7 +125,7 @@ def serve_job(folder: str | Path, *, timeout_s: float = 300.0) -> None:
 
 
 def _session(output: Path, timeout_s: float) -> int:
-    child = _python("job_serving", str(output), repr(timeout_s))
+    child = start_python(SERVING, str(output), repr(timeout_s))
     try:
         return child.wait()
     finally:
@@ -172,14 +175,3 @@ def _alone(output: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks: the latest session is the one that couriers turn to
         yield
-
-
-def _python(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_PREFIXES)}
-    return subprocess.Popen(
-        [sys.executable, "-m", f"inference_insitu.placement.{module}", *arguments],
-        env=kept | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # what kills the ranks together does not reach it: it ends when they have
-        **options,
-    )

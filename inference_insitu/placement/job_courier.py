@@ -66,17 +66,18 @@ class Claims(Outbox):
 class Courier(Sender):
     """A sender whose loss of the other side is not the end of inference: another session follows."""
 
-    def __init__(self, consumer: Consumer, wire: CourierWire) -> None:
-        super().__init__(consumer.region, wire)
+    def __init__(self, consumer: Consumer, wire: CourierWire, events: EventLog) -> None:
+        super().__init__(consumer.region, wire, events=events)
         self._outbox = Claims(consumer, wire)
         self._moves = wire.move
         self.lost_because = ""
 
     def progress(self) -> None:
         """Send what can be sent and take in what has come."""
-        self.busy = self._moves()
+        heard = self._moves()
         self._looked = -1  # the simulation publishes meanwhile
         super().progress()
+        self.busy = self._moves() or heard  # what was just said leaves at once
 
     def _lose(self, why: str) -> None:
         self._lost, self.lost_because = True, why
@@ -107,7 +108,7 @@ class Rounds:
 
     def _session(self, token: str) -> None:
         wire = CourierWire(self._output / FOLDER, self._consumer.rank, token)
-        courier = Courier(self._consumer, wire)
+        courier = Courier(self._consumer, wire, self._events)
         nap_s, told = SHORTEST_NAP_S, False
         while not (over := self._over(serving=True)) and not courier.supervisor_lost and self._token == token:
             guard(self._config)

@@ -61,6 +61,10 @@ class JobReceiver(Receiver):
         busy = self.wire.move() | super().progress()
         return self.wire.move() or busy  # what was just said leaves at once
 
+    def _refuse(self, why: str) -> None:
+        super()._refuse(why)
+        self.lost = self.has_ring  # it takes itself for lost as well, and waits for the next session
+
     def _lose(self, why: str) -> None:
         self.over = True
         self.lost = not self._closing_ns
@@ -86,21 +90,26 @@ class Session:
 
     def run(self, output: Path, timeout_s: float) -> int:
         """Serve for as long as every courier lives; how it ended."""
-        end_s = time.monotonic() + timeout_s
-        for rank in range(len(self._spec.regions)):
-            while not ended_mark(output, rank).exists() and not self._met(rank):
-                if time.monotonic() > end_s or self._abandoned:
-                    return ABSENT
-                self._progress()
-                time.sleep(LONGEST_NAP_S)
-        if not self._receivers:
-            return ENDED
         try:
-            code = self._serve()
+            code = self._meet(output, time.monotonic() + timeout_s)
+            if code is None:
+                code = self._serve() if self._receivers else ENDED
         finally:
             self._end()
         self._events.log("closed", code=code)
         return code
+
+    def _meet(self, output: Path, end_s: float) -> int | None:
+        """Find the courier of every rank that has not ended; how the session ends where that is not to be."""
+        for rank in range(len(self._spec.regions)):
+            while not ended_mark(output, rank).exists() and not self._met(rank):
+                if time.monotonic() > end_s or self._abandoned:
+                    return ABSENT
+                if any(receiver.lost for receiver in self._receivers):
+                    return LOST
+                self._progress()
+                time.sleep(LONGEST_NAP_S)
+        return None
 
     @property
     def _abandoned(self) -> bool:

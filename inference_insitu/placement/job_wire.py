@@ -5,10 +5,12 @@ are small, and a file needs no second handshake, cannot block its writer and los
 is killed. Each record has a checksum: a network file system may show a file's length before its content.
 """
 
+import os
 import struct
 import time
 import zlib
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +80,8 @@ class JobWire:
         self._queue: list[Sent] = []
         self._held: dict[int, deque[Held]] = defaultdict(deque)
         self._kept: dict[int, deque[bytearray]] = defaultdict(deque)
+        self._landing: list[tuple[Held, int]] = []
+        self._keeping: dict[int, list[bytearray]] = defaultdict(list)
         self._heard_s, self._spoke_s = time.monotonic(), 0.0
 
     def send(self, data: Data, tag: int) -> Sent:
@@ -111,17 +115,25 @@ class JobWire:
             self._held[held.tag].remove(held)
 
     def place(self, tag: int, size: int) -> memoryview:
-        """Where a message that has come goes: to the memory held out first, or it is kept."""
+        """Where a message that comes goes: to the memory held out first, or it is kept. It has come at ``arrived``."""
         if self._held[tag]:
             held = self._held[tag].popleft()
             if size > len(held.into):
                 raise StreamError(f"a message must fit its {len(held.into)} bytes, got {size}")
-            held.size = size
+            self._landing.append((held, size))
             return held.into[:size]
-        if len(self._kept[tag]) >= MOST_KEPT:
+        if len(self._kept[tag]) + len(self._keeping[tag]) >= MOST_KEPT:
             raise StreamError(f"at most {MOST_KEPT} messages of a kind must wait, got more")
-        self._kept[tag].append(bytearray(size))
-        return memoryview(self._kept[tag][-1])
+        self._keeping[tag].append(bytearray(size))
+        return memoryview(self._keeping[tag][-1])
+
+    def arrived(self) -> None:
+        """All that was placed has its content."""
+        for held, size in self._landing:
+            held.size = size
+        for tag, messages in self._keeping.items():
+            self._kept[tag].extend(messages)
+        self._landing, self._keeping = [], defaultdict(list)
 
     def move(self) -> bool:
         """Send what is queued and take in what has come; whether anything was."""
@@ -190,6 +202,7 @@ class CourierWire(JobWire):
                 break  # not all there yet
             if tag != BEAT_TAG:
                 self.place(tag, size)[:] = record
+                self.arrived()
             position += _RECORD.size + size
         self._offset += position
         return position > 0
@@ -205,7 +218,8 @@ class CourierWire(JobWire):
         return bool(messages)
 
     def close(self) -> None:
-        """End the stream; may wait for the reader."""
+        """End the stream; may wait for the reader. Its answers are no longer needed."""
+        self._answers.unlink(missing_ok=True)
         self._stream.close()
 
 
@@ -222,17 +236,23 @@ class ServerWire(JobWire):
         super().__init__()
         self._stream = Incoming(stream_path(folder, rank, token), timeout_s=timeout_s)
         self._answers = answers_path(folder, rank, token)
+        self._ended: StreamError | None = None
+        self._answers.touch()
         self._heard_s = time.monotonic()
         self._speak(self._heard_s)
 
     def _hear(self) -> bool:
+        if self._ended is not None:
+            raise self._ended
         heard = False
         try:
             while self._stream.step(self.place):
+                self.arrived()
                 heard = True
-        except StreamError:
-            if not heard:  # else: what came before the end comes first
+        except StreamError as error:
+            if not heard:
                 raise
+            self._ended = error  # what came before comes first
         return heard
 
     def _speak(self, now: float) -> bool:
@@ -241,7 +261,9 @@ class ServerWire(JobWire):
             return False
         records = [(sent.tag, bytes(sent.data)) for sent in messages] or [(BEAT_TAG, b"")]
         encoded = b"".join(_RECORD.pack(len(data), tag, _check(tag, data)) + data for tag, data in records)
-        with self._answers.open("ab", buffering=0) as file:
+        # Not made anew: the courier removes it once it needs no more, and its stream tells that it is gone.
+        with suppress(FileNotFoundError), self._answers.open("r+b", buffering=0) as file:
+            file.seek(0, os.SEEK_END)
             if file.write(encoded) != len(encoded):
                 raise OSError("the run's folder does not take answers any more")
         self._spoke_s = now
@@ -250,9 +272,10 @@ class ServerWire(JobWire):
         return bool(messages)
 
     def close(self) -> None:
-        """Let the courier go on without us."""
+        """Let the courier go on without us; what it has not read of our answers it reads still."""
         self._stream.close()
-        self._answers.unlink(missing_ok=True)
+        if self.broken:  # nobody reads them
+            self._answers.unlink(missing_ok=True)
 
 
 def _check(tag: int, data: bytes) -> int:

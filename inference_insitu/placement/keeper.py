@@ -4,19 +4,16 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.supervisor import Supervisor
+from inference_insitu.placement.joined import Joined, supervisor_of, sweep
 from inference_insitu.placement.relay_receiver import Receiver
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import runs
 from inference_insitu.ring.region import Region
+from inference_insitu.waiting import AGREE_TIMEOUT_S, wait_until
 from inference_insitu.watching.events import EventLog
-
-if TYPE_CHECKING:
-    from inference_insitu.attach import Joined
 
 LOOK_S = 0.02
 """Between looks: short beside a restart, long beside a step, and asleep meanwhile."""
@@ -26,7 +23,7 @@ LATEST_AHEAD = 2
 """Slots of a ``latest`` stream that may be under way: what has left cannot be replaced."""
 
 
-def keep(joined: "Joined") -> int:
+def keep(joined: Joined) -> int:
     """Serve until the simulation's ranks have closed; the exit code of this rank."""
     try:
         # A Ctrl-C is the simulation's; its end is ours.
@@ -39,8 +36,7 @@ def keep(joined: "Joined") -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def _keep(joined: "Joined") -> int:
-    from inference_insitu.attach import AGREE_TIMEOUT_S, supervisor_of, sweep
+def _keep(joined: Joined) -> int:
     from inference_insitu.placement import mpi, mpi_parting
 
     index = joined.roles.keepers.index(joined.rank)
@@ -53,9 +49,8 @@ def _keep(joined: "Joined") -> int:
         mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
         receivers = _receivers(joined, events)
         wait_until(lambda: _all_known(receivers), timeout_s=AGREE_TIMEOUT_S)
-        supervisor = supervisor_of(joined, events, paths=[one.path for one in receivers if one.has_ring])
-    else:
-        supervisor = mpi.agreed(joined.world, lambda: supervisor_of(joined, events), timeout_s=AGREE_TIMEOUT_S)
+    paths = [one.path for one in receivers if one.has_ring] if receivers else None
+    supervisor = mpi.agreed(joined.world, lambda: supervisor_of(joined, events, paths=paths), timeout_s=AGREE_TIMEOUT_S)
     _serve(supervisor, receivers)
     supervisor.stop(timeout_s=joined.config.on_inference_failure.drain_timeout_s)
     for receiver in receivers:
@@ -69,7 +64,7 @@ def _keep(joined: "Joined") -> int:
     return 0
 
 
-def _all_part(joined: "Joined") -> bool:
+def _all_part(joined: Joined) -> bool:
     """Wait until every simulation rank has parted, or one has given up; whether all ranks live.
 
     A rank that serves nobody is here from the start, so the wait is as long as the simulation. The launcher ends
@@ -107,7 +102,7 @@ def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
         time.sleep(nap_s)
 
 
-def _receivers(joined: "Joined", events: EventLog) -> list[Receiver]:
+def _receivers(joined: Joined, events: EventLog) -> list[Receiver]:
     from inference_insitu.placement.mpi_wire import MpiWire
 
     def receiver(rank: int) -> Receiver:

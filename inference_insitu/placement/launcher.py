@@ -12,13 +12,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from cdi.launched import available_cores as available_cores
-from cdi.launched import launched_rank as launched_rank
-from cdi.launched import launched_size as launched_size
-from cdi.launched import share_cores as share_cores
-
-TERMINAL_VARIABLE = "CDI_INSITU_TERMINAL"
-"""Set for the ranks when the launcher's own stderr is a terminal: theirs is always a pipe."""
+from cdi.launched import TERMINAL_VARIABLE
 
 GRACE_S = 10.0
 

@@ -2,9 +2,10 @@
 
 This file and its neighbours ``mpi_parting`` and ``mpi_wire`` are the only ones here that import mpi4py.
 
-A rank that waits here sleeps between looks instead of spinning in MPI, because cores are shared
-with the simulation; and no wait is without a timeout, so that a rank that failed elsewhere is
-noticed.
+A rank that waits here for others' words sleeps between looks instead of spinning in MPI, because cores are
+shared with the simulation, and with a timeout, so that a rank that failed elsewhere is noticed. MPI's own
+blocking calls are left where MPI has no other: making communicators (where all ranks have just met), and in what
+the simulation's ranks do together at a step (``MpiGroup``), where they would wait for each other anyway.
 """
 
 import os
@@ -18,7 +19,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from cdi.errors import MissingDependencyError, RunError
-from inference_insitu.placement.waiting import wait_until
+from inference_insitu.waiting import AGREE_TIMEOUT_S, wait_until
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ def what_a_dead_rank_does() -> str:
 def origin_ns(communicator: MPI.Intracomm) -> int:
     """Rank 0's monotonic clock now, on every rank: the run's origin of time, exact on rank 0's node."""
     now = np.array([time.monotonic_ns()], np.int64)
-    communicator.Bcast(now, 0)
+    _complete(communicator.Ibcast(now, 0), AGREE_TIMEOUT_S)
     return int(now[0])
 
 
@@ -99,7 +100,7 @@ def nodes(communicator: MPI.Intracomm, node_ranks: int | None) -> list[int]:
     shared.Bcast(lowest, 0)
     shared.Free()
     found = np.empty(communicator.size, np.int64)
-    communicator.Allgather(lowest, found)
+    _complete(communicator.Iallgather(lowest, found), AGREE_TIMEOUT_S)
     return [int(node) for node in found]
 
 
@@ -113,28 +114,41 @@ def shared_text(communicator: MPI.Intracomm, text: str, size: int = 256) -> str:
     buffer = np.zeros(size, np.uint8)
     encoded = text.encode()[:size]
     buffer[: len(encoded)] = np.frombuffer(encoded, np.uint8)
-    communicator.Bcast([buffer, MPI.BYTE], 0)
+    _complete(communicator.Ibcast([buffer, MPI.BYTE], 0), AGREE_TIMEOUT_S)
     return buffer.tobytes().rstrip(b"\0").decode()
 
 
-def gathered(communicator: MPI.Intracomm, data: bytes) -> list[bytes] | None:
-    """Every rank's ``data``, in their order, on rank 0; None elsewhere."""
+def gathered(communicator: MPI.Intracomm, data: bytes, *, timeout_s: float) -> list[bytes] | None:
+    """Every rank's ``data``, in their order, on rank 0; None elsewhere. Collective.
+
+    Raises
+    ------
+    RunError
+        If some rank does not come within ``timeout_s``.
+    """
     size = np.array([len(data)], np.int64)
     sizes = np.empty(communicator.size, np.int64) if communicator.rank == 0 else None
-    communicator.Gather(size, sizes, 0)
+    _complete(communicator.Igather(size, sizes, 0), timeout_s)
     if sizes is None:
-        communicator.Gatherv([np.frombuffer(data, np.uint8), MPI.BYTE], None, 0)
+        _complete(communicator.Igatherv([np.frombuffer(data, np.uint8), MPI.BYTE], None, 0), timeout_s)
         return None
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     buffer = np.empty(int(offsets[-1]), np.uint8)
-    communicator.Gatherv([np.frombuffer(data, np.uint8), MPI.BYTE], [buffer, sizes, offsets[:-1], MPI.BYTE], 0)
+    into = [buffer, sizes, offsets[:-1], MPI.BYTE]
+    _complete(communicator.Igatherv([np.frombuffer(data, np.uint8), MPI.BYTE], into, 0), timeout_s)
     return [buffer[first:last].tobytes() for first, last in pairwise(offsets)]
 
 
-def anywhere(communicator: MPI.Intracomm, here: bool) -> bool:
-    """Whether ``here`` is true on any rank, on every rank."""
+def anywhere(communicator: MPI.Intracomm, here: bool, *, timeout_s: float) -> bool:
+    """Whether ``here`` is true on any rank, on every rank. Collective.
+
+    Raises
+    ------
+    RunError
+        If some rank does not come within ``timeout_s``.
+    """
     mine, found = np.array([here], np.int64), np.empty(1, np.int64)
-    communicator.Allreduce(mine, found, MPI.MAX)
+    _complete(communicator.Iallreduce(mine, found, MPI.MAX), timeout_s)
     return bool(found[0])
 
 

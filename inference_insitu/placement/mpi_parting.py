@@ -11,7 +11,8 @@ from typing import NoReturn
 import numpy as np
 from mpi4py import MPI
 
-from inference_insitu.placement.waiting import wait_until
+from cdi.launched import INTERRUPTED
+from inference_insitu.waiting import wait_until
 
 FAREWELL_TAG = 9
 CLOSED, ABANDONED, RANK_DIED = range(3)
@@ -20,7 +21,6 @@ FAREWELL_TIMEOUT_S = 5.0
 FINALIZE_TIMEOUT_S = 5.0
 LAST_WORDS_S = 1.0
 """For what other ranks fail of at the same time."""
-INTERRUPTED = 130
 
 
 def say_farewell(communicator: MPI.Intracomm, ranks: Sequence[int], word: int) -> None:

@@ -3,7 +3,7 @@
 from mpi4py import MPI
 
 from inference_insitu.placement.relay_wire import Data, WireError
-from inference_insitu.placement.waiting import wait_until
+from inference_insitu.waiting import wait_until
 
 
 class MpiWire:

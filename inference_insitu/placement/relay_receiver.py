@@ -3,6 +3,7 @@
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from inference_insitu.placement.relay_message import (
@@ -59,6 +60,7 @@ class Receiver:
         self._offset_ns: int | None = None
         self._granted = False
         self._end_after = -1
+        self._parted = False
         self._told: tuple[int, ...] | None = None
         self._told_ns, self._unread, self._closing_ns = 0, 0, 0
         self.over = False
@@ -75,7 +77,10 @@ class Receiver:
         return not self.over and self._attempt(self._step)
 
     def close(self) -> None:
-        """Remove the ring."""
+        """Take all memory back from the network, and remove the ring."""
+        if not self._parted:
+            with suppress(WireError):
+                self._part()
         if self._ring is not None:
             self._ring.region.unlink()
 
@@ -165,6 +170,7 @@ class Receiver:
             return False
         if size != hello.layout_bytes or zlib.crc32(buffer) != hello.layout_check:
             raise MessageError(f"a layout must be the announced one, got {size} bytes from rank {self._rank}")
+        receiving.cancel()
         layout = relayed_layout(bytes(buffer), self._slots_of)
         origin_ns = hello.origin_ns + (self._offset_ns or 0)
         self._ring = RelayedRing(self._wire, layout, rank=self._rank, path=self.path, origin_ns=origin_ns)
@@ -198,9 +204,16 @@ class Receiver:
     def _finish(self, ring: RelayedRing) -> None:
         late = time.monotonic_ns() - self._closing_ns > END_TIMEOUT_NS
         if late or (ring.settled and self._mail.sent()):
-            ring.give_up()
-            self._mail.close()
+            self._part()
             self.over = True
+
+    def _part(self) -> None:
+        self._parted = True
+        if self._ring is not None:
+            self._ring.give_up()
+        if self._hello is not None:
+            self._hello[2].cancel()
+        self._mail.close()
 
     def _post(self, message: Message) -> None:
         self._mail.post(message.encode(time.monotonic_ns()))
@@ -219,6 +232,6 @@ class Receiver:
 
     def _lose(self, why: str) -> None:
         self._tell(f"simulation rank {self._rank} is lost: {why}")
-        self.over = True
+        self.over = self._parted = True  # nothing is to be had back from a rank that died
         if self._ring is not None:
             self._ring.orphan()

@@ -36,9 +36,10 @@ from inference_insitu.placement.relay_wire import (
     Wire,
     WireError,
 )
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
+from inference_insitu.waiting import wait_until
+from inference_insitu.watching.events import EventLog
 
 SILENCE_NS = 60_000_000_000
 """A keeper that has said nothing for so long, while we listened, counts as lost."""
@@ -58,11 +59,14 @@ class Sender:
     ----------
     region : Region
     wire : to the keeper that serves this rank.
+    events : told of a proposal for which there is no room; the first one.
     take_over : starts a worker here once the keeper is lost, or None; the region must then have a path.
     """
 
-    def __init__(self, region: Region, wire: Wire, *, take_over: Callable[[], Supervisor] | None = None) -> None:
-        self._region, self._wire, self._take_over = region, wire, take_over
+    def __init__(
+        self, region: Region, wire: Wire, *, events: EventLog, take_over: Callable[[], Supervisor] | None = None
+    ) -> None:
+        self._region, self._wire, self._events, self._take_over = region, wire, events, take_over
         self._words = region.words
         self._outbox = Outbox(region, wire)
         self._looked = 0
@@ -164,7 +168,8 @@ class Sender:
             case Standing():
                 self._stands(message)
             case Proposal():
-                self._region.leave(message.record)
+                if not self._region.leave(message.record):
+                    self._events.first("proposal_lost", "", rank=self._words[Word.RANK])
             case Refusal():
                 self._refuse(message.text.decode(errors="replace"))
         return False

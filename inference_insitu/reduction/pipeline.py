@@ -68,11 +68,16 @@ class Pipeline:
         try:
             part = self._run(array, group, 0, self._meeting)
         except Exception:
-            missing_shape, missing_dtype = self._between[self._meeting]
-            self._operators[self._meeting](np.full(missing_shape, np.nan, missing_dtype), group)
+            self.miss(group)
             raise
         total = self._operators[self._meeting](part, group)
         return None if total is None else self._run(total, group, self._meeting + 1, len(self._operators))
+
+    def miss(self, group: Group) -> None:
+        """Meet the other ranks, where they meet, with NaN for a part that cannot be had."""
+        if self._meeting is not None:
+            shape, dtype = self._between[self._meeting]
+            self._operators[self._meeting](np.full(shape, np.nan, dtype), group)
 
     def _run(self, array: Array, group: Group, first: int, last: int) -> Array:
         """What the operators ``first`` to ``last`` (excluded) make of ``array``."""

@@ -46,10 +46,18 @@ class Agreement:
     referee : rank 0's rules on every proposal.
     lag : calls between a claim and its answer, the same on every rank; 0 waits for the answer at once.
     timeout_s : the longest wait for the other ranks, in seconds.
+    unheard : told of this rank's proposals that no other rank hears of; None tells the referee's log.
     """
 
     def __init__(
-        self, collective: Collective, rank: int, referee: Referee, *, lag: int = 1, timeout_s: float = 60.0
+        self,
+        collective: Collective,
+        rank: int,
+        referee: Referee,
+        *,
+        lag: int = 1,
+        timeout_s: float = 60.0,
+        unheard: Callable[[Entry], None] | None = None,
     ) -> None:
         if lag < 0:
             raise ValueError(f"lag must be at least 0, got {lag}")
@@ -58,6 +66,7 @@ class Agreement:
         self._collective = collective
         self._rank = rank
         self._referee = referee
+        self._unheard = unheard or referee.note
         self._lag = lag
         self._timeout_s = timeout_s
         self._proposals = Proposals(rank, referee.commands)
@@ -86,7 +95,7 @@ class Agreement:
         for command in proposals:
             reason = self._proposals.add(command)
             if reason:
-                self._referee.note(Entry("refused", step, command, self._rank, reason))
+                self._unheard(Entry("refused", step, command, self._rank, reason))
         commands: tuple[Command, ...] = ()
         if self._lag == 0:
             self._post()
@@ -173,5 +182,5 @@ class Agreement:
         self._posted.clear()
         step = self._last or 0
         for command in self._proposals.clear():
-            self._referee.note(Entry("expired", step, command, self._rank, f"steering ended: {reason}"))
+            self._unheard(Entry("expired", step, command, self._rank, f"steering ended: {reason}"))
         self._referee.close(step)

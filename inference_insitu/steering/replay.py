@@ -2,8 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from cdi.errors import RunError
@@ -26,6 +25,12 @@ _KINDS: dict[str, Any] = {
     "reason": str,
 }
 
+Tell = Callable[[str], None]
+
+
+def silently(line: str) -> None:
+    """Say nothing."""
+
 
 class Replay:
     """Steering that applies what a log says and nothing else; every rank reads the log for itself.
@@ -34,22 +39,21 @@ class Replay:
     ----------
     entries : the applications, in the order of their steps.
     source : the log's name in errors.
-    notices : what is to be said of the log, each one line.
     referee : told of each application, so that a replay leaves a log of its own.
+    tell : told, in one line, of commands that were not reached.
     """
 
     def __init__(
-        self, entries: Iterable[Entry], source: str, notices: tuple[str, ...] = (), referee: Referee | None = None
+        self, entries: Iterable[Entry], source: str, referee: Referee | None = None, tell: Tell = silently
     ) -> None:
         self._entries = deque(entries)
         self._source = source
         self._referee = referee or Referee()
+        self._tell = tell
         self._last: int | None = None
-        self.notices = notices
-        self.ignored = 0
 
     def step(self, step: int, proposals: Sequence[Command] = ()) -> tuple[Command, ...]:
-        """The logged commands of ``step``; ``proposals`` are counted in ``ignored``.
+        """The logged commands of ``step``, whatever the ``proposals``.
 
         Raises
         ------
@@ -68,7 +72,6 @@ class Replay:
                 "replay it with the configuration that it was logged with"
             )
         self._last = step
-        self.ignored += len(proposals)
         due = []
         while self._entries and self._entries[0].step == step:
             entry = self._entries.popleft()
@@ -77,10 +80,10 @@ class Replay:
         return tuple(due)
 
     def close(self) -> None:
-        """End the replay's own log; what the log held for later steps becomes a notice."""
+        """End the replay's own log; what the log held for later steps is told."""
         if self._entries:
             first = self._entries[0].step
-            self.notices += (f"{self._source}: {len(self._entries)} commands from step {first} on were not reached",)
+            self._tell(f"{self._source}: {len(self._entries)} commands from step {first} on were not reached")
             self._entries.clear()
         self._referee.close(self._last or 0)
 
@@ -89,23 +92,10 @@ class Replay:
         self._referee.close(self._last or 0)
 
 
-def replay(path: str | Path, commands: Commands | None = None, referee: Referee | None = None) -> Replay:
-    """The steering of the log at ``path``, within the bounds of ``commands``.
+def read_applied(data: bytes, source: str, commands: Commands | None = None, tell: Tell = silently) -> list[Entry]:
+    """The applications in a log's bytes, within the bounds of ``commands``; ``source`` is its name in errors.
 
-    Raises
-    ------
-    ValueError
-        As ``read``.
-    OSError
-        If the file cannot be read.
-    """
-    return read(Path(path).read_bytes(), str(path), commands, referee)
-
-
-def read(data: bytes, source: str, commands: Commands | None = None, referee: Referee | None = None) -> Replay:
-    """The steering of a log's bytes, which a rank may have had from another one.
-
-    A last line that was cut short is left out, and said in ``notices``.
+    A last line that was cut short is left out, and told.
 
     Raises
     ------
@@ -114,13 +104,12 @@ def read(data: bytes, source: str, commands: Commands | None = None, referee: Re
     """
     commands = commands or Commands()
     *lines, tail = data.split(b"\n")
-    notices: tuple[str, ...] = ()
     if tail:
         try:
             json.loads(tail)
             lines.append(tail)  # whole but for the line break
         except (ValueError, RecursionError):
-            notices = (f"{source}: the last line was cut short and is left out",)
+            tell(f"{source}: the last line was cut short and is left out")
     if not lines or _object(lines[0], source, 1).get("event") != "opened":
         raise ValueError(f"{source} must begin with the opening line of a steering log")
     version = _object(lines[0], source, 1).get("version")
@@ -144,7 +133,7 @@ def read(data: bytes, source: str, commands: Commands | None = None, referee: Re
             if reason:
                 _refuse(source, number, reason)
             applied.append(entry)
-    return Replay(applied, source, notices, referee)
+    return applied
 
 
 def _entry(fields: dict[str, Any], source: str, number: int) -> Entry:

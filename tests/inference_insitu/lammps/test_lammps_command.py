@@ -12,7 +12,7 @@ import pytest
 from launching import environment, last_json
 from small_network import write_untrained
 
-from inference_insitu.placement.waiting import wait_until
+from inference_insitu.waiting import wait_until
 from inference_insitu.watching.ledger_files import read_ledger
 
 

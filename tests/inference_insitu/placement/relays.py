@@ -14,6 +14,7 @@ from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup, Word
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.producer import Producer, StreamPlan
 from inference_insitu.ring.region import Region
+from inference_insitu.watching.events import EventLog
 
 SHAPE = (7, 30, 50)
 CAPACITY = 8 * 7 * 30 * 50
@@ -132,7 +133,7 @@ def make_relay(
     region = Region.create(Layout(tuple(groups), spill, {"a": ("float64", SHAPE)}), rank=rank)
     ledger, lines, path = RecordingLedger(rank), [], path or folder / "ring"
     here, far = QueueWire.pair()
-    sender = Sender(region, here, take_over=take_over)
+    sender = Sender(region, here, events=EventLog(folder / "events-relay.jsonl", "relay"), take_over=take_over)
     receiver = Receiver(
         far, rank=3, path=path, slots_of=lambda stream, count: there or count, tell=lambda line: lines.append(line)
     )

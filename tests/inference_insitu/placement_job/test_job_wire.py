@@ -51,12 +51,15 @@ def ends(tmp_path, monkeypatch):
 def test_a_message_goes_to_the_memory_held_out_first_or_waits_for_one():
     wire = JobWire()
     wire.place(7, 3)[:] = b"one"
+    wire.arrived()
     first, second = (wire.receiving(memoryview(bytearray(8)), 7) for _ in range(2))
     first.start()
     second.start()
     assert (first.received(), second.received()) == (3, None)
     wire.place(7, 5)[:] = b"twice"
     wire.place(8, 1)[:] = b"x"
+    assert second.received() is None, "its content may not be there yet"
+    wire.arrived()
     assert second.received() == 5
     assert bytes(second.into[:5]) == b"twice"
     assert bytes(first.into[:3]) == b"one"
@@ -68,6 +71,7 @@ def test_memory_taken_back_gets_nothing():
     held.start()
     held.cancel()
     wire.place(7, 3)
+    wire.arrived()
     assert held.received() is None
 
 
@@ -119,6 +123,42 @@ def test_nothing_is_sent_before_the_serving_job_is_there(ends, tmp_path):
     courier.move()
     assert sent.done()
     assert courier._stream.sent[-1] == [(3, b"frame")]
+
+
+class CutStream(FakeStream):
+    """Ends in the middle of a step: messages have their places, and no content."""
+
+    def step(self, place) -> bool:
+        place(7, 3)
+        raise StreamError("the stream has ended")
+
+
+def test_a_message_whose_stream_ends_before_its_content_has_not_come(ends):
+    _, server = ends
+    held, later = (server.receiving(memoryview(bytearray(8)), 7) for _ in range(2))
+    held.start()
+    server._stream = CutStream()
+    server.move()
+    later.start()
+    for one in (held, later):
+        with pytest.raises(WireError, match="has ended"):
+            one.received()
+
+
+def test_answers_are_read_to_the_last_one_after_their_job_has_ended(ends, tmp_path):
+    courier, server = ends
+    box = courier.receiving(memoryview(bytearray(64)), 5)
+    box.start()
+    server.send(b"its end", 5)
+    server.move()
+    server.close()
+    courier.move()
+    assert bytes(box.into[: box.received() or 0]) == b"its end"
+    courier.close()
+    server.send(b"too late", 5)
+    server.move()
+    assert not server.broken
+    assert not list(tmp_path.glob("answers-*"))
 
 
 def test_a_silent_side_is_lost(ends, monkeypatch):

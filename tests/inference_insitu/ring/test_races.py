@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from rings import frame, make_ring
 
-from inference_insitu.placement.waiting import wait_until
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Row, Side, State, Word
 from inference_insitu.ring.policies import PolicyConfig
+from inference_insitu.waiting import wait_until
 
 
 class Turns:

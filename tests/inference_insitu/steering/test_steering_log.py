@@ -6,12 +6,13 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from replays import replay
 
 from cdi.errors import RunError
 from inference_insitu.steering.commands import Command, Commands, CommandSpec
 from inference_insitu.steering.log import Entry, SteeringLog
 from inference_insitu.steering.referee import Referee
-from inference_insitu.steering.replay import read, replay
+from inference_insitu.steering.replay import Replay, read_applied
 
 INTERVAL = Command("interval", 10, 95, "rule 1: count > 0")
 STOP = Command("stop", None, 180, "é ☃", once=True)
@@ -39,11 +40,12 @@ def edited(path, number, **changes):
 
 
 def test_a_replay_applies_what_was_applied_and_no_more(path):
-    steering = replay(path)
+    told: list[str] = []
+    steering = replay(path, told=told)
     found = {step: steering.step(step, [Command("snapshot")]) for step in range(0, 250, 50)}
     steering.close()
     assert {step: commands for step, commands in found.items() if commands} == {100: (INTERVAL,), 200: (STOP,)}
-    assert steering.notices == ()
+    assert told == []
 
 
 def test_several_commands_of_one_step_keep_their_order(tmp_path):
@@ -87,22 +89,26 @@ def test_a_last_line_cut_short_is_left_out_and_said(path, kept):
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:4]) + lines[4][:kept])
-    steering = replay(path)
-    assert steering.notices == (f"{path}: the last line was cut short and is left out",)
+    told: list[str] = []
+    steering = replay(path, told=told)
+    assert told == [f"{path}: the last line was cut short and is left out"]
     assert [steering.step(step) for step in (100, 200)] == [(INTERVAL,), ()]
 
 
 def test_a_last_line_cut_within_a_letter_is_cut_short(path):
     data = path.read_bytes()
     path.write_bytes(data[: data.index("é".encode()) + 1])
-    assert "cut short" in replay(path).notices[0]
+    told: list[str] = []
+    replay(path, told=told)
+    assert "cut short" in told[0]
 
 
 def test_a_last_line_that_lacks_only_its_break_counts(path):
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join(lines[:5]))
-    steering = replay(path)
-    assert steering.notices == ()
+    told: list[str] = []
+    steering = replay(path, told=told)
+    assert told == []
     assert [steering.step(step) for step in (100, 200)] == [(INTERVAL,), (STOP,)]
 
 
@@ -115,9 +121,9 @@ def test_a_log_cut_anywhere_is_read_or_refused_in_one_line(tmp_path_factory, siz
     data = (folder / "log").read_bytes()
     if size < data.index(b"\n"):
         with pytest.raises(ValueError, match=r"^log must begin with the opening line"):
-            read(data[:size], "log")
+            read_applied(data[:size], "log")
         return
-    steering = read(data[:size], "log")
+    steering = Replay(read_applied(data[:size], "log"), "log")
     applied = [steering.step(1), steering.step(2)]
     assert applied in ([(), ()], [(INTERVAL,), ()], [(INTERVAL,), (STOP,)])
 
@@ -125,7 +131,7 @@ def test_a_log_cut_anywhere_is_read_or_refused_in_one_line(tmp_path_factory, siz
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_refused_in_one_line(data):
     with pytest.raises(ValueError, match=r"^log.*must"):
-        read(data, "log")
+        read_applied(data, "log")
 
 
 @pytest.mark.parametrize(
@@ -189,10 +195,11 @@ def test_a_run_that_begins_after_a_logged_step_is_one_line(path):
 
 
 def test_a_run_that_ends_before_the_log_does_says_so(path):
-    steering = replay(path)
+    told: list[str] = []
+    steering = replay(path, told=told)
     steering.step(100)
     steering.close()
-    assert steering.notices == (f"{path}: 1 commands from step 200 on were not reached",)
+    assert told == [f"{path}: 1 commands from step 200 on were not reached"]
 
 
 def test_a_replay_of_a_run_that_fails_leaves_a_log_of_what_it_did(path):
