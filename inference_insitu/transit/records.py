@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, get_origin
 
@@ -231,9 +232,43 @@ class Alert:
         return Once(f"{self.view}/{self.stream}/{self.rank}", self.step)
 
 
-AnyRecord = FrameRecord | Control | Reply | Answer | Quarantined | Alert
+class Said(StrEnum):
+    """What a move says (``migration.protocol``)."""
+
+    JOINED = "joined"
+    GONE = "gone"
+    REQUEST = "request"
+    READY = "ready"
+    INSTALLED = "installed"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True)
+class Move:
+    """One line of the agreement on who answers the frames of ``run``.
+
+    ``joined``: worker ``worker`` of ``step`` workers in all takes part. ``gone``: it has nothing to answer any more.
+    ``request``: frames are to be answered ``to`` a site. ``ready``, ``installed``: of ``worker``, for the migration
+    ``id``; ``step`` is the last one that it has met. ``abort``: of the migration ``id``, for ``why``.
+    """
+
+    kind: ClassVar[str] = "move"
+    run: str
+    said: str
+    id: int = 0
+    worker: int = -1
+    step: int = -1
+    to: str = ""
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        if self.said not in tuple(Said):
+            raise PoisonedRecordError(f"said must be one of {', '.join(Said)}, got {self.said!r}")
+
+
+AnyRecord = FrameRecord | Control | Reply | Answer | Quarantined | Alert | Move
 _KINDS: Mapping[str, type[AnyRecord]] = {
-    each.kind: each for each in (FrameRecord, Control, Reply, Answer, Quarantined, Alert)
+    each.kind: each for each in (FrameRecord, Control, Reply, Answer, Quarantined, Alert, Move)
 }
 One = TypeVar("One", bound=AnyRecord)
 

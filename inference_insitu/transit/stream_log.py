@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-MOST_HEADER_BYTES = 1 << 16
+MOST_HEADER_BYTES = 1 << 20
 MOST_PAYLOAD_BYTES = 1 << 28
 """Of one record. Larger arrays are written once and referred to (``payloads``)."""
 
-ANSWERS, ALERTS, QUARANTINE, FRAMES = "answers", "alerts", "quarantine", "frames"
-KINDS = (FRAMES, ANSWERS, ALERTS, QUARANTINE)
+ANSWERS, ALERTS, QUARANTINE, MOVES, FRAMES = "answers", "alerts", "quarantine", "moves", "frames"
+KINDS = (FRAMES, ANSWERS, ALERTS, QUARANTINE, MOVES)
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -35,7 +35,7 @@ class LogAway(RuntimeError):  # noqa: N818
 class Topic:
     """Partition ``partition`` of what ``kind`` of records ``run`` has; ``stream`` names whose frames they are.
 
-    Answers, alerts and quarantine are one topic a run, with ``stream`` empty.
+    Answers, alerts, quarantine and moves are one topic a run, with ``stream`` empty.
     """
 
     run: str

@@ -1,0 +1,134 @@
+"""What a worker asks of the stream engine: marks between the frames of its ranks, and the replies to them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inference_insitu.inference.frame import Variable
+from inference_insitu.transit.payloads import PayloadStore
+from inference_insitu.transit.records import (
+    INSTALL,
+    LET_GO,
+    PREPARE,
+    RELEASE,
+    RESUME,
+    Control,
+    FrameRecord,
+    Reply,
+    encoded,
+)
+from inference_insitu.transit.stream_log import Once, StreamLog, Topic, frames_topic
+
+_ORDER = (PREPARE, RELEASE, INSTALL, RESUME, LET_GO)
+"""Of a migration's marks on one key: who repeats one, after a restart, adds nothing."""
+
+Key = tuple[str, int]
+"""Stream and simulation rank: what has a state of its own, and steps in order."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who answers the frames of a key, and of which form they are at most."""
+
+    analysis: str
+    model: str
+    variable: Variable
+
+
+class Marking:
+    """Appends to the topics of frames of ``run`` and keeps what the engine replies.
+
+    Parameters
+    ----------
+    keys : those of this worker, and who answers them.
+    partitions : of a stream.
+    """
+
+    def __init__(
+        self, log: StreamLog, run: str, store: PayloadStore, keys: Mapping[Key, Asked], *, partitions: int
+    ) -> None:
+        self._log, self.run, self._store, self._partitions = log, run, store, partitions
+        self.keys = keys
+        self._replies: dict[tuple[str, Key], Reply] = {}
+
+    def topic(self, key: Key) -> Topic:
+        """Where the frames and marks of ``key`` lie."""
+        return frames_topic(self.run, *key, self._partitions)
+
+    @property
+    def topics(self) -> set[Topic]:
+        """All topics of this worker's keys."""
+        return {self.topic(key) for key in self.keys}
+
+    def prepare(self, migration: int, keys: Iterable[Key]) -> None:
+        """Let the engine load and warm up, and show the model; frames behind wait there."""
+        for key in keys:
+            asked = self.keys[key]
+            variable = asked.variable
+            self._mark(
+                key,
+                PREPARE,
+                migration,
+                analysis=asked.analysis,
+                model=asked.model,
+                dtype=variable.dtype,
+                shape=variable.shape,
+            )
+
+    def install(self, migration: int, key: Key, step: int, state: bytes) -> None:
+        """``state`` holds before ``step``; frames from there on still wait."""
+        self._mark(key, INSTALL, migration, step=step, data=state)
+
+    def resume(self, migration: int, keys: Iterable[Key]) -> None:
+        """What waits is answered, and what follows."""
+        for key in keys:
+            self._mark(key, RESUME, migration)
+
+    def release(self, migration: int, key: Key, step: int) -> None:
+        """What lies before is answered, then the state is given back; frames behind wait."""
+        self._mark(key, RELEASE, migration, step=step)
+
+    def let_go(self, migration: int, keys: Iterable[Key]) -> None:
+        """What waits is answered here."""
+        for key in keys:
+            self._mark(key, LET_GO, migration)
+
+    def frame(self, record: FrameRecord) -> int | None:
+        """Append a frame, durably; its offset, or None where it is there already."""
+        return self._log.append(
+            self.topic((record.stream, record.rank)), encoded(self._store.laid_out(record)), once=record.once
+        )
+
+    def take(self, reply: Reply) -> None:
+        """The engine has replied; of several replies to one mark the first holds, as they repeat one another."""
+        if (reply.stream, reply.rank) in self.keys:
+            self._replies.setdefault((f"{reply.id}", (reply.stream, reply.rank)), reply)
+
+    def reply(self, migration: int, action: str, key: Key) -> Reply | None:
+        """What the engine said to the mark ``action`` of ``migration``; None yet."""
+        return self._replies.get((mark_id(migration, action), key))
+
+    def forget(self) -> None:
+        """Replies of migrations that have ended."""
+        self._replies.clear()
+
+    def state(self, reply: Reply) -> bytes:
+        """The state that came with ``reply``.
+
+        Raises
+        ------
+        PoisonedRecordError
+            If it is not there, or damaged.
+        """
+        return bytes(self._store.read(reply.data))
+
+    def _mark(self, key: Key, action: str, migration: int, **more: Any) -> None:
+        stream, rank = key
+        mark = Control(self.run, stream, rank, action, mark_id(migration, action), **more)
+        once = Once(f"marks/{stream}/{rank}", migration * len(_ORDER) + _ORDER.index(action))
+        self._log.append(self.topic(key), encoded(self._store.laid_out(mark)), once=once)
+
+
+def mark_id(migration: int, action: str) -> str:
+    """What replies to the mark ``action`` of ``migration`` repeat."""
+    return f"{migration}.{action}"

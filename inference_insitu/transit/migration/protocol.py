@@ -1,0 +1,164 @@
+"""Who answers a run's frames, and how that changes: what one ordered topic of moves says.
+
+Every worker, and whoever asks for a migration, appends moves to the same topic of the log and reads all of them in
+its one order. There is no coordinator: each reader folds the same moves to the same standing (a replicated state
+machine; Schneider 1990, ACM Comput. Surv. 22, 299), and who died reads them again. Two moves that exclude each
+other, the last ``installed`` and an ``abort``, are settled by which came first.
+
+A migration goes through these moves, where every worker stands for the simulation ranks that it serves:
+
+``joined``     of each worker, of so many in all: it takes part; ``gone``: it has nothing to answer any more
+``request``    somebody asks for it; its offset in the topic is its number
+``ready``      of each worker: the other side has loaded, warmed up and shown the same model; the worker answers
+               (or hands over) no step beyond its ``step`` + ``margin`` until the cut is known
+*cut*          follows from the last ``ready``: s* = largest ``step`` + ``margin`` + 1
+``installed``  of each worker: the old side has ended all before s* and the new one holds its state
+*commit*       is the last ``installed``; before it, ``abort`` of anybody ends the migration
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from inference_insitu.transit.records import Move, Said
+
+
+class Site(StrEnum):
+    """Where frames are answered."""
+
+    IN_SITU = "in_situ"
+    IN_TRANSIT = "in_transit"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One under way: its number, where to, the last step that each worker has met, and who has installed."""
+
+    id: int
+    to: Site
+    ready: Mapping[int, int] = field(default_factory=dict)
+    installed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a migration ended. ``cut`` is None where it was not agreed on; ``why`` is empty where it was committed."""
+
+    id: int
+    to: Site
+    cut: int | None
+    why: str = ""
+
+    @property
+    def committed(self) -> bool:
+        """Whether frames have moved."""
+        return not self.why
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that could not be followed, and why."""
+
+    id: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the moves up to some offset say; ``after`` gives what one more makes of it.
+
+    Parameters
+    ----------
+    margin : how many steps beyond the last one they have met workers go on before the cut.
+    site : who answers.
+    workers : those that take part, of ``expected`` in all (0 before the first has joined).
+    gone : those that have nothing to answer any more.
+    migration : the one under way.
+    moved : the last one that was committed.
+    last : how the last request ended.
+    """
+
+    margin: int = 2
+    site: Site = Site.IN_SITU
+    workers: frozenset[int] = frozenset()
+    expected: int = 0
+    gone: frozenset[int] = frozenset()
+    migration: Migration | None = None
+    moved: Ended | None = None
+    last: Ended | Refused | None = None
+
+    @property
+    def taking_part(self) -> frozenset[int]:
+        """Workers whose word a migration needs."""
+        return self.workers - self.gone
+
+    @property
+    def cut(self) -> int | None:
+        """s*, the first step that the new side answers; None until every worker is ready."""
+        migration = self.migration
+        if migration is None or not self.taking_part <= migration.ready.keys():
+            return None
+        # Also of workers that have gone since: what was promised to them holds for the others.
+        return max(migration.ready.values()) + self.margin + 1
+
+    def after(self, offset: int, move: Move) -> "Agreement":
+        """What holds once ``move``, at ``offset``, is read. A move that does not fit changes nothing."""
+        match move.said:
+            case Said.JOINED:
+                return replace(
+                    self,
+                    workers=self.workers | {move.worker},
+                    expected=max(self.expected, move.step),
+                    gone=self.gone - {move.worker},
+                )
+            case Said.GONE:
+                return replace(self, gone=self.gone | {move.worker})._decided()
+            case Said.REQUEST:
+                return self._asked(offset, move)
+        migration = self.migration
+        if migration is None or move.id != migration.id:
+            return self
+        match move.said:
+            case Said.READY if move.worker in self.taking_part and self.cut is None:
+                ready = {**migration.ready, move.worker: max(move.step, migration.ready.get(move.worker, -1))}
+                return replace(self, migration=replace(migration, ready=ready))
+            case Said.INSTALLED if move.worker in self.taking_part and self.cut is not None:
+                installed = migration.installed | {move.worker}
+                return replace(self, migration=replace(migration, installed=installed))._decided()
+            case Said.ABORT:
+                return self._ended(Ended(migration.id, migration.to, self.cut, move.why or "no reason was given"))
+        return self
+
+    def _asked(self, offset: int, move: Move) -> "Agreement":
+        refusal = ""
+        if move.to not in tuple(Site):
+            refusal = f"a migration must go to one of {', '.join(Site)}, got {move.to!r}"
+        elif self.migration is not None:
+            refusal = f"migration {self.migration.id} to {self.migration.to} is under way"
+        elif move.to == self.site:
+            refusal = f"frames are answered {self.site} already"
+        elif not self.workers or len(self.workers) < self.expected:
+            missing = sorted(set(range(self.expected)) - self.workers)
+            refusal = (
+                f"workers {missing} have not joined the log yet" if missing else "no worker has joined the log yet"
+            )
+        elif not self.taking_part:
+            refusal = "every worker has ended"
+        if refusal:
+            return replace(self, last=Refused(offset, refusal))
+        return replace(self, migration=Migration(offset, Site(move.to)))
+
+    def _decided(self) -> "Agreement":
+        """Commit once every worker that takes part has installed; a migration that nobody is left for is aborted."""
+        migration, cut = self.migration, self.cut
+        if migration is None:
+            return self
+        if not self.taking_part:
+            return self._ended(Ended(migration.id, migration.to, cut, "every worker has ended"))
+        if cut is None or not self.taking_part <= migration.installed:
+            return self
+        ended = Ended(migration.id, migration.to, cut)
+        return replace(self, site=migration.to, moved=ended)._ended(ended)
+
+    def _ended(self, ended: Ended) -> "Agreement":
+        return replace(self, migration=None, last=ended)

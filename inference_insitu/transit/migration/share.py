@@ -1,0 +1,325 @@
+"""One worker's share of a run's frames: where each goes, and what the worker does when the run's query moves."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from inference_insitu.transit.account import Account
+from inference_insitu.transit.migration.catching_up import CatchingUp
+from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.heard import RefusedError, heard
+from inference_insitu.transit.migration.inward import Inward, install_states
+from inference_insitu.transit.migration.local import Local, Route
+from inference_insitu.transit.migration.marking import Asked, Key, Marking, mark_id
+from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.outward import Outward
+from inference_insitu.transit.migration.protocol import Ended, Refused, Site
+from inference_insitu.transit.payloads import PayloadStore
+from inference_insitu.transit.records import (
+    RELEASE,
+    Answer,
+    Control,
+    FrameRecord,
+    Move,
+    PoisonedRecordError,
+    Reply,
+    Said,
+    decoded,
+)
+from inference_insitu.transit.stream_log import ANSWERS, StreamLog, Topic
+from inference_insitu.watching.events import EventLog
+
+COMMIT_S = 1.0
+"""How often it is said what will not be asked for again, while nothing moves."""
+_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The log of ``run``, as one of its ``workers`` uses it; a stream has so many ``partitions``."""
+
+    log: StreamLog
+    run: str
+    store: PayloadStore
+    workers: int
+    partitions: int = 1
+
+
+class Share:
+    """The frames of ``keys``, which worker ``local.worker`` serves.
+
+    What speaks to the log raises ``LogAway`` or ``LogFull`` where it cannot; nothing is lost then, and the next call
+    goes on.
+
+    Parameters
+    ----------
+    keys : streams and ranks of this worker, and who answers them.
+    account : of the frames that this worker has handed over.
+    take : what is done with an answer, once it is in the account.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Mapping[Key, Asked],
+        local: Local,
+        account: Account,
+        take: Callable[[Answer], None],
+        *,
+        config: MigrationConfig,
+        events: EventLog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._store, self._local = connection.log, connection.store, local
+        self._account, self._take = account, take
+        self._config, self._events, self._clock = config, events, clock
+        self._run = connection.run
+        self._marking = Marking(self._log, connection.run, self._store, keys, partitions=connection.partitions)
+        self._moves = Moves(self._log, connection.run, margin=config.margin)
+        self._answers = Topic(connection.run, ANSWERS)
+        self._reader = f"worker-{local.worker}"
+        self._outcomes: dict[int, Ended] = {}
+        self._moving: Outward | Inward | None = None
+        self._catching: CatchingUp | None = None
+        self._states_of: int | None = None
+        self._inherited: int | None = None
+        self._unsaid: list[Move] = []
+        self._begun_s = self._committed_s = 0.0
+        self._aborted = 0
+        self._join(connection.workers)
+
+    @property
+    def site(self) -> Site:
+        """Where this worker's frames are answered, but for those of a migration that is under way."""
+        return self._moves.agreement.site
+
+    @property
+    def open(self) -> int:
+        """Frames in the log that nobody has answered."""
+        return self._account.open
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing of a migration is left to be done."""
+        return self._moving is None and self._free and not self._unsaid
+
+    @property
+    def settled(self) -> bool:
+        """Whether every frame that was handed over has its answer."""
+        return not self.open and self._free
+
+    @property
+    def _free(self) -> bool:
+        """Whether nothing of an earlier migration is left to be done."""
+        return self._catching is None and self._states_of is None and self._inherited is None
+
+    def route(self, key: Key, step: int) -> Route:
+        """Where the frame of ``key`` at ``step`` goes now."""
+        if self._inherited is not None:
+            return Route.WAIT
+        if self._states_of is not None or step <= self._account.settled(key):
+            return Route.AWAY
+        if self._catching is not None:
+            return self._catching.route(key)
+        if self._moving is not None:
+            return self._moving.route(key, step)
+        return Route.HERE if self.site is Site.IN_SITU else Route.AWAY
+
+    def hand_over(self, record: FrameRecord) -> None:
+        """Append a frame that goes ``AWAY``; it is durable when this returns.
+
+        Frames of a key are given in the order of their steps: one that is answered has been there before.
+        """
+        key = record.stream, record.rank
+        if record.step <= self._account.settled(key):
+            return
+        if self._moving is not None:
+            self._moving.before(key, record.step)
+        self._marking.frame(record)
+        self._account.expect(key, record.step)
+
+    def poll(self) -> bool:
+        """Take in what the log says and go on; whether anything happened."""
+        self._flush()
+        busy = self._read_moves()
+        busy |= self._take_answers()
+        self._follow()
+        if self._inherited in self._outcomes:
+            self._go_on()
+        if self._states_of is not None and (states := heard(self._marking, self._states_of, RELEASE)):
+            install_states(states, self._marking, self._local, self._account)
+            self._states_of = None
+            self._catch_up()
+        if self._catching is not None:
+            busy = True
+            if self._catching.advance():
+                self._caught_up(self._catching)
+        elif self._moving is None and self._free and self._clock() - self._committed_s > COMMIT_S:
+            self._commit()
+        return busy
+
+    def ask(self, to: Site, why: str) -> None:
+        """Ask for a migration."""
+        self._say(Move(self._run, Said.REQUEST, worker=self._local.worker, to=to, why=why))
+
+    def leave(self) -> None:
+        """This worker has nothing to answer any more."""
+        self._say(Move(self._run, Said.GONE, worker=self._local.worker))
+
+    def _join(self, workers: int) -> None:
+        """Take part, from where an earlier life of this worker was."""
+        for topic in (*self._marking.topics, self._answers):
+            self._log.register(topic, self._reader)
+        self._answers_read = self._log.committed(self._answers).get(self._reader, 0)
+        while self._read_moves(told=True):
+            pass
+        self._say(Move(self._run, Said.JOINED, worker=self._local.worker, step=workers))
+        agreement = self._moves.agreement
+        if agreement.migration is None:
+            self._go_on()
+        else:
+            self._abort(agreement.migration.id, f"worker {self._local.worker} was started anew")
+            self._inherited = agreement.migration.id
+
+    def _go_on(self) -> None:
+        """Do what an earlier life of this worker has not done of the last migration, which has ended."""
+        agreement, in_situ = self._moves.agreement, self.site is Site.IN_SITU
+        records: list[FrameRecord | Control] = []
+        for topic, committed in self._committed().items():
+            # In situ, what was committed is answered; in transit it is the engine's.
+            records += self._left(topic, after=committed if in_situ else self._log.standing(topic).first - 1)
+        for record in records:
+            if isinstance(record, FrameRecord):
+                self._account.expect((record.stream, record.rank), record.step)
+        if not in_situ:
+            self._marking.resume(max(self._outcomes), self._marking.keys)
+        elif agreement.moved is not None and any(
+            isinstance(record, Control) and record.id == mark_id(agreement.moved.id, RELEASE) for record in records
+        ):
+            self._states_of = agreement.moved.id
+        elif self._outcomes:
+            self._catch_up()
+        self._inherited = None
+
+    def _committed(self) -> dict[Topic, int]:
+        return {topic: self._log.committed(topic).get(self._reader, 0) for topic in self._marking.topics}
+
+    def _left(self, topic: Topic, *, after: int) -> Iterator[FrameRecord | Control]:
+        """Frames and marks of this worker's keys that lie in ``topic``."""
+        while stored := self._log.read(topic, after=max(after, 0), count=_AT_A_TIME):
+            for one in stored:
+                after = one.offset
+                try:
+                    record = decoded(one)
+                except PoisonedRecordError:
+                    continue
+                if isinstance(record, FrameRecord | Control) and (record.stream, record.rank) in self._marking.keys:
+                    yield record
+
+    def _take_answers(self) -> bool:
+        found = self._log.read(self._answers, after=self._answers_read, count=_AT_A_TIME)
+        for stored in found:
+            try:
+                record = decoded(stored)
+            except PoisonedRecordError as error:
+                self._events.log("damaged_answer", offset=stored.offset, error=str(error))
+                record = None
+            if isinstance(record, Answer):
+                self._keep(record)
+            elif isinstance(record, Reply):
+                self._marking.take(record)
+            self._answers_read = stored.offset
+        return bool(found)
+
+    def _keep(self, answer: Answer) -> None:
+        if (answer.stream, answer.rank) in self._marking.keys and self._account.settle(answer, time.monotonic_ns()):
+            self._take(answer)
+
+    def _follow(self) -> None:
+        """Do what the agreement asks of this worker."""
+        agreement, moving = self._moves.agreement, self._moving
+        migration, now_s = agreement.migration, self._clock()
+        if moving is not None and (migration is None or migration.id != moving.id):
+            self._conclude(moving, self._outcomes[moving.id])
+            moving = self._moving = None
+        if moving is None and migration is not None and self._free and migration.id != self._aborted:
+            kind = Outward if migration.to is Site.IN_TRANSIT else Inward
+            moving = self._moving = kind(migration.id, self._local, self._marking, self._account, self._config.margin)
+            self._begun_s = now_s
+            self._events.log("migration", phase="begun", id=migration.id, to=migration.to)
+        if moving is None or moving.id == self._aborted:
+            return
+        try:
+            self._unsaid += moving.advance(agreement, now_s, self._config.idle_s)
+            self._flush()
+        except RefusedError as error:
+            self._abort(moving.id, str(error))
+        if now_s - self._begun_s > self._config.timeout_s:
+            self._abort(moving.id, f"it was not done within {self._config.timeout_s:g} s")
+
+    def _conclude(self, moving: Outward | Inward, ended: Ended) -> None:
+        self._marking.forget()
+        moving.conclude(committed=ended.committed)
+        if self.site is Site.IN_SITU:
+            self._catch_up()
+        else:
+            self._commit()
+
+    def _catch_up(self) -> None:
+        self._catching = CatchingUp(
+            self._log,
+            self._marking,
+            self._store,
+            self._local,
+            self._committed(),
+            account=self._account,
+            take=self._keep,
+        )
+
+    def _caught_up(self, catching: CatchingUp) -> None:
+        """The ring has the rest: the engine may forget what waits there."""
+        if self._outcomes:
+            self._marking.let_go(max(self._outcomes), self._marking.keys)
+        self._commit()
+        self._catching = None
+        self._events.log("migration", phase="caught_up", frames=catching.frames)
+
+    def _commit(self) -> None:
+        """What lies in the log now is answered, or is the engine's."""
+        self._committed_s = self._clock()
+        for topic in self._marking.topics:
+            self._log.commit(topic, self._reader, self._log.standing(topic).last)
+        self._log.commit(self._answers, self._reader, self._answers_read)
+
+    def _read_moves(self, *, told: bool = False) -> bool:
+        """Read what is new; ``told`` are moves of which an earlier life has told."""
+        busy = self._moves.poll()
+        while self._moves.ended:
+            ended = self._moves.ended.pop(0)
+            if isinstance(ended, Ended):
+                self._outcomes[ended.id] = ended
+            if not told:
+                self._tell(ended)
+        return busy
+
+    def _tell(self, ended: Ended | Refused) -> None:
+        if isinstance(ended, Refused):
+            self._events.log("migration", phase="refused", id=ended.id, why=ended.why)
+            return
+        phase = "committed" if ended.committed else "aborted"
+        self._events.log("migration", phase=phase, id=ended.id, to=ended.to, cut=ended.cut, why=ended.why)
+
+    def _abort(self, migration: int, why: str) -> None:
+        if migration != self._aborted:
+            self._aborted = migration
+            self._say(Move(self._run, Said.ABORT, id=migration, worker=self._local.worker, why=why))
+
+    def _say(self, move: Move) -> None:
+        """Append ``move``, now or when the log is there again."""
+        self._unsaid.append(move)
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._unsaid:
+            self._moves.say(self._unsaid[0])
+            self._unsaid.pop(0)

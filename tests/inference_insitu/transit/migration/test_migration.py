@@ -1,0 +1,185 @@
+"""The running query moves and every frame is answered once, whatever dies meanwhile."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from migration_model import Run, Site, sites
+
+from inference_insitu.transit.migration.protocol import Ended, Refused
+from inference_insitu.transit.stream_log import LogAway
+
+TO_TRANSIT, BACK = Site.IN_TRANSIT, Site.IN_SITU
+
+
+def steps(run, count, *, engine=True):
+    for _ in range(count):
+        run.publish()
+        for worker in run.workers:
+            worker.share.poll()
+            worker.serve()
+        if engine:
+            run.engine_works()
+        run.observer.poll()
+
+
+def test_a_query_moves_there_and_back(tmp_path):
+    run = Run(tmp_path)
+    steps(run, 5)
+    run.ask(TO_TRANSIT)
+    steps(run, 20)
+    assert run.agreement.site is TO_TRANSIT
+    out = run.agreement.moved.cut
+    run.ask(BACK)
+    steps(run, 20)
+    assert run.agreement.site is BACK
+    back = run.agreement.moved.cut
+    run.settle()
+    run.assert_whole()
+    for here in sites(run).values():
+        assert [step for step in here if step < out] == list(range(out)), "all before the cut was answered in situ"
+        assert not [step for step in here if out <= step < back], "nothing between the cuts"
+    assert {step for _, step in run.handed_over} >= set(range(out, back))
+    assert max(step for _, step in run.handed_over) < run.step, "frames go through the ring alone in the end"
+
+
+def test_ranks_that_publish_seldom_are_not_waited_for(tmp_path):
+    run = Run(tmp_path, strides=(1, 50, 7))
+    steps(run, 3)
+    run.ask(TO_TRANSIT)
+    steps(run, 5)
+    run.now_s += 10.0  # longer than idle_s
+    steps(run, 10)
+    assert run.agreement.site is TO_TRANSIT
+    steps(run, 60)
+    run.settle()
+    run.assert_whole()
+
+
+def test_an_engine_with_another_model_is_refused_and_the_query_stays(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    steps(run, 2)
+    for operator in run.engine.values():
+        monkeypatch.setattr(type(operator._analyses.get("summed")), "model", "summed 2")
+    run.ask(TO_TRANSIT)
+    steps(run, 10)
+    ended = run.agreement.last
+    assert isinstance(ended, Ended)
+    assert not ended.committed
+    assert "model must be 'summed 1', got 'summed 2'" in ended.why
+    assert run.agreement.site is BACK
+    run.settle()
+    run.assert_whole()
+    assert not run.handed_over
+
+
+@pytest.mark.parametrize("direction", [TO_TRANSIT, BACK])
+@pytest.mark.parametrize("rounds", range(12))
+def test_an_abort_at_any_moment_gives_the_frames_back(tmp_path, direction, rounds):
+    run = Run(tmp_path, timeout_s=50.0)
+    steps(run, 3)
+    if direction is BACK:
+        run.ask(TO_TRANSIT)
+        steps(run, 12)
+        assert run.agreement.site is TO_TRANSIT
+    asked = run.ask(direction)
+    steps(run, rounds)
+    committed = run.agreement.migration is None
+    steps(run, 6, engine=False)
+    run.now_s += 100.0
+    steps(run, 3, engine=False)
+    if not committed and run.agreement.migration is None and isinstance(run.agreement.last, Ended):
+        assert run.agreement.last.id == asked
+    steps(run, 5)
+    run.settle()
+    run.assert_whole()
+
+
+def test_a_second_request_meanwhile_is_refused(tmp_path):
+    run = Run(tmp_path)
+    run.ask(TO_TRANSIT)
+    second = run.ask(BACK)
+    run.observer.poll()
+    assert run.agreement.last == Refused(second, f"migration {second - 1} to in_transit is under way")
+
+
+def test_a_request_before_all_workers_are_there_is_refused(tmp_path):
+    run = Run(tmp_path)
+    run.workers_expected = 3
+    run.kill_worker(0)
+    asked = run.ask(TO_TRANSIT)
+    run.observer.poll()
+    assert run.agreement.last == Refused(asked, "workers [2] have not joined the log yet")
+
+
+WEIGHTS = {
+    ("publish",): 8, ("serve", 0): 5, ("serve", 1): 5, ("poll", 0): 5, ("poll", 1): 5, ("engine", 1): 4,
+    ("engine", 5): 4, ("checkpoint",): 2, ("kill engine",): 1, ("kill worker", 0): 0.1, ("kill worker", 1): 0.1,
+    ("ask", TO_TRANSIT): 0.8, ("ask", BACK): 0.8, ("away", 3): 1, ("unacknowledged", 1): 1, ("time", 1.0): 0.2,
+    ("time", 6.0): 0.2, ("time", 60.0): 0.2,
+}  # fmt: skip
+
+
+def schedule(seed, *, length, deadly):
+    """Actions of every part in an order that ``seed`` chooses; ``deadly``: workers die too, and lose their state."""
+    chance = random.Random(seed)
+    weights = [weight if deadly or action[0] != "kill worker" else 0 for action, weight in WEIGHTS.items()]
+    return chance.choices([*WEIGHTS], weights, k=chance.randint(30, length))
+
+
+def play(run, actions):
+    for action, *arguments in actions:
+        try:
+            match action, *arguments:
+                case ("publish",):
+                    run.publish()
+                case "serve", number:
+                    run.workers[number].serve()
+                case "poll", number:
+                    run.workers[number].share.poll()
+                case "engine", count:
+                    run.engine_works(count)
+                case ("checkpoint",):
+                    run.checkpoint()
+                case ("kill engine",):
+                    run.kill_engine()
+                case "kill worker", number:
+                    run.kill_worker(number)
+                case "ask", to:
+                    run.ask(to)
+                case "away", calls:
+                    run.log.away = calls
+                case "unacknowledged", calls:
+                    run.log.unacknowledged = calls
+                case "time", seconds:
+                    run.now_s += seconds
+        except LogAway:
+            if action == "kill worker":  # it could not join: it is started again
+                run.log.away = run.log.unacknowledged = 0
+                run.kill_worker(*arguments)
+            elif action == "engine":  # an engine that cannot append what it computed starts again from its snapshot
+                run.log.away = run.log.unacknowledged = 0
+                run.kill_engine()
+
+
+def assert_holds(folder, seed, *, deadly):
+    run = Run(folder, timeout_s=200.0, strides=(1, 2, 3))
+    play(run, schedule(seed, length=400, deadly=deadly))
+    run.settle()
+    run.assert_whole()
+
+
+@pytest.mark.parametrize("deadly", [False, True])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_any_schedule_of_faults_answers_every_frame_once(tmp_path_factory, seed, deadly):
+    assert_holds(tmp_path_factory.mktemp("run"), seed, deadly=deadly)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", [False, True])
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_many_schedules_of_faults_answer_every_frame_once(tmp_path_factory, seed, deadly):
+    assert_holds(tmp_path_factory.mktemp("run"), seed, deadly=deadly)
