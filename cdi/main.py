@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from cdi import __version__
 from cdi.command import ENTRY_POINT_GROUP, Command
 from cdi.errors import MissingDependencyError
+from cdi.help_examples import LineByLine
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,8 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser(commands: dict[str, Command]) -> ArgumentParser:
     parser = ArgumentParser(
-        prog="cdi", description="Dislocations from Bragg coherent diffraction patterns.", exit_on_error=False
-    )
+        prog="cdi", description="Dislocations from Bragg coherent diffraction patterns.", exit_on_error=False,
+        formatter_class=LineByLine,  # of the commands' parsers too
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"cdi {__version__}")
     subcommands = parser.add_subcommands(required=True, title="commands")
     for name, command in commands.items():

@@ -205,8 +205,8 @@ def _sampling(arguments: Namespace) -> Any:
 
 def _specimen(arguments: Namespace, reflection: Any, sampling: Any) -> tuple[Any, Any, Any]:
     """What is exposed, on which grid, and how its crystal stands."""
-    from data.formats.atom_files import read_atoms
     from data.built_crystal import BuiltCrystal
+    from data.formats.atom_files import read_atoms
     from data.molecular_dynamics.lines_file import read_lines
     from data.simulation import (
         lattice_of,

@@ -11,8 +11,8 @@ import numpy as np
 from cdi.lattices.lattice import Lattice
 from cdi.lattices.structures import STRUCTURES
 from cdi.pattern import Exposure, Reflection
-from data.layout import FORMAT_NAME
 from data.formats.pattern_files import read_exposure
+from data.layout import FORMAT_NAME
 from data.pattern_store import PATTERN_FORMAT
 from data.sample import Sample, Truth
 from data.store import SampleFile

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cdi import __version__
 from data.formats.atom_files import write_atoms
-from data.store_writer import FILTERS
 from data.formats.vtk_lines import write_vtk_lines
+from data.store_writer import FILTERS
 from data.whole_file import whole_file
 from models.predicted_sites import predicted_displacement, predicted_sites
 from models.prediction import Prediction

@@ -47,9 +47,9 @@ def framed(exposure: Exposure, shape: Shape | None = None, binning: Shape | None
     target = shape if shape is not None else _triple(_good_length(n) for n in sides)
     # Around the peak first: the centre of mass of a whole frame is drawn aside by its background.
     window = _triple(min(n * f, m) for n, f, m in zip(target, factors, exposure.counts.shape, strict=True))
-    near = _cropped(exposure, _peak(exposure), window)
-    binned = _binned(near, factors)
-    return _cropped(binned, _centre_of_mass(binned), target)
+    near = cropped(exposure, peak(exposure), window)
+    coarse = binned(near, factors)
+    return cropped(coarse, centre_of_mass(coarse), target)
 
 
 def _triple(values: Iterable[int]) -> Shape:
@@ -67,13 +67,14 @@ def _photons(exposure: Exposure) -> NDArray[np.float64]:
     return np.asarray(counts, np.float64)
 
 
-def _peak(exposure: Exposure) -> NDArray[np.int64]:
+def peak(exposure: Exposure) -> NDArray[np.int64]:
     """Index of the brightest voxel after a 3-voxel box sum, which a single hot pixel does not win."""
     smooth = uniform_filter(_photons(exposure), 3, mode="constant")
     return np.array(np.unravel_index(int(smooth.argmax()), smooth.shape))
 
 
-def _centre_of_mass(exposure: Exposure) -> NDArray[np.int64]:
+def centre_of_mass(exposure: Exposure) -> NDArray[np.int64]:
+    """Index of the voxel nearest to the centre of mass of the photons."""
     counts = _photons(exposure)
     profiles = (counts.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
     return np.array([round(float(profile @ np.arange(len(profile)) / profile.sum())) for profile in profiles])
@@ -92,7 +93,7 @@ def _default_binning(exposure: Exposure) -> Shape:
     return factors[0], factors[1], factors[2]
 
 
-def _cropped(exposure: Exposure, centre: NDArray[np.int64], shape: Shape) -> Exposure:
+def cropped(exposure: Exposure, centre: NDArray[np.int64], shape: Shape) -> Exposure:
     """``shape`` voxels with ``centre`` at index ``N // 2``; unmeasured beyond the edge."""
     counts = np.zeros(shape, exposure.counts.dtype)
     measured = np.zeros(shape, bool)
@@ -111,7 +112,7 @@ def _cropped(exposure: Exposure, centre: NDArray[np.int64], shape: Shape) -> Exp
     return Exposure(counts, grid, None if measured.all() else measured)
 
 
-def _binned(exposure: Exposure, factors: Shape) -> Exposure:
+def binned(exposure: Exposure, factors: Shape) -> Exposure:
     """Sums over blocks of ``factors``; a block with an unmeasured voxel counts as unmeasured."""
     if factors == (1, 1, 1):
         return exposure

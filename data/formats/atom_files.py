@@ -17,6 +17,8 @@ from cdi.atoms import Atoms
 from cdi.lattices.materials import check_element
 
 FORMATS = "extended or plain xyz, LAMMPS dump (text), LAMMPS data"
+ATOM_SUFFIXES = (".extxyz", ".xyz", ".dump", ".lmp")
+"""Endings under which atoms are written: extended xyz, LAMMPS dump (text), LAMMPS data."""
 MASS_TOLERANCE = 0.1
 """Atomic mass units within which the masses of a LAMMPS data file name an element."""
 
@@ -63,6 +65,41 @@ def write_atoms(path: str | Path, atoms: Atoms) -> None:
     rows = (f"{s} {x:.8f} {y:.8f} {z:.8f}" for s, (x, y, z) in zip(symbols, atoms.positions, strict=True))
     header = f'{len(atoms)}\nProperties=species:S:1:pos:R:3 pbc="F F F"\n'
     Path(path).write_text(header + "\n".join(rows) + "\n")
+
+
+def write_atoms_as(path: str | Path, atoms: Atoms, suffix: str) -> None:
+    """Write ``atoms`` in the format of the ending ``suffix``: extended xyz, LAMMPS dump, LAMMPS data.
+
+    Raises
+    ------
+    ValueError
+        For an ending that is none of ``ATOM_SUFFIXES``.
+    """
+    if suffix not in ATOM_SUFFIXES:
+        raise ValueError(f"atoms must be written to one of {', '.join(ATOM_SUFFIXES)}, got {suffix!r}")
+    if suffix in (".xyz", ".extxyz"):
+        write_atoms(path, atoms)
+        return
+    low, high = atoms.positions.min(0) - 1.0, atoms.positions.max(0) + 1.0
+    rows = zip(range(1, len(atoms) + 1), atoms.species, atoms.positions, strict=True)
+    if suffix == ".dump":
+        bounds = "\n".join(f"{a:.8f} {b:.8f}" for a, b in zip(low, high, strict=True))
+        head = f"ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n{len(atoms)}\nITEM: BOX BOUNDS ff ff ff\n{bounds}\n"
+        text = head + "ITEM: ATOMS id type element x y z\n"
+        body = (f"{n} {s + 1} {atoms.elements[s]} {x:.8f} {y:.8f} {z:.8f}" for n, s, (x, y, z) in rows)
+    else:
+        bounds = "\n".join(f"{a:.8f} {b:.8f} {n}lo {n}hi" for a, b, n in zip(low, high, "xyz", strict=True))
+        masses = "\n".join(f"{n} {_mass(symbol):.4f}" for n, symbol in enumerate(atoms.elements, 1))
+        types = f"{len(atoms)} atoms\n{len(atoms.elements)} atom types"
+        text = f"LAMMPS data, units metal\n\n{types}\n{bounds}\n\nMasses\n\n{masses}\n\nAtoms # atomic\n\n"
+        body = (f"{n} {s + 1} {x:.8f} {y:.8f} {z:.8f}" for n, s, (x, y, z) in rows)
+    Path(path).write_text(text + "\n".join(body) + "\n")
+
+
+def _mass(symbol: str) -> float:
+    from ase.data import atomic_masses, atomic_numbers
+
+    return float(atomic_masses[atomic_numbers[symbol]])
 
 
 class ElementsError(ValueError):

@@ -5,6 +5,8 @@ Layout of 34-ID-C exports: ``frames/*.tif`` (or one file) with ``*.spec``, ``dar
 """
 
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.formats.spec_file import SpecFile, SpecScan
+from data.formats.stack import HeaderWarning
+from data.formats.tiff_files import DARK, WHITEFIELD, read_image
 
-DARK, WHITEFIELD = "dark.tif", "whitefield.tif"
 DEAD_FRACTION = 0.1
 """A pixel that answers the whitefield with less than this share of the median counts as dead."""
+LEAST_KEV, MOST_KEV = 1.0, 100.0
+TOTAL_TOLERANCE = 0.01
+"""Share by which a frame's sum may miss what the scan says of it."""
 
 
 def find_scan(
@@ -78,37 +84,40 @@ def measured_pixels(data: Path, shape: tuple[int, int], scan: SpecScan | None) -
     return good
 
 
-def read_image(path: Path) -> NDArray[Any]:
-    """One TIFF image ``(rows, columns)``.
-
-    Raises
-    ------
-    ValueError
-        If it is truncated, no TIFF, or not a single image.
-    """
-    image = read_tiff(path)
-    if image.ndim != 2:
-        raise ValueError(f"{path} must hold one image (rows, columns), got shape {image.shape}")
-    return image
+def warn_of_contradictions(counts: NDArray[np.generic], scan: SpecScan, data: Path) -> None:
+    """Warn (``HeaderWarning``) where frames ``counts`` (frame, row, column) and the scan, or its parts, disagree."""
+    for text in (*_of_the_scan(scan), *_of_the_frames(counts, scan)):
+        warnings.warn(f"{data}, scan {scan.number}: {text}", HeaderWarning, stacklevel=2)
 
 
-def read_tiff(path: Path) -> NDArray[Any]:
-    """All pages of a TIFF file as an array; a damaged file is one ``ValueError``."""
-    import logging
+def _of_the_scan(scan: SpecScan) -> Iterator[str]:
+    energy, theta = scan.motors["energy_keV"], scan.theta_deg
+    if not LEAST_KEV < energy < MOST_KEV:
+        yield f"the motor Energy stands at {energy:g} keV, which is no energy of hard X-rays"
+    if scan.commanded_deg is not None:
+        step = float(np.abs(np.diff(theta)).mean())
+        off = max(abs(theta[end] - wanted) for end, wanted in zip((0, -1), scan.commanded_deg, strict=True))
+        if off > step:
+            first, last = scan.commanded_deg
+            yield (
+                f"the command asks for theta {first:g}° to {last:g}°, the points run from {theta[0]:g}° to "
+                f"{theta[-1]:g}°: the scan was stopped early, or the file was edited"
+            )
 
-    import tifffile
 
-    # tifffile logs what it then raises: one failure, one line.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    try:
-        image = np.asarray(tifffile.imread(path))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # its decoders raise whatever the damage makes them
-        raise ValueError(f"{path} must be a readable TIFF file, it is truncated or damaged ({error})") from error
-    if image.size == 0:
-        raise ValueError(f"{path} must hold an image, it is empty or truncated")
-    return image
+def _of_the_frames(counts: NDArray[np.generic], scan: SpecScan) -> Iterator[str]:
+    shape = counts.shape
+    if scan.window is not None and (scan.window[1], scan.window[3]) != shape[1:]:
+        yield f"the region read out was {scan.window[1]} × {scan.window[3]} pixels, frames are {shape[1]} × {shape[2]}"
+    elif scan.totals is not None and len(scan.totals) == shape[0]:
+        found = counts.sum((1, 2), dtype=np.float64)
+        off = np.abs(found - scan.totals) > TOTAL_TOLERANCE * np.maximum(scan.totals, 1)
+        if off.any():
+            frame = int(off.argmax())
+            yield (
+                f"{int(off.sum())} of {shape[0]} frames hold other counts than the scan says, first frame {frame}: "
+                f"{found[frame]:.0f} and not {scan.totals[frame]:.0f} (ImageTot): other frames, or corrected ones"
+            )
 
 
 def _folders(data: Path) -> list[Path]:

@@ -29,7 +29,8 @@ class SpecScan:
     """One theta scan.
 
     ``theta_deg`` (frames,); ``window`` is (first row, rows, first column, columns) of the
-    detector that was read out, or None where the file does not say.
+    detector that was read out, or None where the file does not say; ``totals`` (frames,) the counts of each frame
+    by the detector's own sum (``ImageTot``), likewise; ``commanded_deg`` first and last angle of the command.
     """
 
     number: int
@@ -37,6 +38,8 @@ class SpecScan:
     motors: dict[str, float]
     detector: str
     window: tuple[int, int, int, int] | None
+    totals: NDArray[np.float64] | None = None
+    commanded_deg: tuple[float, float] | None = None
 
     def rocking(self, shape: tuple[int, int, int]) -> RockingScan:
         """Geometry of frames of ``shape`` (frames, rows, columns).
@@ -119,7 +122,10 @@ class SpecFile:
         # Motor names stand in the file's header, and again wherever SPEC was restarted.
         header = self._header + "".join(self._blocks[:position])
         try:
-            return SpecScan(number, _theta(block), _motors(header, block), _detector(block), _window(block))
+            return SpecScan(
+                number, _theta(block), _motors(header, block), _detector(block), _window(block),
+                _column(block, "ImageTot"), _commanded(block),
+            )  # fmt: skip
         except (IndexError, ValueError) as error:
             raise ValueError(f"scan {number} of {self.path} is incomplete: {error}; copy the file again") from error
 
@@ -141,15 +147,30 @@ def _scans_theta(block: str) -> bool:
 
 
 def _theta(block: str) -> NDArray[np.float64]:
-    names = re.search(r"^#L (.*)$", block, re.M)
-    if names is None:
-        raise ValueError("no column names (#L)")
-    column = re.split(r"\s{2,}", names[1].strip()).index("Theta")
-    rows = [line.split() for line in block.splitlines() if line and not line.startswith("#")]
-    theta = np.array([float(row[column]) for row in rows])
+    theta = _column(block, "Theta")
+    if theta is None:
+        raise ValueError("no column Theta")
     if len(theta) < 2 or not np.isfinite(theta).all():
         raise ValueError(f"theta must have at least 2 finite points, got {len(theta)}")
     return theta
+
+
+def _column(block: str, name: str) -> NDArray[np.float64] | None:
+    """Numbers of the column ``name``; None where there is none."""
+    named = re.search(r"^#L (.*)$", block, re.M)
+    if named is None:
+        raise ValueError("no column names (#L)")
+    names = re.split(r"\s{2,}", named[1].strip())
+    if name not in names:
+        return None
+    rows = [line.split() for line in block.splitlines() if line and not line.startswith("#")]
+    return np.array([float(row[names.index(name)]) for row in rows])
+
+
+def _commanded(block: str) -> tuple[float, float] | None:
+    """First and last angle of ``#S n ascan th first last …``."""
+    found = re.match(r"#S \d+\s+ascan\s+th\s+(\S+)\s+(\S+)", block)
+    return None if found is None else (float(found[1]), float(found[2]))
 
 
 def _motors(header: str, block: str) -> dict[str, float]:

@@ -1,7 +1,6 @@
-"""Polylines in VTK's XML format for ParaView and VisIt: one cell a line, with numbers on each (``.vtp``).
+"""Polylines for ParaView and VisIt: one cell a line, with numbers on each. Free of torch.
 
-The format is the PolyData file of the VTK User's Guide (Kitware, 11th ed., section 19.3), in its text encoding.
-VTK's own library is a large dependency for a few lines of XML. Free of torch.
+PolyData (``.vtp``) or, for programs that read no other, an unstructured grid (``.vtu``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +10,22 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from data.whole_file import whole_file
+from data.formats.vtk_xml import add_text, checked_suffix, vtk_file, write_vtk
 
-SUFFIX = ".vtp"
-TYPES = {"f": "Float64", "i": "Int64", "u": "Int64"}
-"""VTK's name of the type by the kind of NumPy's."""
+SUFFIXES = (".vtp", ".vtu")
+POLY_LINE = 4
+"""VTK's number of the cell type."""
 
 
 def check_vtk_name(path: str | Path) -> Path:
-    """``path`` if ParaView will know it for what it is: asked before work, not after."""
-    if Path(path).suffix != SUFFIX:
-        raise ValueError(f"vtk output must end in {SUFFIX}, got {str(path)!r}")
-    return Path(path)
+    """``path`` if ParaView will know it for lines: asked before work, not after.
+
+    Raises
+    ------
+    ValueError
+        If it ends otherwise.
+    """
+    return checked_suffix(path, *SUFFIXES)
 
 
 def write_vtk_lines(
@@ -32,7 +35,7 @@ def write_vtk_lines(
 
     Parameters
     ----------
-    path : ends in ``.vtp``
+    path : ends in ``.vtp`` or ``.vtu``
     lines : sequence of (n, 3)
         Points of each; a closed loop repeats its first.
     cell_data : by name, (lines,) or (lines, components)
@@ -43,7 +46,7 @@ def write_vtk_lines(
     ValueError
         If the name ends otherwise, a line has fewer than two points, or numbers are not one row a line.
     """
-    check_vtk_name(path)
+    polygonal = check_vtk_name(path).suffix == ".vtp"
     for points in lines:
         if points.ndim != 2 or points.shape[1] != 3 or len(points) < 2:
             raise ValueError(f"lines must have shape (n, 3) with n of at least 2, got {points.shape}")
@@ -51,28 +54,26 @@ def write_vtk_lines(
     for name, values in arrays.items():
         if len(values) != len(lines) or values.ndim not in (1, 2):
             raise ValueError(f"{name} must have one row for each of {len(lines)} lines, got shape {values.shape}")
-    ends = np.cumsum([len(points) for points in lines], dtype=np.int64)
     every = np.concatenate([np.empty((0, 3)), *lines])
-    root = ElementTree.Element("VTKFile", type="PolyData", version="1.0", byte_order="LittleEndian")
-    piece = ElementTree.SubElement(
-        ElementTree.SubElement(root, "PolyData"), "Piece",
-        NumberOfPoints=str(len(every)), NumberOfVerts="0", NumberOfLines=str(len(lines)), NumberOfStrips="0",
-        NumberOfPolys="0",
-    )  # fmt: skip
-    _add(ElementTree.SubElement(piece, "Points"), "points", every)
-    cells = ElementTree.SubElement(piece, "Lines")
-    _add(cells, "connectivity", np.arange(len(every)))
-    _add(cells, "offsets", ends)
+    root = vtk_file("PolyData" if polygonal else "UnstructuredGrid")
+    piece = _piece(root, polygonal, len(every), len(lines))
+    add_text(ElementTree.SubElement(piece, "Points"), "points", every)
+    cells = ElementTree.SubElement(piece, "Lines" if polygonal else "Cells")
+    add_text(cells, "connectivity", np.arange(len(every)))
+    add_text(cells, "offsets", np.cumsum([len(points) for points in lines], dtype=np.int64))
+    if not polygonal:
+        add_text(cells, "types", np.full(len(lines), POLY_LINE))
     numbers = ElementTree.SubElement(piece, "CellData")
     for name, values in arrays.items():
-        _add(numbers, name, values)
-    with whole_file(path) as temporary:
-        ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+        add_text(numbers, name, values)
+    write_vtk(path, root)
 
 
-def _add(parent: ElementTree.Element, name: str, values: NDArray[np.generic]) -> None:
-    columns = values[:, None] if values.ndim == 1 else values
-    array = ElementTree.SubElement(parent, "DataArray", type=TYPES[values.dtype.kind], Name=name, format="ascii")
-    array.set("NumberOfComponents", str(columns.shape[1]))
-    # repr of a float reads back as the same number.
-    array.text = "\n".join(" ".join(map(repr, row)) for row in columns.tolist())
+def _piece(root: ElementTree.Element, polygonal: bool, points: int, lines: int) -> ElementTree.Element:
+    kind = ElementTree.SubElement(root, root.get("type", ""))
+    if not polygonal:
+        return ElementTree.SubElement(kind, "Piece", NumberOfPoints=str(points), NumberOfCells=str(lines))
+    return ElementTree.SubElement(
+        kind, "Piece", NumberOfPoints=str(points), NumberOfVerts="0", NumberOfLines=str(lines), NumberOfStrips="0",
+        NumberOfPolys="0",
+    )  # fmt: skip

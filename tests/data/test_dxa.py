@@ -15,8 +15,8 @@ from cdi.defects.line import DislocationLine
 from cdi.defects.straight_dislocation import dislocation_on
 from cdi.lattices.lattice import Lattice
 from cdi.shapes.ball import Ball
-from data.formats.atom_files import read_atoms, write_atoms
 from data.cli import simulate
+from data.formats.atom_files import read_atoms, write_atoms
 from data.molecular_dynamics.cli import lines
 from data.molecular_dynamics.dxa import ExtractedLine, PeriodicCell, burgers_fractions, extract_lines
 from data.molecular_dynamics.lines_file import read_lines, write_lines

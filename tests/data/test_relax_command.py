@@ -12,8 +12,8 @@ from checks_of_data import assert_one_line, run_cdi
 from jsonargparse import ArgumentParser
 
 from cdi.command import Command
-from data.formats.atom_files import read_atoms, write_atoms
 from data.cli import simulate
+from data.formats.atom_files import read_atoms, write_atoms
 from data.molecular_dynamics.cli import lines, relax
 from data.molecular_dynamics.lines_file import read_lines
 

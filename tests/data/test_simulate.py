@@ -11,9 +11,9 @@ from jsonargparse import ArgumentParser
 from cdi.atoms import Atoms
 from cdi.lattices.lattice import Lattice
 from cdi.scattering.form_factor import form_factor
-from data.formats.atom_files import write_atoms
 from data.built_crystal import BuiltCrystal
 from data.cli import simulate
+from data.formats.atom_files import write_atoms
 from data.simulation import lattice_of, orientation_from_axes
 
 

@@ -11,9 +11,9 @@ from checks_of_data import SampleMaker
 from cdi.grid import QGrid
 from cdi.pattern import DiffractionPattern, Exposure
 from data.formats.pattern_files import read_exposure
+from data.formats.spec_file import SpecFile
 from data.pattern_store import grid_from_q, write_pattern
 from data.recipe import Recipe
-from data.formats.spec_file import SpecFile
 from data.store_writer import write_samples
 
 SHAPE = (12, 9, 10)
@@ -52,8 +52,8 @@ def counts() -> np.ndarray:
 
 
 @pytest.fixture
-def spec_text() -> str:
-    rows = "\n".join(f"{0.01 * n:.5f} 7 100" for n in range(12))
+def spec_text(counts: np.ndarray) -> str:
+    rows = "\n".join(f"{0.01 * n:.5f} 7 {frame.sum()}" for n, frame in enumerate(counts))
     return SPEC.format(rows=rows, others="\n".join(f"{0.02 * n:.5f}" for n in range(12)))
 
 
@@ -175,8 +175,16 @@ def _nan(path: Path) -> None:
         (_truncated_frame, "", "a_2.tif must be a readable TIFF file, it is truncated or damaged"),
         (_truncated_tiff, "stack.tif", "must be a readable TIFF file, it is truncated or damaged"),
         (_truncated_npz, "stack.npz", "stack.npz is no readable stack"),
-        (_truncated_npy, "stack.npy", "stack.npy must be a readable array of numbers, it is truncated or damaged"),
-        (_npz_of_objects, "stack.npz", "Object arrays cannot be loaded"),
+        (
+            _truncated_npy,
+            "stack.npy",
+            "it is truncated: its header announces 8640 bytes, 772 are there",
+        ),
+        (
+            _npz_of_objects,
+            "stack.npz",
+            "it must hold real numbers, got an array of objects",
+        ),
         (lambda p: np.savez(p / "s.npz", data=np.ones(SHAPE), counts=np.ones(SHAPE)), "s.npz", "must hold exactly one"),
         (lambda p: np.savez(p / "s.npz", x=np.ones(SHAPE)), "s.npz", "must hold exactly one of frames, .* it holds x"),
         (_nan, "stack.npy", "stack.npy: counts must be finite, got 1 voxels"),
@@ -202,14 +210,22 @@ def test_damage_is_one_line(
         ("Delta  Theta", "Dalta  Theta", "scan 4 of .* is incomplete: no position of motor Delta"),
         ("ascan  th 0 0.11", "ascan  chi 0 0.11", "scan 4 of .* must be a scan of theta"),
         ("34idcTIM2:", "eiger:", "detector of scan 4 must be one of 34idcTIM1, 34idcTIM2, got 'eiger'"),
-        ("0.11000 7 100\n", "", "scan 4 must have as many points as there are frames, got 11 and 12"),
+        (
+            "0.11000 7 {last}\n",
+            "",
+            "rocking axis of .* is unknown: the scan has 11 points, no axis",
+        ),
         ("0.05000 7", "0.05900 7", "theta of scan 4 must rise in equal steps"),
         ("#S 4 ", "#S 7 ", r"must hold scan 4 once, got it 0 times; theta scans: 7, 5"),
         ("#S ", "#X ", "must be a SPEC file with scans"),
         ("Theta  pm", "Phi  pm", "scan 4 of .* is incomplete"),
     ],
 )
-def test_a_spec_file_that_does_not_fit_is_refused(scan: Path, spec_text: str, old: str, new: str, message: str) -> None:
+def test_a_spec_file_that_does_not_fit_is_refused(
+    scan: Path, spec_text: str, counts: np.ndarray, old: str, new: str, message: str
+) -> None:
+    old = old.format(last=counts[-1].sum())
+    assert old in spec_text
     (scan / "run.spec").write_text(spec_text.replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_exposure(scan / "frames")

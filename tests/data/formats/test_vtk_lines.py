@@ -63,7 +63,7 @@ def test_no_line_is_an_empty_file_of_the_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lines", "numbers", "says"),
     [
-        ("lines.vtk", LINES, {}, r"vtk output must end in .vtp, got .*lines.vtk"),
+        ("lines.vtk", LINES, {}, r"vtk output must end in .vtp or .vtu, got .*lines.vtk"),
         ("a.vtp", [np.zeros((1, 3))], {}, r"lines must have shape \(n, 3\) with n of at least 2, got \(1, 3\)"),
         ("a.vtp", LINES, {"confidence": [1.0]}, r"confidence must have one row for each of 2 lines, got shape \(1,\)"),
     ],

@@ -1,0 +1,126 @@
+"""What can become what: patterns, crystals in real space, atoms and lines in the formats of the field.
+
+Kinds are told by content, formats of the output by its ending. Free of torch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdi.pattern import Exposure
+from data.formats import vtk_lines, vtk_volumes
+from data.formats.atom_files import ATOM_SUFFIXES, read_atoms, write_atoms_as
+from data.formats.exposure_writer import COUNTS_ALONE, WRITERS, writer_of
+from data.formats.line_files import holds_lines, read_line_file, write_extracted_lines
+from data.formats.object_files import RealSpaceObject, holds_object, read_object
+from data.molecular_dynamics.lines_file import write_lines
+from data.whole_file import whole_file
+
+ENDINGS = {
+    "pattern": tuple(WRITERS),
+    "crystal": (*vtk_volumes.SUFFIXES, *vtk_lines.SUFFIXES),
+    "lines": (*vtk_lines.SUFFIXES, ".json"),
+    "atoms": ATOM_SUFFIXES,
+}
+"""Endings of the output by what is put in."""
+
+
+def kind_of(path: Path) -> str:
+    """What ``path`` holds: ``crystal`` in real space, ``lines``, ``atoms``, or else a ``pattern``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.is_file():
+        if holds_object(path):
+            return "crystal"
+        if holds_lines(path):
+            return "lines"
+        if _holds_atoms(path):
+            return "atoms"
+    return "pattern"
+
+
+def check_ending(kind: str, output: Path) -> None:
+    """Raise ``ValueError`` unless ``kind`` can be written to a file that ends as ``output``."""
+    if output.suffix not in ENDINGS[kind]:
+        what = {"pattern": "a pattern", "crystal": "a crystal", "lines": "lines", "atoms": "atoms"}[kind]
+        raise ValueError(f"output of {what} must end in one of {', '.join(ENDINGS[kind])}, got {str(output)!r}")
+
+
+def convert_pattern(exposure: Exposure, output: Path) -> str:
+    """Write ``exposure``; a line about it."""
+    writer = writer_of(output)
+    with whole_file(output) as temporary:
+        # Writers go by the ending, which the temporary name lacks.
+        named = temporary.with_name(temporary.name + output.suffix)
+        try:
+            writer(named, exposure)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+    size = f"{' × '.join(map(str, exposure.counts.shape))} voxels, {exposure.counts.sum():.3g} counts"
+    lost = [name for name, part in (("mask", exposure.mask), ("q grid", exposure.grid)) if part is not None]
+    if output.suffix in COUNTS_ALONE:
+        return size + (f", without {' and '.join(lost)}: {output.suffix} holds none" if lost else "")
+    return size + (f", with {' and '.join(lost)}" if lost else "")
+
+
+def convert_crystal(path: Path, output: Path) -> str:
+    """Volumes or lines of a crystal in real space for ParaView; a line about it."""
+    found = read_object(path)
+    if output.suffix in vtk_lines.SUFFIXES:
+        points = [line.points for line in found.lines]
+        unknown = (np.nan,) * 3
+        burgers = [unknown if line.burgers is None else line.burgers for line in found.lines]
+        vtk_lines.write_vtk_lines(output, points, {"burgers_A": np.array(burgers, np.float64).reshape(-1, 3)})
+        return f"{len(points)} lines in {found.unit}"
+    if not np.allclose(found.voxel, found.voxel[0]):
+        raise ValueError(f"{path} holds crystals on different voxels, one file of VTK holds one grid")
+    vtk_volumes.write_vtk_volumes(output, object_volumes(found), found.voxel[0], np.zeros(3))
+    return f"{len(found.names)} patterns, voxels in {found.unit}"
+
+
+def object_volumes(found: RealSpaceObject) -> dict[str, Any]:
+    """Volumes by name; numbered where there are several patterns."""
+    several = len(found.names) > 1
+    return {
+        f"{name}{f'_{n}' if several else ''}": volume[n].astype(np.float32)
+        for n in range(len(found.names))
+        for name, volume in (("magnitude", found.magnitude), ("phase", found.phase))
+    }
+
+
+def convert_lines(path: Path, output: Path, structure: str) -> str:
+    """Lines for ParaView, or as the JSON of ``cdi lines``; a line about it."""
+    lines = read_line_file(path)
+    if output.suffix == ".json":
+        with whole_file(output) as temporary:
+            write_lines(temporary, lines, structure)
+    else:
+        write_extracted_lines(output, lines)
+    return f"{len(lines)} lines"
+
+
+def convert_atoms(path: Path, output: Path, element: Sequence[str] | None) -> str:
+    """Atoms in another format; a line about it."""
+    atoms = read_atoms(path, element)
+    with whole_file(output) as temporary:
+        write_atoms_as(temporary, atoms, output.suffix)
+    return f"{len(atoms)} atoms of {' '.join(atoms.elements)}"
+
+
+def _holds_atoms(path: Path) -> bool:
+    from data.formats.atom_files import file_format
+
+    try:
+        file_format(path)
+    except ValueError:
+        return False
+    return True
