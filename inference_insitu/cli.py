@@ -4,6 +4,7 @@ Free of torch and MPI at the top.
 """
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ MOST_SIMULATION_RANKS = 3
 """Of the default: the examples' crystals are too small to gain from more."""
 OUTPUT = "runs/insitu"
 SERVE_TIMEOUT_S = 300.0
+LAST_PORT = 65535
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -28,11 +30,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | watch | report | books | serve",
+        metavar="run | watch | view | report | books | serve",
         help=(
             "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
-            "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live; report FOLDER: "
-            "its report.html; books FOLDER: what became of every frame, and whether the account is whole; "
+            "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live, in the terminal; view "
+            "FOLDER: the same in a browser, with the pattern and the predicted lines in 3D, every step so far, and "
+            "commands to the run; report FOLDER: its report.html; "
+            "books FOLDER: what became of every frame, and whether the account is whole; "
             "serve FOLDER: infer, as a job of its own, for a run of placement.kind=job"
         ),
     )
@@ -52,6 +56,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="run: replace an earlier run in the folder")
     parser.add_argument("--once", action="store_true", help="watch: show what is there now, and return")
+    parser.add_argument("--port", type=int, default=None, help="view: port on 127.0.0.1 (default: any free one)")
     parser.add_argument("--json", action="store_true", help="books: one JSON object on stdout")
     parser.add_argument(
         "--timeout-s",
@@ -72,7 +77,7 @@ class _Action:
 def _run(arguments: Namespace) -> None:
     name, words = _split(list(arguments.arguments))
     action = _ACTIONS[name]
-    for option in ("config", "output", "ranks", "dxa", "overwrite", "once", "json", "timeout_s"):
+    for option in ("config", "output", "ranks", "dxa", "overwrite", "once", "port", "json", "timeout_s"):
         if option not in action.options and arguments[option] not in (None, False):
             raise ValueError(f"--{option.replace('_', '-')} is no option of cdi insitu {name}")
     action.do(arguments, words)
@@ -162,6 +167,26 @@ def _watch(arguments: Namespace, words: list[str]) -> None:
     watch(_folder("watch", words), once=arguments.once)
 
 
+def _view(arguments: Namespace, words: list[str]) -> None:
+    """Serve the page; where it cannot be, show the terminal view and say so."""
+    folder, port = _folder("view", words), arguments.port or 0
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder must be the folder of a run, got the file {folder}")
+    if not 0 <= port <= LAST_PORT:
+        raise ValueError(f"port must lie in [0, {LAST_PORT}], got {port}")
+    try:
+        optional_import("aiohttp", group="view", purpose="the view in a browser")
+    except MissingDependencyError as error:
+        from inference_insitu.watching.live import watch
+
+        print(f"cdi: {error}; here is the view for the terminal", file=sys.stderr, flush=True)
+        watch(folder)
+        return
+    from inference_insitu.watching.page.server import serve
+
+    serve(folder, port)
+
+
 def _report(arguments: Namespace, words: list[str]) -> None:
     from inference_insitu.watching.report import write_report
 
@@ -189,11 +214,12 @@ def _serve(arguments: Namespace, words: list[str]) -> None:
 _ACTIONS = {
     "run": _Action(_simulate, ("config", "output", "ranks", "dxa", "overwrite")),
     "watch": _Action(_watch, ("once",)),
+    "view": _Action(_view, ("port",)),
     "report": _Action(_report, ()),
     "books": _Action(_books, ("json",)),
     "serve": _Action(_serve, ("timeout_s",)),
 }
 
 insitu = Command(
-    "insitu", "inference beside a running MPI simulation: run, watch, report, books, serve", _add_arguments, _run
+    "insitu", "inference beside a running MPI simulation: run, watch, view, report, books, serve", _add_arguments, _run
 )

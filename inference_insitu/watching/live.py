@@ -29,6 +29,13 @@ MOST_WORKERS = 16
 LAST_EVENTS = 8
 MOST_PROBLEMS = 5
 PIPE_COLUMNS = 160
+_STYLES = {
+    "waiting": "bold",
+    "running": "bold cyan",
+    "silent": "bold red",
+    "ended": "bold green",
+    "unbalanced": "bold white on red",
+}
 
 
 def watch(folder: str | Path, *, once: bool = False, interval_s: float = 1.0) -> None:
@@ -132,7 +139,8 @@ def _heading(state: RunState) -> Text:
     inferred = sum(stream.inferred for stream in state.streams.values())
     dropped = sum(stream.dropped.total() for stream in state.streams.values())
     text = Text(f"{shown(state.folder, 200)}\n")
-    text.append_text(_condition(state))
+    kind, line = condition_of(state)
+    text.append(line, style=_STYLES[kind])
     text.append(
         f"\n{len(state.ranks)} ranks, {published} frames settled: {inferred} inferred, {dropped} dropped"
         f"; newest frame {state.newest_s:.1f} s into the run"
@@ -140,15 +148,18 @@ def _heading(state: RunState) -> Text:
     return text
 
 
-def _condition(state: RunState) -> Text:
+def condition_of(state: RunState) -> tuple[str, str]:
+    """How the run stands, in a word (a key of ``_STYLES``) and in a line."""
+    if state.empty:
+        return "waiting", "no file of a run is there yet"
     if state.books is not None:
         if not state.imbalances:
-            return Text("ended, the books balance", style="bold green")
-        return Text(f"ended, THE BOOKS DO NOT BALANCE (see {BOOKS}, and below)", style="bold white on red")
+            return "ended", "ended, the books balance"
+        return "unbalanced", f"ended, THE BOOKS DO NOT BALANCE (see {BOOKS}, and below)"
     quiet_s = state.quiet_s()
     if quiet_s is not None and quiet_s > QUIET_S:
-        return Text(f"no books, and no file has changed for {_duration(quiet_s)}: stalled or killed", style="bold red")
-    return Text("running", style="bold cyan")
+        return "silent", f"no books, and no file has changed for {_duration(quiet_s)}: stalled or killed"
+    return "running", "running"
 
 
 def _streams(state: RunState) -> Table:

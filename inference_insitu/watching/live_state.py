@@ -76,6 +76,11 @@ class StreamState:
         found: list[float] = np.percentile(self._newest[1], (50, 95, 99, 100)).tolist()
         return found
 
+    def recent_counts(self, now_s: float) -> list[int]:
+        """Frames published in each of the last ``KEPT_SECONDS`` whole seconds before ``now_s``, the oldest first."""
+        last = int(now_s)
+        return [self._per_second[second] for second in range(max(0, last - KEPT_SECONDS), last)]
+
     def rate(self, now_s: float) -> float:
         """Frames per second over the ten whole seconds of the run before ``now_s``, or over a shorter run."""
         if now_s < RATE_WINDOW_S:
