@@ -8,13 +8,13 @@ of theirs is needed (the envelope theorem). Origins are at ``N // 2``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cdi.fourier import SPATIAL, half_modes, inverse_real_transform, real_transform
+from cdi.fourier import SPATIAL, half_modes, inverse_real_transform, origin_to_centre, real_transform
 from cdi.pattern import Exposure
-from cdi.retrieval.free_voxels import free_voxels
+from cdi.retrieval.free_voxels import deviance_terms
+from cdi.retrieval.measured import measured_patterns
 
 LEAST_BACKGROUND = 1e-3
 """Photons a voxel that every model expects: one stray photon in a dark voxel must not reject a hypothesis."""
@@ -41,26 +41,20 @@ class Observed:
 
     @classmethod
     def of(cls, exposures: Sequence[Exposure], fraction: float, generator: torch.Generator) -> "Observed":
-        """``exposures`` with a random ``fraction`` of their voxels held out (``cdi.retrieval.free_voxels``).
+        """``exposures`` with a random ``fraction`` of their voxels held out, those of ``measured_patterns``.
+
+        A retrieval that held out as large a share by an equal generator held out these.
 
         Raises
         ------
         ValueError
-            For no exposure, unequal shapes, a mask that leaves nothing to hold out, or a fraction out of (0, 0.5]. An
-            exposure without a measured photon is refused by itself.
+            As ``cdi.retrieval.measured.measured_patterns``, and for a fraction out of (0, 0.5].
         """
         if not 0 < fraction <= 0.5:
             raise ValueError(f"free_fraction must lie in (0, 0.5], got {fraction}")
-        if not exposures:
-            raise ValueError("exposures must hold at least one pattern, got none")
-        shape = exposures[0].counts.shape
-        if any(exposure.counts.shape != shape for exposure in exposures):
-            raise ValueError(f"exposures must have one shape, got {sorted({e.counts.shape for e in exposures})}")
-        masks = [np.ones(shape, bool) if e.mask is None else np.asarray(e.mask, bool) for e in exposures]
-        counts = torch.as_tensor(np.stack([np.where(m, e.counts, 0) for e, m in zip(exposures, masks, strict=True)]))
-        measured = torch.as_tensor(np.stack(masks))
-        free = free_voxels(counts, measured, fraction, generator)
-        return cls(counts.double(), measured & ~free, free)
+        patterns = measured_patterns(exposures, fraction, generator)
+        counts, measured, free = map(origin_to_centre, (patterns.counts, patterns.measured, patterns.free))
+        return cls(counts, measured & ~free, free)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -69,13 +63,13 @@ class Observed:
         return x, y, z
 
 
-def deviance_terms(counts: Tensor, model: Tensor) -> Tensor:
-    """``2 (m − n + n ln(n/m))`` of each voxel: twice its negative log-likelihood, counted from a perfect model's."""
-    return 2 * (model - counts + torch.xlogy(counts, counts.clamp(min=1e-300)) - torch.xlogy(counts, model))
-
-
 def blurred(intensity: Tensor, widths: Tensor) -> Tensor:
-    """``intensity`` (..., x, y, z) convolved with a Gaussian of ``widths`` (..., 3) in voxels, periodic, not negative.
+    """``convolved`` of an intensity, not negative: rounding leaves less than nothing beside a bright peak."""
+    return convolved(intensity, widths).clamp_min(0)
+
+
+def convolved(intensity: Tensor, widths: Tensor) -> Tensor:
+    """``intensity`` (..., x, y, z) convolved with a Gaussian of ``widths`` (..., 3) in voxels, periodic.
 
     By its transform exp(−2π²σ²f²): exact at any width, differentiable in it.
     """
@@ -87,7 +81,7 @@ def blurred(intensity: Tensor, widths: Tensor) -> Tensor:
         turns = (modes / n).square().reshape(sides)
         exponent = exponent + widths[..., axis, None, None, None].square() * turns
     spectrum = real_transform(intensity) * torch.exp(-2 * torch.pi**2 * exponent)
-    return inverse_real_transform(spectrum, shape).clamp_min(0)
+    return inverse_real_transform(spectrum, shape)
 
 
 @torch.no_grad()
@@ -127,6 +121,11 @@ class Likelihood:
     """What ``observed`` patterns say of model intensities."""
 
     observed: Observed
+
+    def of_reflection(self, number: int) -> "Likelihood":
+        """What one of the patterns says."""
+        one, told = slice(number, number + 1), self.observed
+        return Likelihood(Observed(told.counts[one], told.fitted[one], told.free[one]))
 
     def model(self, intensity: Tensor, widths: Tensor) -> Tensor:
         """Expected counts ``(reflections, x, y, z)`` of ``intensity`` alike, blurred by ``widths`` (reflections, 3)."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from cdi.refinement.crystal_model import ModelLine
 from cdi.refinement.line_phase import Track
-from cdi.retrieval.vortex_lines import VortexLine, vortex_lines
+from cdi.retrieval.joined_lines import drawn, joined_lines
+from cdi.retrieval.vortex_lines import vortex_lines
 
 Array = NDArray[np.float64]
 
@@ -22,8 +22,6 @@ STRAIGHT = 1.5
 """Voxels that a line may bend and still be started as a straight one."""
 OPEN_CORNERS, LOOP_CORNERS = 4, 6
 """Corners of a bent line and of a closed one."""
-SAME = 2.0
-"""Mean distance in voxels up to which two lines are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,54 +62,16 @@ class StartObject:
 
 def wound_lines(density: Tensor, support: Tensor) -> tuple[ModelLine, ...]:
     """Lines that phases of ``density`` (reflections, x, y, z) wind about, longest first, reflections together."""
-    found = [vortex_lines(volume, support) for volume in density] if bool(support.any()) else []
-    every = sorted(((r, line) for r, lines in enumerate(found) for line in lines), key=lambda pair: -pair[1].length)
-    groups: list[dict[int, VortexLine]] = []
-    for reflection, line in every:
-        fitting = [g for g in groups if reflection not in g and separation(line.points, _axis(g).points) <= SAME]
-        if fitting:
-            fitting[0][reflection] = line
-        else:
-            groups.append({reflection: line})
-    return tuple(_model_line(group, len(density)) for group in groups)
+    if not bool(support.any()):
+        return ()
+    joined = joined_lines([vortex_lines(volume, support) for volume in density])
+    return tuple(model_line(line.points, line.windings) for line in joined)
 
 
-def model_line(points: Array, windings: Sequence[int], *, closed: bool | None = None) -> ModelLine:
-    """A polyline ``(n, 3)`` in voxel numbers with few corners; by default closed where it ends where it starts."""
-    ring = bool(np.array_equal(points[0], points[-1])) if closed is None else closed
+def model_line(points: Array, windings: Sequence[int]) -> ModelLine:
+    """A polyline ``(n, 3)`` in voxel numbers with few corners; closed where it ends where it starts."""
+    ring = bool(np.array_equal(points[0], points[-1]))
     return ModelLine(Track(torch.as_tensor(_few_corners(points, ring)), ring), tuple(int(m) for m in windings))
-
-
-def separation(first: Array, second: Array) -> float:
-    """Mean distance of ``first`` (n, 3) from ``second``, both taken as densely drawn."""
-    distances, _ = cKDTree(drawn(second)).query(drawn(first))
-    return float(np.mean(distances))
-
-
-def drawn(points: Array) -> Array:
-    """Points about every half voxel along a polyline ``(n, 3)``."""
-    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    along = np.concatenate([[0.0], np.cumsum(lengths)])
-    places = np.linspace(0, along[-1], max(2, int(2 * along[-1]) + 1))
-    return np.stack([np.interp(places, along, points[:, axis]) for axis in range(3)], 1)
-
-
-def _axis(group: dict[int, VortexLine]) -> VortexLine:
-    return next(iter(group.values()))
-
-
-def _model_line(group: dict[int, VortexLine], reflections: int) -> ModelLine:
-    axis = _axis(group)
-    windings = [0] * reflections
-    for reflection, line in group.items():
-        windings[reflection] = line.winding if _same_sense(axis.points, line.points) else -line.winding
-    return model_line(axis.points, windings)
-
-
-def _same_sense(first: Array, second: Array) -> bool:
-    one, other = drawn(first), drawn(second)
-    nearest = cKDTree(other).query(one)[1]
-    return bool((np.gradient(one, axis=0) * np.gradient(other, axis=0)[nearest]).sum() >= 0)
 
 
 def _few_corners(points: Array, closed: bool) -> Array:

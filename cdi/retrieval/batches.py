@@ -73,9 +73,9 @@ def _batch(
 
 
 def _moduli(patterns: Measured, real: torch.dtype, device: torch.device) -> Moduli:
-    fitted = patterns.measured & ~patterns.free
+    fitted = patterns.fitted
     root = (patterns.counts / patterns.scale).sqrt() * fitted
-    weight = patterns.counts.sum(SPATIAL, keepdim=True).sqrt()
+    weight = patterns.seen.sum(SPATIAL, keepdim=True).sqrt()
     return Moduli(*(volume[:, None].to(device, real) for volume in (root, ~fitted, weight)))
 
 
@@ -84,7 +84,7 @@ def _judged(runs: Runs, patterns: Measured) -> Found:
     scale = patterns.scale[:, None]
     counts = patterns.counts[:, None]
     intensity = runs.intensity.cpu().double() * scale
-    fitted = (patterns.measured & ~patterns.free)[:, None]
+    fitted = patterns.fitted[:, None]
     error = ((counts.sqrt() - intensity.sqrt()).square() * fitted).sum(SPATIAL) / (counts * fitted).sum(SPATIAL)
     density = runs.density.cpu()
     return Found(

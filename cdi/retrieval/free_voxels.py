@@ -18,7 +18,8 @@ DARK_COUNTS = 0.01
 def free_voxels(counts: Tensor, measured: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Bool ``(..., x, y, z)``: a random ``fraction`` of the ``measured`` voxels away from the peak of ``counts``.
 
-    The same draw for every leading index; at least one voxel of each pattern.
+    The same draw for every leading index; at least one voxel of each pattern. The draw follows the array's own order:
+    patterns with their origin at index 0 and at ``N // 2`` differ in it (``cdi.retrieval.measured.measured_patterns``).
 
     Raises
     ------
@@ -35,14 +36,20 @@ def free_voxels(counts: Tensor, measured: Tensor, fraction: float, generator: to
     return (drawn < fraction) | (drawn == least)
 
 
-def poisson_deviance(counts: Tensor, model: Tensor, chosen: Tensor) -> Tensor:
-    """Mean over the ``chosen`` voxels of ``2 (m − n + n ln(n/m))``: twice the negative log-likelihood ratio.
+def deviance_terms(counts: Tensor, model: Tensor) -> Tensor:
+    """``2 (m − n + n ln(n/m))`` of each voxel: twice its negative log-likelihood, counted from a perfect model's.
 
-    ``counts`` n, ``model`` m and ``chosen`` broadcast as ``(..., x, y, z)``; 1 on average where the model is the
-    truth and counts are many. Float64.
+    ``counts`` n and a positive ``model`` m broadcast.
     """
-    n, m = counts.double(), model.double().clamp(min=DARK_COUNTS)
-    terms = 2 * (m - n + torch.xlogy(n, n.clamp(min=DARK_COUNTS) / m))
+    return 2 * (model - counts + torch.xlogy(counts, counts.clamp(min=1e-300)) - torch.xlogy(counts, model))
+
+
+def poisson_deviance(counts: Tensor, model: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of ``deviance_terms`` over the ``chosen`` voxels, of a model that expects ``DARK_COUNTS`` or more.
+
+    All broadcast as ``(..., x, y, z)``; 1 on average where the model is the truth and counts are many. Float64.
+    """
+    terms = deviance_terms(counts.double(), model.double().clamp(min=DARK_COUNTS))
     weight = chosen.double()
     return (terms * weight).sum(SPATIAL) / weight.sum(SPATIAL)
 
@@ -56,7 +63,9 @@ def _near_peak(counts: Tensor, measured: Tensor) -> Tensor:
         n = shape[axis]
         place = (flat // stride) % n
         stride *= n
+        # An array whose origin is at index 0 has its peak's neighbours at both ends.
         distance = (torch.arange(n) - place[..., None]).abs()
+        distance = distance.minimum(n - distance)
         sides = [1, 1, 1]
         sides[axis] = n
         near = near & (distance <= PEAK_REACH).reshape(*flat.shape, *sides)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdi.fourier import origin_to_corner
+from cdi.fourier import SPATIAL, origin_to_corner
 from cdi.pattern import Exposure
 from cdi.retrieval.config import RetrievalConfig
 from cdi.retrieval.free_voxels import free_voxels
@@ -27,7 +27,7 @@ class Measured:
     """Patterns of one shape, origin at index 0.
 
     ``counts`` (patterns, x, y, z) float64 photons, 0 where unmeasured; ``measured`` and ``free`` bool: the voxels
-    with a count, and those of them held out.
+    with a count, and those of them held out. Runs are judged by ``counts`` and know ``seen`` of them.
     """
 
     counts: Tensor
@@ -35,9 +35,21 @@ class Measured:
     free: Tensor
 
     @property
+    def fitted(self) -> Tensor:
+        """Voxels with a count that are not held out."""
+        return self.measured & ~self.free
+
+    @property
+    def seen(self) -> Tensor:
+        """``counts`` with the mean of its fitted neighbours in place of each held-out voxel."""
+        fitted = self.fitted.to(self.counts)
+        around = _neighbours(self.counts * fitted) / _neighbours(fitted).clamp(min=1)
+        return torch.where(self.free, around, self.counts)
+
+    @property
     def scale(self) -> Tensor:
-        """Mean count of a voxel ``(patterns, 1, 1, 1)``: what the iterations take as the unit of intensity."""
-        return self.counts.mean((-3, -2, -1), keepdim=True)
+        """Mean count of a fitted voxel ``(patterns, 1, 1, 1)``: what the iterations take as the unit of intensity."""
+        return (self.counts * self.fitted).sum(SPATIAL, keepdim=True) / self.fitted.sum(SPATIAL, keepdim=True)
 
 
 def measured_patterns(exposures: Sequence[Exposure], fraction: float, generator: torch.Generator) -> Measured:
@@ -83,9 +95,10 @@ def support_to_start(patterns: Measured, config: RetrievalConfig) -> Tensor:
     ValueError
         If an autocorrelation fills the array along an axis: then it overlaps itself, and no phases follow.
     """
-    level = autocorrelation(patterns.counts)
+    seen = patterns.seen
+    level = autocorrelation(seen)
     settings = config.shrink_wrap
-    noise = _noise_level(patterns.counts)
+    noise = _noise_level(seen)
     extent = autocorrelation_extent(level, noise.clamp(min=OVERLAP_LEVEL))
     shape = torch.tensor(level.shape[-3:])
     if bool((extent >= shape).any()):
@@ -95,6 +108,13 @@ def support_to_start(patterns: Measured, config: RetrievalConfig) -> Tensor:
             f"over {worst} of {shape.tolist()} voxels; measure in finer steps or bin less"
         )
     return first_support(level, noise.clamp(min=settings.autocorrelation), settings.first_scale)
+
+
+def _neighbours(volume: Tensor) -> Tensor:
+    """Sum over 3 × 3 × 3 voxels around each of ``volume`` (patterns, x, y, z), periodic."""
+    for axis in SPATIAL:
+        volume = volume + volume.roll(1, axis) + volume.roll(-1, axis)
+    return volume
 
 
 def _noise_level(counts: Tensor) -> Tensor:

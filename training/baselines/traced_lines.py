@@ -17,17 +17,15 @@ from torch import Tensor
 from cdi.defects.classes import CLASSES, LOOP_OR_NETWORK, defect_class
 from cdi.fourier import centre_crop, origin_to_centre, origin_to_corner
 from cdi.retrieval.common_frame import gather_reflections
-from cdi.retrieval.vortex_lines import VortexLine, vortex_lines
+from cdi.retrieval.joined_lines import joined_lines
+from cdi.retrieval.vortex_lines import vortex_lines
 from models.burgers import burgers_posterior, line_character
 from models.preprocess import fit_set
 from training.methods import CrystalSamples, known_crystal
 from training.metrics import CrystalObject, Line, PredictedCrystal
-from training.metrics.polylines import along, nearest, same_sense
 
 Array = NDArray[np.float64]
 
-JOINED = 2.0
-"""Voxels, on average, from a line to a longer one of another reflection up to which both are one."""
 SOLID = 0.5
 """Of the plateau of the modulus, above which a voxel is crystal."""
 WINDING_SIGMA = 0.3
@@ -68,13 +66,14 @@ def traced_crystal(density: Tensor, support: Tensor, crystal: CrystalSamples, fr
         vortex_lines(volume, inside, voxel=grids[0].voxel) if bool(inside.any()) else ()
         for volume, inside in zip(density, support, strict=True)
     ]
-    lines = joined_lines(found, grids[0].voxel)
-    lines, told = _with_burgers(lines, crystal, np.array([grid.centre for grid in grids]))
+    joined = joined_lines(found, grids[0].voxel)
+    lines = [Line(line.points, np.asarray(line.windings, np.float64)) for line in joined]
+    placed, told = _with_burgers(lines, crystal, np.array([grid.centre for grid in grids]))
     return PredictedCrystal(
         volumes=CrystalObject(_solid(density.abs().double(), support).numpy(), np.asarray(density.angle().double())),
-        lines=lines,
+        lines=placed,
         class_probabilities=_class_probabilities(told, frequencies),
-        defect_probability=float(bool(lines)),
+        defect_probability=float(bool(placed)),
     )
 
 
@@ -87,40 +86,6 @@ def nothing_found(crystal: CrystalSamples, frequencies: Array) -> PredictedCryst
         class_probabilities=frequencies,
         undetermined=True,
     )
-
-
-def joined_lines(found: Sequence[Sequence[VortexLine]], voxel: Array) -> tuple[Line, ...]:
-    """Lines of all reflections, the longest first, with those of different reflections made one that lie together.
-
-    A winding is counted in the sense of the longest of its lines; a reflection that shows none there has 0.
-    """
-    every = [(r, line) for r, lines in enumerate(found) for line in lines]
-    groups: list[dict[int, VortexLine]] = []
-    for reflection, line in sorted(every, key=lambda entry: -entry[1].length):
-        free = [group for group in groups if reflection not in group]
-        gaps = [_gap(line.points, _axis(group).points, voxel) for group in free]
-        if gaps and min(gaps) <= JOINED:
-            free[int(np.argmin(gaps))][reflection] = line
-        else:
-            groups.append({reflection: line})
-    return tuple(_joined(group, len(found)) for group in groups)
-
-
-def _axis(group: dict[int, VortexLine]) -> VortexLine:
-    return next(iter(group.values()))
-
-
-def _gap(line: Array, longer: Array, voxel: Array) -> float:
-    """Mean distance in voxels of ``line`` from ``longer``."""
-    to_voxels = np.linalg.inv(voxel)
-    return float(nearest(along(line @ to_voxels), longer @ to_voxels)[0].mean())
-
-
-def _joined(group: dict[int, VortexLine], reflections: int) -> Line:
-    axis, windings = _axis(group), np.zeros(reflections)
-    for reflection, line in group.items():
-        windings[reflection] = line.winding if same_sense(axis.points, line.points) else -line.winding
-    return Line(axis.points, windings)
 
 
 def _solid(modulus: Tensor, support: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cdi.fourier import amplitude_from_object
-from cdi.retrieval.free_voxels import free_voxels, poisson_deviance
+from cdi.retrieval.free_voxels import deviance_terms, free_voxels, poisson_deviance
 
 SHAPE = (13, 16, 15)
 
@@ -26,6 +26,16 @@ def test_held_out_voxels_are_measured_ones_away_from_the_peak() -> None:
     share = free.flatten(1).double().mean(1) / measured.flatten(1).double().mean(1)
     torch.testing.assert_close(share, torch.full((2,), 0.05, dtype=torch.float64), rtol=0.3, atol=0)
     assert torch.equal(free, drawn(counts, measured))
+
+
+def test_the_neighbourhood_of_a_peak_goes_on_at_the_other_end() -> None:
+    """Where the origin is at index 0, so is the peak: its neighbours there are the last voxels."""
+    counts, measured = torch.ones(1, *SHAPE, dtype=torch.float64), torch.ones(1, *SHAPE, dtype=torch.bool)
+    counts[0, 0, 1, 0] = 1000
+    free = drawn(counts, measured, 0.9)[0]
+    near = [[-2, -1, 0, 1, 2], [-1, 0, 1, 2, 3], [-2, -1, 0, 1, 2]]
+    assert not bool(free[np.ix_(*near)].any())
+    assert int(free.sum()) > 0.8 * (free.numel() - 125)
 
 
 def test_a_tiny_fraction_still_holds_one_voxel_out() -> None:
@@ -50,6 +60,19 @@ def test_the_deviance_of_the_truth_is_one_a_voxel_and_less_than_of_anything_else
     assert best == pytest.approx(1, abs=0.06)
     assert float(poisson_deviance(counts, 1.1 * truth, everywhere)) > best
     assert float(poisson_deviance(counts, 0.9 * truth, everywhere)) > best
+
+
+def test_deviance_terms_are_zero_for_the_counts_themselves_and_positive_elsewhere() -> None:
+    counts = torch.tensor([0.0, 1.0, 7.0, 300.0], dtype=torch.float64)
+    torch.testing.assert_close(deviance_terms(counts[1:], counts[1:]), torch.zeros(3).double(), atol=1e-10, rtol=0)
+    assert bool((deviance_terms(counts, counts * 1.3 + 0.2) > 0).all())
+
+
+def test_deviance_terms_are_twice_the_log_likelihood_ratio() -> None:
+    counts, model = torch.tensor([0.0, 3.0, 12.0]).double(), torch.tensor([0.4, 5.0, 10.0]).double()
+    poisson = torch.distributions.Poisson
+    ratio = poisson(counts.clamp_min(1e-12)).log_prob(counts) - poisson(model).log_prob(counts)
+    torch.testing.assert_close(deviance_terms(counts, model), 2 * ratio, atol=1e-9, rtol=0)
 
 
 def test_the_deviance_looks_at_the_chosen_voxels_alone() -> None:

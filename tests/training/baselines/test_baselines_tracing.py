@@ -12,12 +12,11 @@ from cdi.ambiguity import inverted, twin
 from cdi.defects.classes import CLASSES
 from cdi.fourier import amplitude_from_object, centre_crop
 from cdi.pattern import Exposure
-from cdi.retrieval.vortex_lines import VortexLine
 from data.sample import Sample
 from training.baselines.learning import Budget, batch_of
 from training.baselines.phase_network import PhaseNet, PhaseNetwork, modulus_misfit
 from training.baselines.retrieval_tracing import RetrievalTracing
-from training.baselines.traced_lines import gathered, joined_lines, nothing_found, support_above, traced_crystal
+from training.baselines.traced_lines import gathered, nothing_found, support_above, traced_crystal
 from training.metrics import CrystalObject, line_distances
 
 torch.set_num_threads(1)
@@ -40,12 +39,6 @@ def true_object(samples: tuple[Sample, ...]) -> tuple[Tensor, Tensor]:
     support = torch.as_tensor(np.stack([sample.truth.support for sample in samples]))
     phase = torch.as_tensor(np.stack([sample.truth.phase for sample in samples]))
     return torch.polar(support.double(), phase.double()), support > 0.5
-
-
-def straight(start: tuple[float, ...], stop: tuple[float, ...], winding: int = 1) -> VortexLine:
-    share = np.linspace(0, 1, 9)[:, None]
-    points = (np.array(start) * (1 - share) + np.array(stop) * share) @ VOXEL
-    return VortexLine(points, winding, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("defect", ["edge", "screw"])
@@ -97,21 +90,6 @@ def test_reflections_are_brought_over_the_first_whatever_twin_and_place_each_has
     lopsided = density * (torch.arange(32) > 12)
     scattered = torch.stack([lopsided[0], torch.roll(twin(lopsided[1]), (2, -1, 3), (0, 1, 2)), lopsided[2].roll(1, 2)])
     torch.testing.assert_close(gathered(scattered), lopsided)
-
-
-def test_lines_of_two_reflections_that_lie_together_are_one_with_both_windings() -> None:
-    """Counted in the sense of the longer; what lies apart stays a line of its own, with 0 where it is not seen."""
-    longer, shorter = straight((-5, 0, 0), (5, 1, 0), 2), straight((4, 1.5, 0.5), (-4, 0.5, 0.5))
-    apart = straight((-3, 5, 0), (3, 5, 0))
-    first, second = joined_lines([[shorter], [longer, apart], []], VOXEL)
-    np.testing.assert_array_equal(first.points, longer.points)
-    np.testing.assert_array_equal(first.windings, [-1, 2, 0])
-    np.testing.assert_array_equal(second.windings, [0, 1, 0])
-
-
-def test_two_lines_of_one_reflection_are_never_joined() -> None:
-    near, other = straight((-5, 0, 0), (5, 0, 0)), straight((-4, 1, 0), (4, 1, 0))
-    assert len(joined_lines([[near, other]], VOXEL)) == 2
 
 
 def test_a_closed_line_is_a_loop() -> None:
