@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from training.measured_crystal import MeasuredCrystal
 
 
+STARTS = 10
+"""Of a retrieval, where none are said."""
+
+
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="+", type=str, metavar="PATTERN",
@@ -26,11 +30,17 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "`cdi predict --volumes`",
     )  # fmt: skip
     add_question_arguments(parser)
+    # None tells what was not said from what was: a model that nobody asks is an error.
+    parser.set_defaults({"model": None})
     parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="settings of the fits")
     parser.add_argument(
         "--set", dest="overrides", nargs="+", type=str, default=None, metavar="key=value", help="e.g. order=6"
     )
-    parser.add_argument("--starts", type=int, default=10, help="of the retrieval")
+    parser.add_argument(
+        "--ensemble", type=int, default=None, metavar="N",
+        help="the lines' errors by N refits of random halves of the voxels (default: by the curvature)",
+    )  # fmt: skip
+    parser.add_argument("--starts", type=int, default=None, help=f"of the retrieval (default: {STARTS})")
     parser.add_argument("--seed", type=int, default=0, help="of the retrieval's starts and the held-out voxels")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--output", type=str, default=None, metavar="OBJECT.h5", help="the refined densities")
@@ -46,15 +56,15 @@ def _refine(arguments: Namespace) -> None:
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal
 
+    _check_arguments(arguments)
     if "network" in arguments.start:
-        resolve(arguments.model)
-    if len(arguments.start) > 1 and set(arguments.start) - {"network", "retrieval"}:
-        raise ValueError(f"--from must be a file alone, or network and retrieval, got {' '.join(arguments.start)}")
-    if arguments.starts < 1:
-        raise ValueError(f"--starts must be at least 1, got {arguments.starts}")
+        resolve(arguments.model or "default")
     if arguments.output is not None:
         check_output(arguments.output, overwrite=arguments.overwrite)
-    config = read_config(RefinementConfig, arguments.config, arguments.overrides or [])
+    overrides = list(arguments.overrides or [])
+    if arguments.ensemble is not None:
+        overrides.append(f"ensemble={arguments.ensemble}")
+    config = read_config(RefinementConfig, arguments.config, overrides)
     crystal = read_crystal(arguments.files, question(arguments))
     import torch
 
@@ -83,6 +93,25 @@ def _refine(arguments: Namespace) -> None:
         print(f"written      {arguments.output}")
 
 
+def _check_arguments(arguments: Namespace) -> None:
+    """Raise ``ValueError`` for starts that cannot be together, and for what these starts would ignore."""
+    start = arguments.start
+    if len(start) > 1 and set(start) - {"network", "retrieval"}:
+        raise ValueError(f"--from must be a file alone, or network and retrieval, got {' '.join(start)}")
+    if len(set(start)) < len(start):
+        raise ValueError(f"--from must name each start once, got {' '.join(start)}")
+    for name, asked in (("model", "network"), ("starts", "retrieval")):
+        value = getattr(arguments, name)
+        if value is not None and asked not in start:
+            raise ValueError(
+                f"--{name} must come with --from {asked}, got --from {' '.join(start)}: nothing asks for it"
+            )
+    if arguments.starts is not None and arguments.starts < 1:
+        raise ValueError(f"--starts must be at least 1, got {arguments.starts}")
+    if arguments.overwrite and arguments.output is None:
+        raise ValueError("--overwrite must come with --output, got none: nothing is written")
+
+
 def _starts(
     crystal: "MeasuredCrystal", arguments: Namespace, free_fraction: float
 ) -> "tuple[MeasuredCrystal, list[StartObject]]":
@@ -98,7 +127,7 @@ def _starts(
     if "network" in arguments.start:
         from models.predictor import Predictor
 
-        predictor = Predictor.load(arguments.model, "cpu")
+        predictor = Predictor.load(arguments.model or "default", "cpu")
         (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
         exposures = fit_set(crystal.exposures, predictor.shape)
         found += network_starts(prediction, exposures, arguments.seed, free_fraction)
@@ -108,7 +137,7 @@ def _starts(
         x, y, z = framed(crystal.exposures[0]).counts.shape
         exposures = fit_set(crystal.exposures, (x, y, z))
     if "retrieval" in arguments.start:
-        found += retrieval_starts(exposures, arguments.starts, arguments.seed, free_fraction)
+        found += retrieval_starts(exposures, arguments.starts or STARTS, arguments.seed, free_fraction)
     return replace(crystal, exposures=exposures), found
 
 

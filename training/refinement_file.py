@@ -30,7 +30,7 @@ def write_refinement(
 ) -> None:
     """Write the refined object, and beside it what was ``told`` of it."""
     arrays: dict[str, Any] = {
-        "density": found.density.numpy(),
+        "density": found.object_fit.density.numpy(),
         "support": found.support.numpy().astype(np.uint8),
     }
     grids = [exposure.grid for exposure in crystal.exposures if exposure.grid is not None]

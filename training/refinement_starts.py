@@ -64,7 +64,11 @@ def network_starts(
 def network_retrieval(
     proposal: StartObject, exposures: Sequence[Exposure], seed: int, free_fraction: float
 ) -> list[StartObject]:
-    """The object that a short retrieval makes of a network's ``proposal``; none where its support does not allow it."""
+    """The object that a short retrieval makes of a network's ``proposal``; none where its support does not allow it.
+
+    It may lie elsewhere than the proposal, or be its twin: lines that the network names stay with the proposal, from
+    which ``refine`` lays them over whatever start is best.
+    """
     config = RetrievalConfig(
         SHORT_SCHEDULE, starts=1, best=1, shared_support=len(exposures) > 1, free_fraction=free_fraction
     )
@@ -77,8 +81,7 @@ def network_retrieval(
         return []
     return [
         StartObject(
-            "network, then retrieval", torch.as_tensor(found.density), torch.as_tensor(found.support).any(0),
-            proposal.lines,
+            "network, then retrieval", torch.as_tensor(found.density), torch.as_tensor(found.support).any(0)
         )
     ]  # fmt: skip
 
@@ -148,8 +151,7 @@ def _named_line(points: Array, windings: Sequence[float], voxel: Array) -> Model
     turns = [round(w) for w in windings]
     if not any(turns):
         turns = [int(np.sign(w)) if abs(w) == max(map(abs, windings)) else 0 for w in windings]
-    line = model_line(corners if np.linalg.det(voxel) > 0 else corners[::-1], turns)
-    return line
+    return model_line(corners if np.linalg.det(voxel) > 0 else corners[::-1], turns)
 
 
 def _proposal(

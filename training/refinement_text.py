@@ -18,7 +18,7 @@ def report(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"free         {told['object']['free_deviance']:.4g} per held-out voxel ({told['object']['kind']} object)"
     for line in told["lines"]:
         first, last = (line["points"][end] for end in (0, -1))
-        error = "" if line["standard_error"] is None else f" ± {line['standard_error']:.2g} (photon noise)"
+        error = "" if line["standard_error"] is None else f" ± {line['standard_error']:.2g}"
         yield f"  from {first} to {last} {unit}{error}, confidence {line['confidence']:.2f}"
         names = [burgers_name(b) for b in line["burgers_candidates"]]
         more = ", …" if len(names) > SHOWN_CANDIDATES else ""

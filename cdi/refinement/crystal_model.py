@@ -6,6 +6,7 @@ Nothing of this can wind but the lines: hypotheses with other lines have the sam
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,7 @@ class CrystalModel:
                 raise ValueError(f"windings must be one a reflection ({len(density)}), got {line.windings}")
         values = density[:, box.inside]
         self.points = box.points()[box.inside]
-        self.scale = values.abs().mean(1, keepdim=True).clamp_min(1e-300)
+        self.scale = values.abs().mean(1, keepdim=True).clamp_min(TINY)
         relative = (values.abs() / self.scale).clamp_min(LEAST_MODULUS)
         unit = float(len(self.points)) ** -0.5
         self._units: tuple[float, ...] = (1.0, unit, 2 * unit, 3 * unit)
@@ -86,6 +87,16 @@ class CrystalModel:
     def parameters(self) -> list[Tensor]:
         """All free numbers; ``modulus``, ``smooth``, ``strains`` and the steps of each line, in this order."""
         return [self.modulus, self.smooth, self.strains, *self.steps]
+
+    def of_reflection(self, number: int) -> "CrystalModel":
+        """One reflection of it, with free numbers of its own."""
+        alone, one = copy(self), slice(number, number + 1)
+        alone.lines = tuple(ModelLine(line.track, (line.windings[number],)) for line in self.lines)
+        alone.scale = self.scale[one]
+        alone.modulus, alone.smooth = (values[one].detach().clone() for values in (self.modulus, self.smooth))
+        alone.strains = self.strains[:, one].detach().clone()
+        alone.steps = [step.detach().clone() for step in self.steps]
+        return alone
 
     def tracks(self) -> list[Track]:
         """Where the lines are, in voxel numbers from the origin."""

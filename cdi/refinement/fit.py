@@ -9,6 +9,8 @@ from torch import Tensor
 from cdi.refinement.likelihood import Likelihood
 from cdi.refinement.object_model import Box
 
+ROUND = 20
+"""Iterations between two looks at the free likelihood."""
 HISTORY = 20
 """Steps that L-BFGS remembers."""
 FIRST_WIDTH = 0.3
@@ -39,14 +41,12 @@ class Fitted:
     widths : (reflections, 3) of the blur in voxels.
     deviance : per fitted voxel.
     free : (n,) deviance of every held-out voxel.
-    evaluations : of the likelihood and its derivative.
     """
 
     density: Tensor
     widths: Tensor
     deviance: float
     free: Tensor
-    evaluations: int
 
     @property
     def free_deviance(self) -> float:
@@ -54,34 +54,11 @@ class Fitted:
         return float(self.free.mean())
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """How long a fit goes on.
-
-    Parameters
-    ----------
-    iterations : of L-BFGS at most.
-    round : iterations between two looks at the free likelihood.
-
-    Raises
-    ------
-    ValueError
-        If a number is not positive.
-    """
-
-    iterations: int = 80
-    round: int = 20
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "round"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-def fit(model: Model, likelihood: Likelihood, settings: FitSettings, widths: Tensor | None = None) -> Fitted:
+def fit(model: Model, likelihood: Likelihood, iterations: int, widths: Tensor | None = None) -> Fitted:
     """``model`` fitted in place and left at the round of least free deviance; blur from ``widths`` on.
 
-    L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989) with a strong Wolfe line search, on the deviance per voxel.
+    At most about ``iterations`` of L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989) with a strong Wolfe line
+    search, on the deviance per voxel.
     """
     number = len(likelihood.observed.counts)
     start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths.clone()
@@ -89,24 +66,21 @@ def fit(model: Model, likelihood: Likelihood, settings: FitSettings, widths: Ten
     free_numbers = [*model.parameters(), logs]
     voxels = likelihood.observed.fitted.sum()
     optimiser = torch.optim.LBFGS(
-        free_numbers, max_iter=settings.round, history_size=HISTORY, line_search_fn="strong_wolfe",
+        free_numbers, max_iter=min(ROUND, iterations), history_size=HISTORY, line_search_fn="strong_wolfe",
         tolerance_grad=0.0, tolerance_change=1e-10,
     )  # fmt: skip
-    evaluations = 0
 
     def closure() -> Tensor:
-        nonlocal evaluations
-        evaluations += 1
         optimiser.zero_grad()
         loss = likelihood.deviance(expected(model, likelihood, logs.exp())) / voxels
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    best = _state(model, likelihood, logs, evaluations)
+    best = _state(model, likelihood, logs)
     kept = [value.detach().clone() for value in free_numbers]
-    for _ in range(0, settings.iterations, settings.round):
+    for _ in range(0, iterations, ROUND):
         optimiser.step(closure)  # type: ignore[no-untyped-call]
-        now = _state(model, likelihood, logs, evaluations)
+        now = _state(model, likelihood, logs)
         if not now.free_deviance < best.free_deviance:
             break
         enough = now.free_deviance > (1 - GAIN) * best.free_deviance
@@ -125,10 +99,9 @@ def expected(model: Model, likelihood: Likelihood, widths: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _state(model: Model, likelihood: Likelihood, logs: Tensor, evaluations: int) -> Fitted:
+def _state(model: Model, likelihood: Likelihood, logs: Tensor) -> Fitted:
     counts = expected(model, likelihood, logs.exp())
     return Fitted(
         model.box.embedded(model.density()), logs.exp().detach().clone(),
         float(likelihood.deviance(counts) / likelihood.observed.fitted.sum()), likelihood.free_terms(counts),
-        evaluations,
     )  # fmt: skip

@@ -3,16 +3,21 @@
 A line of reflections' windings stands for every Burgers vector with these g·b: no pattern tells them apart by winding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import erf, sqrt
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cdi.refinement.crystal_model import ModelLine
-from cdi.refinement.start import SAME, separation
+from cdi.refinement.line_phase import Track
+from cdi.retrieval.joined_lines import JOINED, separation
 
 Windings = tuple[int, ...]
+LineSet = frozenset[tuple[Track, Windings]]
 
 STANDARD_ERRORS = 2.0
 """Of the difference, beyond which a hypothesis is rejected."""
@@ -22,11 +27,10 @@ LEAST_DIFFERENCE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """Lines that may be there; ``about`` is the place of the one that differs from those of the best, if one does."""
+    """Lines that may be there, and their name beside those of the best: ``hypothesis_name``."""
 
     name: str
     lines: tuple[ModelLine, ...]
-    about: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,32 +62,61 @@ class Difference:
         return 0.5 * (1 + erf(self.value / spread / sqrt(2)))
 
 
-def alternatives(lines: tuple[ModelLine, ...], windings: Sequence[Windings], most: int) -> list[Hypothesis]:
-    """No line; each one less; each with up to ``most`` other ``windings`` of the lattice, nearest first."""
-    if not lines:
-        return []
-    found = [Hypothesis("none", ())]
+def line_set(lines: Iterable[ModelLine]) -> LineSet:
+    """What makes two hypotheses one: the same tracks, wound alike, in any order."""
+    return frozenset((line.track, line.windings) for line in lines)
+
+
+def alternatives(
+    lines: tuple[ModelLine, ...], windings: Sequence[Windings], most: int
+) -> Iterator[tuple[ModelLine, ...]]:
+    """Lines of each alternative: none; each one less; each with up to ``most`` other ``windings``, nearest first."""
+    if lines:
+        yield ()
     if len(lines) > 1:
-        found += [
-            Hypothesis(f"without line {n + 1}", lines[:n] + lines[n + 1 :], n) for n in range(len(lines))
-        ]  # fmt: skip
+        for n in range(len(lines)):
+            yield without(lines, n)
     for n, line in enumerate(lines):
         others = sorted(
             (w for w in set(windings) if w != line.windings and any(w)),
             key=lambda w: (sum(abs(a - b) for a, b in zip(w, line.windings, strict=True)), w),
         )
         for other in others[:most]:
-            changed = ModelLine(line.track, other)
-            told = ", ".join(f"{m:+d}" for m in other)
-            found.append(Hypothesis(f"line {n + 1} of winding {told}", (*lines[:n], changed, *lines[n + 1 :]), n))
-    return found
+            yield (*lines[:n], ModelLine(line.track, other), *lines[n + 1 :])
+
+
+def without(lines: tuple[ModelLine, ...], number: int) -> tuple[ModelLine, ...]:
+    """All ``lines`` but one."""
+    return lines[:number] + lines[number + 1 :]
+
+
+def hypothesis_name(lines: tuple[ModelLine, ...], best: tuple[ModelLine, ...]) -> str:
+    """How ``lines`` differ from those of the best hypothesis."""
+    if not lines:
+        return "none"
+    here, known = {line.track: line.windings for line in lines}, {line.track for line in best}
+    parts = []
+    for number, line in enumerate(best, 1):
+        wound = here.get(line.track)
+        if wound is None:
+            parts.append(f"without line {number}")
+        elif wound != line.windings:
+            parts.append(f"line {number} of winding {', '.join(f'{m:+d}' for m in wound)}")
+    more = len(here.keys() - known)
+    if more:
+        parts.append("one line more" if more == 1 else f"{more} lines more")
+    return ", ".join(parts) or "lines"
 
 
 def new_lines(lines: Sequence[ModelLine], known: Sequence[ModelLine]) -> list[ModelLine]:
     """Those of ``lines`` that run along none of ``known`` nor of each other."""
     kept: list[ModelLine] = []
     for line in lines:
-        places = [other.track.corners.numpy() for other in (*known, *kept)]
-        if all(separation(line.track.corners.numpy(), other) > SAME for other in places):
+        if all(separation(_polyline(line.track), _polyline(other.track)) > JOINED for other in (*known, *kept)):
             kept.append(line)
     return kept
+
+
+def _polyline(track: Track) -> NDArray[np.float64]:
+    corners = torch.cat([track.corners, track.corners[:1]]) if track.closed else track.corners
+    return np.asarray(corners.numpy())

@@ -1,6 +1,6 @@
 """The phase about a line as its corners move: what winds, and the strain that a dislocation of that winding may have.
 
-In voxel numbers or Å alike. About a closed polygon the phase ½Ω winds once: Ω, the solid angle under which a point sees
+In voxel numbers. About a closed polygon the phase ½Ω winds once: Ω, the solid angle under which a point sees
 it, is what a loop's displacement jumps with (``cdi.defects.solid_angle``). An open line goes on straight at both ends
 and closes far outside of the crystal, as a curved dislocation does (``cdi.defects.loop_shapes``).
 
@@ -19,7 +19,7 @@ from cdi.defects.solid_angle import solid_angle
 FAR = 30.0
 """Closing of an open line, in units of the reach of the points about it."""
 CORE = 0.5
-"""Softening of the strain terms in voxels (or the unit that ``scale`` names)."""
+"""Softening of the strain terms in voxels."""
 STRAIN_TERMS = 3
 
 
@@ -47,10 +47,9 @@ class Track:
     @property
     def across(self) -> Tensor:
         """Directions ``(n, 2, 3)`` in which each corner may move: an open line's ends do not slide along it."""
-        basis = perpendicular(self.corners[-1] - self.corners[0] if not self.closed else _normal(self.corners))
         if self.closed:
             return torch.eye(3, dtype=self.corners.dtype).expand(len(self.corners), 3, 3)
-        return basis.expand(len(self.corners), 2, 3)
+        return perpendicular(self.corners[-1] - self.corners[0]).expand(len(self.corners), 2, 3)
 
     @property
     def freedoms(self) -> int:
@@ -74,12 +73,6 @@ def perpendicular(direction: Tensor) -> Tensor:
     return torch.stack([first, torch.linalg.cross(along, first)])
 
 
-def _normal(corners: Tensor) -> Tensor:
-    moved = corners - corners.mean(0)
-    normal: Tensor = torch.linalg.cross(moved, moved.roll(-1, 0)).sum(0)
-    return normal
-
-
 def winding_phase(track: Track, points: Tensor) -> Tensor:
     """Phase ``(m,)`` in radians at ``points`` (m, 3) that winds by 2π right-handed about the line."""
     corners = track.corners
@@ -98,11 +91,10 @@ def strain_phases(track: Track, points: Tensor) -> Tensor:
     """ln ρ², cos 2θ and sin 2θ ``(3, m)`` about the nearest place of the line; the last two vanish on a closed one."""
     corners = torch.cat([track.corners, track.corners[:1]]) if track.closed else track.corners
     offset = _offsets(corners, points, open_ends=not track.closed)
-    basis = perpendicular(corners[-1] - corners[0] if not track.closed else _normal(corners))
-    x, y = (offset @ basis.T).T
     square = offset.square().sum(-1) + CORE**2
     if track.closed:
         return torch.stack([square.log(), torch.zeros_like(square), torch.zeros_like(square)])
+    x, y = (offset @ perpendicular(corners[-1] - corners[0]).T).T
     return torch.stack([square.log(), (x * x - y * y) / square, 2 * x * y / square])
 
 

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from cdi.pattern import Exposure
 from cdi.refinement.config import RefinementConfig
-from cdi.refinement.crystal_model import CrystalModel, ModelLine, Modes
-from cdi.refinement.fit import FitSettings, Fitted, fit
-from cdi.refinement.hypotheses import Difference, Hypothesis, Windings, alternatives, new_lines
+from cdi.refinement.crystal_model import ModelLine
+from cdi.refinement.ensemble import ensemble_errors
+from cdi.refinement.fit import Fitted, fit
+from cdi.refinement.hypotheses import Difference, Hypothesis, Windings, hypothesis_name, new_lines, without
 from cdi.refinement.likelihood import Likelihood, Observed
 from cdi.refinement.line_phase import Track
-from cdi.refinement.object_model import Box, FreeObject
+from cdi.refinement.object_model import FreeObject
 from cdi.refinement.start import StartObject, wound_lines
+from cdi.refinement.trials import Ground, Trial, Trials
 from cdi.refinement.uncertainty import line_errors
 from cdi.retrieval.alignment import align
 
@@ -54,27 +56,28 @@ class Refinement:
 
     Parameters
     ----------
-    density : (reflections, x, y, z) complex, of the model that says most of the held-out voxels, ``object_kind``.
     support : (x, y, z) bool
+    object_kind : "crystal" or "free": the model that says most of the held-out voxels.
+    object_fit : its fit, whose density is the answer.
     lines : those of the best hypothesis.
     starts : name and free deviance of each start's fit, the best first.
-    judged : every hypothesis, the best first.
-    free_object : the free object's fit.
-    object_deviance : per held-out voxel, of the model whose ``density`` it is.
+    judged : every hypothesis: the best, and then by their free deviance.
     """
 
-    density: Tensor
     support: Tensor
     object_kind: str
-    object_deviance: float
+    object_fit: Fitted
     lines: tuple[RefinedLine, ...]
     starts: tuple[tuple[str, float], ...]
     judged: tuple[Judged, ...]
-    free_object: Fitted
 
     @property
     def best(self) -> Judged:
-        """The hypothesis of least free deviance."""
+        """The hypothesis whose ``lines`` are told.
+
+        None with as many lines or fewer has less free deviance; one with more may, where the best is not rejected
+        for it.
+        """
         return self.judged[0]
 
     @property
@@ -104,8 +107,8 @@ def refine(
 
     Parameters
     ----------
-    generator : of the held-out voxels. A retrieval that held out as large a share by an equal generator has not seen
-        them either.
+    generator : of the held-out voxels, and then of an ensemble. A retrieval that held out as large a share by an equal
+        generator has not seen these voxels either.
     windings : those that the lattice's Burgers vectors may have in these reflections.
     report : told what is fitted.
 
@@ -118,47 +121,36 @@ def refine(
     if not starts:
         raise ValueError("starts must hold at least one object, got none")
     observed = Observed.of(exposures, chosen.free_fraction, generator)
-    return _Refining(Likelihood(observed), chosen, report).run(starts, windings)
+    return _Refining(Likelihood(observed), chosen, generator, report).run(starts, windings)
 
 
 @dataclass(frozen=True, eq=False)
-class _Begun:
+class _Begun(Ground):
     """A start with what its own fit gave."""
 
-    start: StartObject
-    box: Box
-    modes: Modes
-    lines: tuple[ModelLine, ...]
-    model: CrystalModel
-    fitted: Fitted
+    trials: Trials
+    trial: Trial
 
 
 @dataclass(frozen=True, eq=False)
 class _Refining:
     likelihood: Likelihood
     config: RefinementConfig
+    generator: torch.Generator
     report: Callable[[str], None]
 
     def run(self, starts: Sequence[StartObject], windings: Sequence[Windings]) -> Refinement:
-        begun = sorted(self._begun(starts), key=lambda each: each.fitted.free_deviance)
+        begun = sorted(self._begun(starts), key=lambda each: each.trial.fitted.free_deviance)
         best, others = begun[0], begun[1:]
-        model, fitted, lines, tried = self._with_more(best, others)
-        judged = [Judged(Hypothesis("lines" if lines else "none", lines), fitted), *tried]
-        for hypothesis in alternatives(lines, windings, self.config.windings):
-            judged.append(Judged(hypothesis, self._fit(best, hypothesis.lines)[1]))
-        judged += [
-            Judged(Hypothesis(f"none, from {each.start.name}", ()), each.fitted) for each in others if not each.lines
-        ]
-        judged = _ranked(judged)
-        self.report("free object")
-        free = fit(
-            FreeObject(best.box, best.box.cut(fitted.density)), self.likelihood,
-            FitSettings(self.config.free_iterations), fitted.widths,
-        )  # fmt: skip
-        kind, winner = min((("crystal", fitted), ("free", free)), key=lambda pair: pair[1].free_deviance)
+        candidates = [*best.start.lines, *(line for other in others for line in _lines_in_frame(other, best))]
+        more = new_lines(candidates, best.trial.lines)[: self.config.extra_lines]
+        answer = best.trials.grown(best.trial, more)
+        answer = best.trials.questioned(answer, windings, self.config.windings)
+        kind, object_fit = self._object(best, answer.fitted)
         return Refinement(
-            winner.density, best.start.support, kind, winner.free_deviance, self._lines(model, fitted, lines, judged),
-            tuple((each.start.name, each.fitted.free_deviance) for each in begun), tuple(judged), free,
+            best.start.support, kind, object_fit, self._lines(best, answer),
+            tuple((each.start.name, each.trial.fitted.free_deviance) for each in begun),
+            _judged(best.trials.every, answer, others),
         )  # fmt: skip
 
     def _begun(self, starts: Sequence[StartObject]) -> list[_Begun]:
@@ -176,68 +168,52 @@ class _Refining:
         return found
 
     def _begin(self, start: StartObject) -> _Begun:
-        self.report(start.name)
-        box = Box.around(start.support, self.likelihood.observed.shape)
-        modes = Modes.on(box, self.config.order)
-        lines = wound_lines(start.density, start.support)
-        empty = _Begun(start, box, modes, lines, None, None)  # type: ignore[arg-type]
-        model, fitted = self._fit(empty, lines)
-        return _Begun(start, box, modes, lines, model, fitted)
+        ground = Ground.of(start, self.likelihood.observed.shape, self.config.order)
+        trials = Trials(ground, self.likelihood, self.config.iterations, self.report)
+        trial = trials.of(wound_lines(start.density, start.support))
+        return _Begun(ground.start, ground.box, ground.modes, trials, trial)
 
-    def _fit(self, begun: _Begun, lines: tuple[ModelLine, ...]) -> tuple[CrystalModel, Fitted]:
-        model = CrystalModel(begun.box, begun.modes, lines, begun.box.cut(begun.start.density))
-        return model, fit(model, self.likelihood, FitSettings(self.config.iterations))
+    def _object(self, begun: _Begun, fitted: Fitted) -> tuple[str, Fitted]:
+        """The crystal's fit, or a free object's from there on, whichever says more of the held-out voxels."""
+        self.report("free object")
+        model = FreeObject(begun.box, begun.box.cut(fitted.density))
+        free = fit(model, self.likelihood, self.config.free_iterations, fitted.widths)
+        return min((("crystal", fitted), ("free", free)), key=lambda pair: pair[1].free_deviance)
 
-    def _with_more(
-        self, best: _Begun, others: Sequence[_Begun]
-    ) -> tuple[CrystalModel, Fitted, tuple[ModelLine, ...], list[Judged]]:
-        """The best start with such lines of the others as the held-out voxels ask for; the fits that did not win."""
-        model, fitted, lines = best.model, best.fitted, best.lines
-        tried: list[Judged] = []
-        candidates = list(best.start.lines)
-        for other in others:
-            candidates += _lines_in_frame(other, best)
-        for number, line in enumerate(new_lines(candidates, lines)[: self.config.extra_lines]):
-            self.report(f"one line more, {number + 1}")
-            more = (*lines, line)
-            its_model, its_fit = self._fit(best, more)
-            if Difference.between(fitted.free, its_fit.free).rejects:
-                tried.append(Judged(Hypothesis(f"without line {len(more)}", lines, len(more) - 1), fitted))
-                model, fitted, lines = its_model, its_fit, more
-            else:
-                tried.append(Judged(Hypothesis(f"one line more, {number + 1}", more), its_fit))
-        return model, fitted, lines, tried
-
-    def _lines(
-        self, model: CrystalModel, fitted: Fitted, lines: tuple[ModelLine, ...], judged: Sequence[Judged]
-    ) -> tuple[RefinedLine, ...]:
+    def _lines(self, begun: _Begun, answer: Trial) -> tuple[RefinedLine, ...]:
+        lines, fitted = answer.lines, answer.fitted
         errors = [float("nan")] * len(lines)
-        if self.config.uncertainty:
-            errors = line_errors(model, self.likelihood, fitted.widths, fitted.deviance)
-        found = []
-        for n, (line, track, error) in enumerate(zip(lines, model.tracks(), errors, strict=True)):
-            rest = [
-                each.fitted for each in judged
-                if (len(lines) == 1 and not each.hypothesis.lines)
-                or (each.hypothesis.about == n and len(each.hypothesis.lines) == len(lines) - 1)
-            ]  # fmt: skip
-            without = Difference.between(min(rest, key=lambda f: f.free_deviance).free, fitted.free)
-            found.append(RefinedLine(track.corners.detach(), track.closed, line.windings, error, without))
-        return tuple(found)
+        if self.config.ensemble:
+            self.report("ensemble")
+            errors = ensemble_errors(
+                begun, answer, self.likelihood, self.config.ensemble, self.config.iterations, self.generator
+            )
+        elif self.config.uncertainty:
+            errors = line_errors(answer.model, self.likelihood, fitted.widths, fitted.deviance)
+        return tuple(
+            RefinedLine(
+                track.corners.detach(), track.closed, line.windings, error,
+                Difference.between(begun.trials.of(without(lines, n)).fitted.free, fitted.free),
+            )
+            for n, (line, track, error) in enumerate(zip(lines, answer.model.tracks(), errors, strict=True))
+        )  # fmt: skip
 
 
-def _ranked(judged: Sequence[Judged]) -> list[Judged]:
-    order = sorted(judged, key=lambda each: each.fitted.free_deviance)
-    return [
-        Judged(each.hypothesis, each.fitted, Difference.between(each.fitted.free, order[0].fitted.free))
-        for each in order
-    ]  # fmt: skip
+def _judged(trials: Sequence[Trial], answer: Trial, others: Sequence[_Begun]) -> tuple[Judged, ...]:
+    """All hypotheses beside the ``answer``, which comes first; a crystal without a line of each other start too."""
+    told = [(hypothesis_name(trial.lines, answer.lines), trial) for trial in trials]
+    told += [(f"none, from {other.start.name}", other.trial) for other in others if not other.trial.lines]
+    order = sorted(told, key=lambda pair: (pair[1] is not answer, pair[1].fitted.free_deviance))
+    return tuple(
+        Judged(Hypothesis(name, trial.lines), trial.fitted, Difference.between(trial.fitted.free, answer.fitted.free))
+        for name, trial in order
+    )
 
 
 def _lines_in_frame(other: _Begun, best: _Begun) -> list[ModelLine]:
     """Lines of another start where they lie in the best one: it may be its twin, and elsewhere."""
     moved, how = align(other.start.density, best.start.density)
-    lines = list(wound_lines(moved, best.start.support)) if other.lines else []
+    lines = list(wound_lines(moved, best.start.support)) if other.trial.lines else []
     for line in other.start.lines:
         corners = line.track.corners
         if how.inverted:

@@ -25,8 +25,8 @@ def to_json(found: Refinement, voxel: ArrayLike | None = None) -> dict[str, Any]
         "starts": [{"start": name, "free_deviance": round(value, 4)} for name, value in found.starts],
         "object": {
             "kind": found.object_kind,
-            "free_deviance": round(found.object_deviance, 4),
-            "blur_voxels": found.free_object.widths.numpy().round(3).tolist(),
+            "free_deviance": round(found.object_fit.free_deviance, 4),
+            "blur_voxels": found.object_fit.widths.numpy().round(3).tolist(),
         },
     }
 

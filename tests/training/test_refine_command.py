@@ -1,6 +1,7 @@
 """``cdi refine``: from a file, from network and retrieval, and refusals of one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,11 +12,13 @@ import torch
 from cdi.fourier import amplitude_from_object
 from cdi.lattices.lattice import Lattice
 from cdi.main import main
+from cdi.pattern import Exposure
+from cdi.refinement.start import model_line
 from models.checkpoint import Checkpoint, save
 from models.config import NetworkConfig
 from models.known_crystal import KnownCrystal
 from models.network import DefectNet
-from training.refinement_starts import burgers_of, lattice_windings
+from training.refinement_starts import burgers_of, file_start, lattice_windings, network_retrieval
 
 FAST = ["--set", "order=2", "iterations=3", "free_iterations=2", "uncertainty=false", "extra_lines=0"]
 
@@ -69,10 +72,52 @@ def test_network_and_retrieval_are_starts(pattern: Path, tmp_path: Path, capsys:
     model = tmp_path / "tiny.safetensors"
     save(Checkpoint("tiny", config, DefectNet(config).state_dict()), model)
     told = ["--from", "network", "retrieval", "--model", str(model), "--starts", "1", *FAST]
-    assert main(["refine", str(pattern / "p.npy"), *told]) == 0
+    output = tmp_path / "object.h5"
+    assert main(["refine", str(pattern / "p.npy"), *told, "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    assert "P(defect)" in printed
-    assert "hypotheses" in printed
+    with h5py.File(output) as file:
+        found = json.loads(file.attrs["refinement"])
+        density, support = file["density"][:], file["support"][:]
+    # An untrained network names no line, and its object may not be phased: the retrieval is always there.
+    names = [each["start"] for each in found["starts"]]
+    assert "retrieval, run 1" in names
+    assert {"network", "retrieval, run 1"} >= {name for name in names if "then" not in name}
+    assert f"best         {found['best']}:" in printed
+    assert f"P(defect)    {found['defect_probability']:.3f}" in printed
+    assert len(printed.splitlines()) >= 5 + len(found["hypotheses"])
+    assert np.isfinite(density).all()
+    assert not density[0][support == 0].any()
+
+
+def test_what_is_printed_is_what_json_says(pattern: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines with their g·b and error, and every hypothesis with its verdict."""
+    arguments = ["refine", str(pattern / "p.npy"), "--from", str(pattern / "volumes.h5"), *FAST, "--ensemble", "2"]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    (line,) = told["lines"]
+    assert line["standard_error"] > 0
+    assert f"± {line['standard_error']:.2g}, confidence {line['confidence']:.2f}" in printed
+    assert "g·b      +1" in printed
+    (none,) = (each for each in told["hypotheses"] if each["hypothesis"] == "none")
+    row = next(row for row in printed.splitlines() if row.startswith("  none"))
+    assert row.split()[1:] == [
+        f"{none['difference']:.1f}",
+        "±",
+        f"{none['standard_error_of_difference']:.1f}",
+        "rejected",
+    ]
+
+
+def test_lines_of_a_network_stay_with_its_own_object(pattern: Path) -> None:
+    """What a retrieval makes of it may lie elsewhere, or be the twin."""
+    exposures = (Exposure(np.load(pattern / "p.npy")),)
+    _, (start,) = file_start(pattern / "volumes.h5", exposures)
+    line = model_line(np.array([[0.3, 0.4, -3.0], [0.3, 0.4, 3.0]]), (1,))
+    (found,) = network_retrieval(replace(start, lines=(line,)), exposures, 0, 0.1)
+    assert found.name == "network, then retrieval"
+    assert found.lines == ()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +125,14 @@ def test_network_and_retrieval_are_starts(pattern: Path, tmp_path: Path, capsys:
     [
         (["--from", "nowhere.h5"], "--from must be network, retrieval, or a file"),
         (["--from", "network", "found.h5"], "--from must be a file alone"),
+        (["--from", "network", "network"], "--from must name each start once"),
         (["--starts", "0"], "--starts must be at least 1"),
+        (["--from", "volumes.h5", "--starts", "3"], "--starts must come with --from retrieval"),
+        (["--from", "network", "--starts", "3"], "--starts must come with --from retrieval"),
+        (["--model", "default"], "--model must come with --from network, got --from retrieval"),
+        (["--from", "volumes.h5", "--model", "default"], "--model must come with --from network"),
+        (["--overwrite"], "--overwrite must come with --output"),
+        (["--ensemble", "1"], "ensemble must be 0, or 2 refits or more"),
         (["--set", "order=99"], "order must lie in"),
     ],
 )

@@ -4,11 +4,10 @@ import torch
 from made_crystals import LINE, SHAPE, density, exposure, support
 
 from cdi.refinement.crystal_model import CrystalModel, ModelLine, Modes
-from cdi.refinement.fit import FitSettings, expected, fit
+from cdi.refinement.fit import expected, fit
 from cdi.refinement.likelihood import Likelihood, Observed
 from cdi.refinement.line_phase import Track, strain_phases, winding_phase
 from cdi.refinement.object_model import Box, FreeObject
-from cdi.refinement.uncertainty import line_errors
 
 
 def likelihood_of(line: torch.Tensor | None) -> Likelihood:
@@ -100,13 +99,11 @@ def test_a_line_two_voxels_away_is_found_back() -> None:
     with torch.no_grad():
         counts = expected(model, likelihood, torch.full((1, 3), 0.3, dtype=torch.float64))
         before = float(likelihood.free_terms(counts).mean())
-    fitted = fit(model, likelihood, FitSettings(iterations=160))
+    fitted = fit(model, likelihood, 100)
     (track,) = model.tracks()
     across = (track.corners.detach() - LINE)[:, :2].norm(dim=1)
-    assert float(across.max()) < 0.5
-    assert fitted.free_deviance < 0.1 * before
-    (error,) = line_errors(model, likelihood, fitted.widths, fitted.deviance)
-    assert 0 < error < 0.2
+    assert float(across.max()) < 0.1
+    assert fitted.free_deviance < min(1.5, 0.1 * before)
 
 
 def test_free_object_fits_a_pattern_to_its_noise() -> None:
@@ -114,7 +111,7 @@ def test_free_object_fits_a_pattern_to_its_noise() -> None:
     box = Box.around(support(), SHAPE)
     noise = torch.randn(1, *SHAPE, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     start = box.cut(density(LINE) + 0.1 * torch.view_as_complex(noise))
-    fitted = fit(FreeObject(box, start), likelihood, FitSettings(iterations=60))
+    fitted = fit(FreeObject(box, start), likelihood, 60)
     assert fitted.free_deviance < 1.5
 
 

@@ -1,19 +1,27 @@
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from made_crystals import LINE, density, exposure, support
 
+from cdi.ambiguity import inverted, twin
 from cdi.refinement.config import RefinementConfig
 from cdi.refinement.crystal_model import ModelLine
-from cdi.refinement.hypotheses import Difference, alternatives, new_lines
+from cdi.refinement.hypotheses import Difference, alternatives, hypothesis_name, line_set, new_lines
 from cdi.refinement.line_phase import Track
 from cdi.refinement.refinement import Refinement, refine
 from cdi.refinement.report import to_json
 from cdi.refinement.start import StartObject, model_line, wound_lines
 
 CONFIG = RefinementConfig(order=3, iterations=60, free_iterations=20, uncertainty=False)
+
+
+@cache
+def found_line() -> Refinement:
+    """Of a pattern of a crystal with a line, from that crystal."""
+    return refined(LINE, LINE)
 
 
 def refined(truth: torch.Tensor | None, start: torch.Tensor | None, **more: ModelLine) -> Refinement:
@@ -24,7 +32,7 @@ def refined(truth: torch.Tensor | None, start: torch.Tensor | None, **more: Mode
 
 
 def test_no_dislocation_is_rejected_where_there_is_one() -> None:
-    found = refined(LINE, LINE)
+    found = found_line()
     assert found.best.hypothesis.lines
     assert found.no_line.difference.rejects
     assert found.defect_probability > 0.99
@@ -51,13 +59,47 @@ def test_a_line_that_the_start_misses_is_taken_where_it_is_suggested() -> None:
     assert found.no_line.difference.rejects
 
 
+def test_a_line_of_the_start_that_the_pattern_does_not_have_is_dropped() -> None:
+    """What is told of the best is told of it alone: its lines, its object, its blur."""
+    found = refined(None, LINE)
+    assert found.best.hypothesis.name == "none"
+    assert found.lines == ()
+    assert found.best.fitted.free_deviance == min(each.fitted.free_deviance for each in found.judged)
+    assert found.judged[1].difference.rejects
+    assert found.judged[1].hypothesis.name.endswith("line more")
+    assert wound_lines(found.object_fit.density, found.support) == ()
+
+
+def test_a_line_of_another_start_is_laid_over_the_best_one() -> None:
+    """It is named in the frame of the twin, two voxels away; neither start winds about anything."""
+    shift = torch.tensor([2.0, -1.0, 1.0], dtype=torch.float64)
+    noise = torch.randn(2, *support().shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    blurred_ = density(None) * (1 + 0.4 * torch.complex(*noise)[None])
+    steps = tuple(int(n) for n in shift)
+    named = StartObject(
+        "named", torch.roll(twin(blurred_), steps, (1, 2, 3)), torch.roll(inverted(support()), steps, (0, 1, 2)),
+        (ModelLine(Track(-LINE.flip(0) + shift), (-1,)),),
+    )  # fmt: skip
+    begun = [named, StartObject("plain", density(None), support())]
+    found = refine([exposure(density(LINE))], begun, CONFIG, generator=torch.Generator().manual_seed(4))
+    assert found.starts[0][0] == "plain"
+    (line,) = found.lines
+    # The pattern does not tell a crystal from its twin; with this support, which is lopsided, the start does.
+    assert line.windings == (1,)
+    assert float((line.corners - LINE)[:, :2].norm(dim=1).max()) < 1.0
+    sets = [line_set(each.hypothesis.lines) for each in found.judged if "from" not in each.hypothesis.name]
+    assert len(sets) == len(set(sets))
+
+
 def test_report_is_json_in_voxels_and_in_angstrom() -> None:
-    found = refined(LINE, LINE)
+    found = found_line()
     told, scaled = to_json(found), to_json(found, np.diag([10.0, 12.0, 11.0]))
     json.dumps(told)
     assert told["unit"] == "voxel"
     assert scaled["unit"] == "angstrom"
     assert told["no_dislocation"]["rejected"]
+    assert told["object"]["blur_voxels"] == found.object_fit.widths.numpy().round(3).tolist()
+    assert told["object"]["free_deviance"] == pytest.approx(found.object_fit.free_deviance, abs=1e-4)
     assert np.allclose(
         np.array(told["lines"][0]["points"]) * [10, 12, 11], scaled["lines"][0]["points"], atol=0.1
     )  # fmt: skip
@@ -74,12 +116,28 @@ def test_difference_is_judged_by_the_scatter_of_its_voxels() -> None:
 
 def test_alternatives_leave_lines_out_and_wind_otherwise() -> None:
     lines = (ModelLine(Track(LINE), (1,)), ModelLine(Track(LINE + 3), (2,)))
-    names = [each.name for each in alternatives(lines, [(1,), (-1,), (2,), (0,)], 1)]
-    assert names == [
+    asked = list(alternatives(lines, [(1,), (-1,), (2,), (0,)], 1))
+    assert [hypothesis_name(each, lines) for each in asked] == [
         "none", "without line 1", "without line 2", "line 1 of winding +2", "line 2 of winding +1",
     ]  # fmt: skip
-    assert alternatives((), [(1,)], 1) == []
+    assert list(alternatives((), [(1,)], 1)) == []
     assert new_lines(lines, lines[:1]) == [lines[1]]
+
+
+def test_a_hypothesis_is_named_by_what_tells_it_from_the_best() -> None:
+    one, two, three = (ModelLine(Track(LINE + n), (1,)) for n in range(3))
+    assert hypothesis_name((one, two), (one, two)) == "lines"
+    assert hypothesis_name((one, two), (one,)) == "one line more"
+    assert hypothesis_name((two, three), (one,)) == "without line 1, 2 lines more"
+    assert hypothesis_name((), ()) == "none"
+    assert line_set((one, two)) == line_set((two, one))
+
+
+def test_a_loop_is_compared_with_all_of_its_sides() -> None:
+    """The side from its last corner to its first is a part of it."""
+    ring = Track(torch.tensor([[4.0, 0, 0], [0, 4, 0], [-4, 0, 0], [0, -4, 0]]).double(), closed=True)
+    side = ModelLine(Track(torch.tensor([[0.5, -3.5, 0], [3.5, -0.5, 0]]).double()), (1,))
+    assert new_lines([side], [ModelLine(ring, (1,))]) == []
 
 
 def test_lines_of_a_start_are_those_that_its_phase_winds_about() -> None:
@@ -108,6 +166,7 @@ def test_polylines_keep_few_corners() -> None:
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"free_fraction": 0.5}, "free_fraction must lie in"),
         ({"extra_lines": -1}, "extra_lines must be at least 0"),
+        ({"ensemble": 1}, "ensemble must be 0, or 2 refits or more"),
     ],
 )
 def test_settings_out_of_range_are_told(change: dict[str, float], message: str) -> None:
