@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from inference_insitu.books.outcomes import DROPPED, INFERRED
+from inference_insitu.books.outcomes import DROPPED, HANDED_OVER, INFERRED, OUTCOMES
 
 COLUMNS = (
     "stream",
@@ -63,12 +63,13 @@ class StreamBooks:
     published: int = 0
     accepted: int = 0
     inferred: int = 0
+    handed_over: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
     def open(self) -> int:
         """Frames whose end is not known yet; 0 when the books balance."""
-        return self.published - self.inferred - self.dropped.total()
+        return self.published - self.inferred - self.handed_over - self.dropped.total()
 
 
 class Ledger:
@@ -146,14 +147,16 @@ class Ledger:
         ValueError
             If the outcome is unknown, or the frame was never accepted or has ended before.
         """
-        if settled.outcome != INFERRED and settled.outcome not in DROPPED:
-            raise ValueError(f"outcome must be one of {', '.join([INFERRED, *DROPPED])}, got {settled.outcome!r}")
+        if settled.outcome != INFERRED and settled.outcome != HANDED_OVER and settled.outcome not in DROPPED:
+            raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}, got {settled.outcome!r}")
         published_ns = self._open.pop((stream, step), None)
         if published_ns is None:
             raise ValueError(f"a frame must end once after it was accepted, got {stream!r} of step {step}")
         books = self.streams[stream]
         if settled.outcome == INFERRED:
             books.inferred += 1
+        elif settled.outcome == HANDED_OVER:
+            books.handed_over += 1
         else:
             books.dropped[settled.outcome] += 1
         if settled.latency_s is not None:
@@ -210,6 +213,7 @@ class Ledger:
                 "published": books.published,
                 "accepted": books.accepted,
                 "inferred": books.inferred,
+                "handed_over": books.handed_over,
                 "dropped": dict(books.dropped),
                 "open": books.open,
             }

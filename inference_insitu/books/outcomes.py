@@ -1,6 +1,8 @@
 """What may become of a frame. A slot's row names an outcome by its position in ``OUTCOMES``."""
 
 INFERRED = "inferred"
+HANDED_OVER = "handed_over"
+"""It lies in the stream log; who answered it there stands in an account of its own (``transit.account``)."""
 
 DROPPED = {
     "superseded": "a newer frame took its place before inference could",
@@ -22,5 +24,5 @@ DROPPED = {
 }
 """Reasons for which a frame is dropped, and what each means."""
 
-OUTCOMES = (INFERRED, *DROPPED)
+OUTCOMES = (INFERRED, HANDED_OVER, *DROPPED)
 CODES = {name: code for code, name in enumerate(OUTCOMES)}

@@ -12,6 +12,7 @@ from typing import Any
 from inference_insitu.books.ledger import percentiles
 
 BOOKS = "books.json"
+_COUNTS = ("published", "inferred", "handed_over", "open")
 
 
 def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", *, wall_s: float) -> dict[str, Any]:
@@ -19,18 +20,17 @@ def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", 
     streams: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name, counts in part.items():
-            total = streams.setdefault(
-                name, {"published": 0, "accepted": 0, "inferred": 0, "dropped": Counter[str](), "open": 0}
-            )
-            for key in ("published", "accepted", "inferred", "open"):
+            total = streams.setdefault(name, dict.fromkeys((*_COUNTS, "accepted"), 0) | {"dropped": Counter[str]()})
+            for key in (*_COUNTS, "accepted"):
                 total[key] += counts[key]
             total["dropped"].update(counts["dropped"])
     dropped = sum((total["dropped"] for total in streams.values()), Counter[str]())
-    figures = {key: sum(total[key] for total in streams.values()) for key in ("published", "inferred", "open")}
+    figures = {key: sum(total[key] for total in streams.values()) for key in _COUNTS}
     return {
         **figures,
         "dropped": dict(dropped),
-        "balanced": figures["open"] == 0 and figures["published"] == figures["inferred"] + dropped.total(),
+        "balanced": figures["open"] == 0
+        and figures["published"] == figures["inferred"] + figures["handed_over"] + dropped.total(),
         "latency_s": percentiles(latency_s, (50, 95, 99, 100)),
         "wall_s": round(wall_s, 3),
         "streams": {name: total | {"dropped": dict(total["dropped"])} for name, total in streams.items()},
@@ -59,7 +59,9 @@ def summary_line(books: Mapping[str, Any]) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(books["dropped"].items()))
     latency = books["latency_s"]["p50"]
     return (
-        f"published {books['published']} = inferred {books['inferred']} + dropped {sum(books['dropped'].values())}"
+        f"published {books['published']} = inferred {books['inferred']} + "
+        + (f"handed over {books['handed_over']} + " if books["handed_over"] else "")
+        + f"dropped {sum(books['dropped'].values())}"
         + (f" ({dropped})" if dropped else "")
         + (f"; latency {latency:.3g} s (median), {books['latency_s']['max']:.3g} s (largest)" if latency else "")
         + ("" if books["balanced"] else f"; THE BOOKS DO NOT BALANCE: {books['open']} open")

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inference_insitu.books.outcomes import INFERRED
+from inference_insitu.books.outcomes import HANDED_OVER, INFERRED
 from inference_insitu.inference.analysis import Analysis, answers_or_errors, plain_values
 from inference_insitu.inference.batching import Batch, Batcher, Pending
+from inference_insitu.inference.elsewhere import Elsewhere, Nowhere, Route
 from inference_insitu.inference.frame import Frame
 from inference_insitu.inference.located import FrameMaker
 from inference_insitu.inference.sinks import AnswersFile
@@ -58,6 +59,7 @@ class Service:
     outputs : Outputs
     propose : steering: encoded commands for an answer (stream, analysis, rank, step, values), or none.
     frames : makes frames of slots.
+    elsewhere : what may take frames over.
     """
 
     def __init__(
@@ -69,16 +71,17 @@ class Service:
         outputs: Outputs,
         propose: Propose = lambda stream, analysis, rank, step, values: (),
         frames: FrameMaker | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
         self._batcher, self._outputs, self._propose = batcher, outputs, propose
-        self._frames = frames or FrameMaker()
+        self._frames, self._elsewhere = frames or FrameMaker(), elsewhere or Nowhere()
         self._known: dict[tuple[int, int], int] = {}
         self._looked_ns, self._all_dead = 0, False
 
     def serve_once(self) -> bool:
         """Answer at most one batch; whether there was anything to do."""
-        self._look()
+        handed_over = self._look()
         self._batcher.discard(lambda pending: not pending.item[0].holds(pending.item[1]))
         now = time.monotonic_ns()
         late = self._batcher.late(now)
@@ -88,7 +91,7 @@ class Service:
         if batch is not None:
             self._answer(batch)
         self._outputs.metrics.queue(self._batcher.depth)
-        return bool(late) or batch is not None
+        return bool(late) or batch is not None or handed_over
 
     @property
     def ending(self) -> bool:
@@ -106,14 +109,44 @@ class Service:
         """Whether no frame will come and none waits."""
         return self.ending and self._batcher.depth == 0 and not any(one.ready() for one in self._consumers)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Meet the frames that have come; whether any was handed over."""
+        handed_over = False
         for consumer in self._consumers:
+            held: set[str] = set()  # no frame overtakes one of its stream
             for ready in consumer.ready():
                 key = (consumer.rank, ready.slot.place.number)
-                if self._known.get(key) == ready.sequence:
+                if self._known.get(key) == ready.sequence or ready.stream in held:
                     continue
-                self._known[key] = ready.sequence
-                self._batcher.add(self._pending(consumer, ready))
+                route = self._elsewhere.route(ready.stream, ready.rank, ready.step)
+                if route is Route.HERE:
+                    self._known[key] = ready.sequence
+                    self._batcher.add(self._pending(consumer, ready))
+                elif route is Route.AWAY and self._hand_over(consumer, ready):
+                    handed_over = True
+                else:
+                    held.add(ready.stream)
+        return handed_over
+
+    def _hand_over(self, consumer: Consumer, ready: Ready) -> bool:
+        """Give the frame away; False where it still waits."""
+        one = self._claim(consumer, ready)
+        if one is None:
+            return True
+        self._busy(time.monotonic_ns())
+        try:
+            frame = self._frames.frame(one, on_device=False)
+            taken = self._elsewhere.hand_over(frame, one.attempts)
+        except (RuntimeError, ValueError) as error:
+            self._settle(consumer, one, "failed", f"it cannot be reached: {error}")
+            return True
+        finally:
+            self._busy(0)
+        if taken:
+            consumer.settle(one, HANDED_OVER)
+        else:
+            consumer.give_back(one)
+        return taken
 
     def _pending(self, consumer: Consumer, ready: Ready) -> Pending[ReadyFrame]:
         served = self._streams[ready.stream]
@@ -242,6 +275,7 @@ class Service:
     def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str) -> None:
         detail = " ".join(detail.split())
         consumer.settle(one, outcome, detail)
+        self._elsewhere.answered(one.stream, one.rank, one.step)
         latency = (time.monotonic_ns() - one.published_ns) * 1e-9
         self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None, step=one.step)
         if outcome != INFERRED:

@@ -14,7 +14,8 @@ UNUSABLE = 3
 class WorkerSpec:
     """Worker number ``worker`` serves the rings at ``regions`` as ``config`` says, and writes to ``output``.
 
-    ``commands`` are what the simulation lets itself be told beside the usual.
+    ``commands`` are what the simulation lets itself be told beside the usual. It is one of ``workers`` of the run that
+    is called ``run``.
     """
 
     worker: int
@@ -22,6 +23,8 @@ class WorkerSpec:
     config: str
     output: str
     commands: tuple[CommandSpec, ...] = ()
+    run: str = ""
+    workers: int = 1
 
     def write(self, path: Path) -> None:
         """Keep it at ``path``."""
@@ -40,7 +43,13 @@ class WorkerSpec:
             values = json.loads(path.read_text())
             commands = tuple(CommandSpec(**one) for one in values["commands"])
             return cls(
-                int(values["worker"]), tuple(map(str, values["regions"])), values["config"], values["output"], commands
+                int(values["worker"]),
+                tuple(map(str, values["regions"])),
+                values["config"],
+                values["output"],
+                commands,
+                str(values["run"]),
+                int(values["workers"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} must be the description of a worker, got: {error}") from error

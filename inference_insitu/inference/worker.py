@@ -16,6 +16,7 @@ from cdi.config import read_config
 from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
+from inference_insitu.inference.answers_of_others import AnswersOfOthers
 from inference_insitu.inference.batching import Batcher
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.inference.frame import Variable
@@ -27,6 +28,7 @@ from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
 from inference_insitu.steering.start import proposer
+from inference_insitu.transit.migration.moving_worker import MovingWorker
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.metrics import Metrics
 
@@ -79,13 +81,27 @@ def main(spec_path: str, incarnation: str) -> int:
         return UNUSABLE if for_good else FAILED
     outputs = Outputs(answers, events, Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)))
     outputs.metrics.restarts(max(one.region.words[Word.RESTARTS] for one in consumers))
+    propose = proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line))
+    elsewhere = MovingWorker(
+        output,
+        spec.run,
+        consumers,
+        analyses,
+        {name: one.analysis for name, one in config.streams.items()},
+        worker=spec.worker,
+        workers=spec.workers,
+        config=config.migration,
+        take=AnswersOfOthers({one.rank: one.region for one in consumers}, outputs, propose).take,
+        events=events,
+    )
     service = Service(
         consumers,
         analyses,
         {name: Served(one.analysis, one.priority, one.deadline_s) for name, one in config.streams.items()},
         Batcher[ReadyFrame]({name: one.batch for name, one in config.analyses.items()}),
         outputs,
-        proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
+        propose,
+        elsewhere=elsewhere,
     )
     model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)
     on_device = any(analysis.wants_device for analysis in analyses.values())
@@ -94,7 +110,7 @@ def main(spec_path: str, incarnation: str) -> int:
         consumer.on_device(on_device)
         consumer.state = Side.READY
     events.log("worker_ready", model=model)
-    _serve(service, outputs, stop)
+    _serve(service, elsewhere, outputs, stop, drain_s=failure.drain_timeout_s)
     if stop.is_set() and not service.ending:  # not the simulation's end: whoever asked, another one is to take over
         events.log("worker_stopped")
         return FAILED
@@ -103,6 +119,7 @@ def main(spec_path: str, incarnation: str) -> int:
             analysis.close()
         except (Exception, SystemExit) as error:
             events.log("close_failed", analysis=name, error=_line(error))
+    elsewhere.close()
     outputs.answers.close()
     ending.acquire()  # for ever where the heartbeat is at it, which ends the process
     _settle(consumers, output, events)
@@ -134,10 +151,16 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _serve(service: Service, outputs: Outputs, stop: threading.Event) -> None:
-    nap = SHORTEST_NAP_S
-    while not (stop.is_set() or service.finished):
-        if service.serve_once():
+def _serve(
+    service: Service, elsewhere: MovingWorker, outputs: Outputs, stop: threading.Event, *, drain_s: float
+) -> None:
+    """Until no frame will come and none waits; for answers from elsewhere no longer than ``drain_s``."""
+    nap, finished_s = SHORTEST_NAP_S, float("inf")
+    while not (stop.is_set() or (service.finished and (elsewhere.settled or time.monotonic() > finished_s + drain_s))):
+        if service.finished:
+            finished_s = min(finished_s, time.monotonic())
+        busy = elsewhere.progress()
+        if service.serve_once() or busy:
             nap = SHORTEST_NAP_S
         else:
             # Longer naps while nothing comes: the core may be the simulation's too.

@@ -94,7 +94,15 @@ def supervisor_of(
         served = [rank for rank in joined.roles.served[index] if joined.has_ring(rank)]
         paths = [joined.ring_path(joined.simulation_rank(rank)) for rank in served]
     number = index if worker is None else worker
-    spec = WorkerSpec(number, tuple(map(str, paths)), str(joined.output / CONFIG), str(joined.output), joined.commands)
+    spec = WorkerSpec(
+        number,
+        tuple(map(str, paths)),
+        str(joined.output / CONFIG),
+        str(joined.output),
+        joined.commands,
+        joined.run_id,
+        workers=len(keepers),
+    )
     spec_path = joined.output / f"worker-{number}.json"
     spec.write(spec_path)
     return Supervisor(

@@ -153,6 +153,13 @@ class Consumer:
             ready.slot, ready.stream, ready.rank, ready.step, ready.published_ns, ready.attempts, array, attributes
         )
 
+    def give_back(self, claimed: Claimed) -> None:
+        """Let a claimed frame wait again, as if it had not been claimed."""
+        words, base = self._words, claimed.slot.base
+        words[base + Row.TAKEN] = 0
+        fence()
+        words[base + Row.STATE] = State.READY
+
     def settle(self, claimed: Claimed, outcome: str, detail: str = "") -> None:
         """Say how a claimed frame ended; its memory is the producer's again."""
         self._end(claimed.slot, outcome, detail)
@@ -161,6 +168,11 @@ class Consumer:
     def producer_state(self) -> Side:
         """Where the simulation's side stands."""
         return Side(self._words[Word.PRODUCER_STATE])
+
+    @property
+    def publishing(self) -> bool:
+        """Whether the simulation's side may publish yet."""
+        return self.producer_state not in (Side.ENDING, Side.CLOSED, Side.FAILED) and self.producer_lives
 
     @property
     def producer_lives(self) -> bool:

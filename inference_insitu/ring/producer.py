@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger, Settled
-from inference_insitu.books.outcomes import INFERRED, OUTCOMES
+from inference_insitu.books.outcomes import DROPPED, INFERRED, OUTCOMES
 from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DTYPES, MOST_DIMENSIONS, Kind, Row, Side, State, Word
 from inference_insitu.ring.policies import PolicyConfig
@@ -58,7 +58,7 @@ class Publication:
 
 ACCEPTED = Publication("accepted")
 SUPERSEDED = Settled("superseded")
-_DROPPED = {name: Publication("dropped", name) for name in OUTCOMES[1:]}
+_DROPPED = {name: Publication("dropped", name) for name in DROPPED}
 
 
 class Shaped(Protocol):

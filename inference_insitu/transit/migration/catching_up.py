@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.answering import Turn, answers_to
-from inference_insitu.transit.migration.local import Local, Route
+from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Key, Marking
 from inference_insitu.transit.payloads import PayloadStore
 from inference_insitu.transit.records import Answer, FrameRecord, PoisonedRecordError, decoded
@@ -67,7 +68,9 @@ class CatchingUp:
 
     def _answer(self, offset: int, record: FrameRecord) -> None:
         key = record.stream, record.rank
-        if key not in self._marking.keys or record.step <= max(self._account.settled(key), self._local.answered(key)):
+        if key not in self._marking.keys or record.step <= max(
+            self._account.settled(key), self._local.last_answered(key)
+        ):
             return
         name = self._marking.keys[key].analysis
         for answer in answers_to(name, self._local.analysis(name), [Turn(offset, record)], self._store):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from enum import Enum
 
+from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.migration.heard import RefusedError, heard
-from inference_insitu.transit.migration.local import Local, Route
+from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Key, Marking
 from inference_insitu.transit.migration.protocol import Agreement, Site
 from inference_insitu.transit.operator_state import OperatorState, StateRefusedError

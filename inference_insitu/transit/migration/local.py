@@ -1,16 +1,9 @@
 """What a migration asks of the worker whose frames move."""
 
-from enum import Enum
 from typing import Protocol
 
 from inference_insitu.inference.analysis import Analysis
 from inference_insitu.transit.migration.marking import Key
-
-
-class Route(Enum):
-    """Where a frame goes: answered in this process, appended to the log, or left in its ring for now."""
-
-    HERE, AWAY, WAIT = range(3)
 
 
 class Local(Protocol):
@@ -33,7 +26,7 @@ class Local(Protocol):
         """The last step of ``key`` that was seen, wherever it went; −1 before the first."""
         ...
 
-    def answered(self, key: Key) -> int:
+    def last_answered(self, key: Key) -> int:
         """The last step of ``key`` that was answered here, or dropped; −1 before the first."""
         ...
 

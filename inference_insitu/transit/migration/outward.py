@@ -2,9 +2,10 @@
 
 from enum import Enum
 
+from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.migration.heard import heard
-from inference_insitu.transit.migration.local import Local, Route
+from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Key, Marking
 from inference_insitu.transit.migration.protocol import Agreement, Site
 from inference_insitu.transit.operator_state import OperatorState
@@ -84,7 +85,7 @@ class Outward:
 
     def _send_states(self) -> None:
         for key, asked in self._marking.keys.items():
-            step = max(self._local.answered(key), self._account.settled(key))
+            step = max(self._local.last_answered(key), self._account.settled(key))
             data = self._local.analysis(asked.analysis).state(*key)
             state = OperatorState(asked.analysis, asked.model, *key, step, data)
             self._marking.install(self.id, key, step + 1, state.encode())

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.migration.catching_up import CatchingUp
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.heard import RefusedError, heard
 from inference_insitu.transit.migration.inward import Inward, install_states
-from inference_insitu.transit.migration.local import Local, Route
+from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Asked, Key, Marking, mark_id
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.outward import Outward
@@ -232,8 +233,14 @@ class Share:
         return bool(found)
 
     def _keep(self, answer: Answer) -> None:
-        if (answer.stream, answer.rank) in self._marking.keys and self._account.settle(answer, time.monotonic_ns()):
+        key = answer.stream, answer.rank
+        if key not in self._marking.keys or answer.step <= self._account.settled(key):
+            return
+        try:
             self._take(answer)
+        except OSError as error:
+            answer = replace(answer, outcome="unsaved", detail=str(error), values={})
+        self._account.settle(answer, time.monotonic_ns())
 
     def _follow(self) -> None:
         """Do what the agreement asks of this worker."""

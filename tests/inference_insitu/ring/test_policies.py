@@ -35,7 +35,7 @@ def test_drop_newest_refuses_what_does_not_fit_and_says_so():
     ring.producer.poll()
     assert ring.fate() == {0: "inferred", 1: "inferred", 2: "full", 3: "full"}
     assert ring.ledger.summary()["a"] == {
-        "published": 4, "accepted": 2, "inferred": 2, "dropped": {"full": 2}, "open": 0,
+        "published": 4, "accepted": 2, "inferred": 2, "handed_over": 0, "dropped": {"full": 2}, "open": 0,
     }  # fmt: skip
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from transit_twins import MemoryLog, Summed, coupling, frame
 
+from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.analyses import Analyses
 from inference_insitu.transit.answering import Turn, answers_to
 from inference_insitu.transit.migration.config import MigrationConfig
-from inference_insitu.transit.migration.local import Route
 from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.protocol import Site
@@ -89,7 +89,7 @@ class Worker:
     def met(self, key):
         return self._met.get(key, -1)
 
-    def answered(self, key):
+    def last_answered(self, key):
         return self._answered.get(key, -1)
 
     def waits_below(self, step):

@@ -1,0 +1,58 @@
+"""Where a worker's frames may go beside its own analyses: a stream engine that has taken the run's query over."""
+
+from enum import Enum
+from typing import Protocol
+
+from inference_insitu.inference.frame import Frame
+
+
+class Route(Enum):
+    """Where a frame goes: answered in this process, handed over, or left in its ring for now."""
+
+    HERE, AWAY, WAIT = range(3)
+
+
+class Elsewhere(Protocol):
+    """What takes frames over."""
+
+    def route(self, stream: str, rank: int, step: int) -> Route:
+        """Where a frame goes; asked in the order of steps of each stream and rank."""
+        ...
+
+    def hand_over(self, frame: Frame, attempts: int) -> bool:
+        """Take ``frame`` over for good; False where that cannot be done now."""
+        ...
+
+    def answered(self, stream: str, rank: int, step: int) -> None:
+        """A frame has met its end here."""
+        ...
+
+    def progress(self) -> bool:
+        """Go on; whether anything happened. Never waits for longer than a broker takes to answer."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether every frame that was handed over has its answer."""
+        ...
+
+
+class Nowhere:
+    """Everything is answered here."""
+
+    settled = True
+
+    def route(self, stream: str, rank: int, step: int) -> Route:
+        """Here."""
+        return Route.HERE
+
+    def hand_over(self, frame: Frame, attempts: int) -> bool:
+        """Nobody takes it."""
+        return False
+
+    def answered(self, stream: str, rank: int, step: int) -> None:
+        """Nobody asks."""
+
+    def progress(self) -> bool:
+        """Nothing happens."""
+        return False

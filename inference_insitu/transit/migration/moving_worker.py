@@ -1,0 +1,203 @@
+"""A worker beside a simulation as a part of what can move: finds the run's log, keeps its share, follows its rules.
+
+A log that is not there costs the worker nothing: while frames are answered in situ it is only asked now and then, and
+while they are not they stay in their rings, where the streams' policies act.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inference_insitu.inference.analysis import Analysis
+from inference_insitu.inference.elsewhere import Route
+from inference_insitu.inference.frame import Frame, Variable
+from inference_insitu.ring.consumer import Consumer
+from inference_insitu.ring.layout import Word
+from inference_insitu.transit.account import Account
+from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.marking import Asked, Key
+from inference_insitu.transit.migration.share import Connection, Share
+from inference_insitu.transit.records import Answer, FrameRecord
+from inference_insitu.transit.stream_log import LogAway, LogFull
+from inference_insitu.watching.events import EventLog
+
+FOLDER = "transit"
+"""In the run's folder: what engine and workers know of each other."""
+LOOK_S = 0.25
+"""Between looks for a log, before there is one."""
+RESTING_S = 0.02
+"""Between looks into the log while everything is answered in situ."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""After a log did not answer, before it is asked again."""
+
+
+class MovingWorker:
+    """Implements ``Elsewhere`` for worker ``worker`` of ``workers`` of the run ``run``, and ``Local`` for its share.
+
+    Parameters
+    ----------
+    output : folder of the run.
+    streams : name of the analysis of each.
+    take : what is done with an answer that somebody else gave, or that was given to a frame from the log.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        run: str,
+        consumers: Sequence[Consumer],
+        analyses: Mapping[str, Analysis],
+        streams: Mapping[str, str],
+        *,
+        worker: int,
+        workers: int,
+        config: MigrationConfig,
+        take: Callable[[Answer], None],
+        events: EventLog,
+    ) -> None:
+        self.worker = worker
+        self._output, self._run, self._workers = output, run, workers
+        self._consumers, self._analyses, self._streams = consumers, analyses, streams
+        self._config, self._take, self._events = config, take, events
+        self._met: dict[Key, int] = {}
+        self._answered: dict[Key, int] = {}
+        self._account: Account | None = None
+        self._share: Share | None = None
+        self._next_s, self._pause_s, self._away = 0.0, FIRST_PAUSE_S, False
+
+    # What the service asks of it.
+
+    def route(self, stream: str, rank: int, step: int) -> Route:
+        """Where a frame goes."""
+        key = stream, rank
+        self._met[key] = max(step, self.met(key))
+        return Route.HERE if self._share is None else self._share.route(key, step)
+
+    def hand_over(self, frame: Frame, attempts: int) -> bool:
+        """Append ``frame`` to the log; False where the log does not take it now."""
+        share, array = self._share, frame.array
+        if share is None or self._resting:
+            return False
+        record = FrameRecord(
+            self._run,
+            frame.stream,
+            frame.step,
+            frame.rank,
+            array.dtype.str,
+            array.shape,
+            published_ns=frame.published_ns,
+            sent_ns=time.time_ns(),
+            attempts=attempts,
+            attributes=frame.attributes,
+            data=array.reshape(-1).view(np.uint8).data,
+        )
+        return self._tried(lambda: share.hand_over(record))
+
+    def answered(self, stream: str, rank: int, step: int) -> None:
+        """A frame has met its end here."""
+        key = stream, rank
+        self._answered[key] = max(step, self._answered.get(key, -1))
+
+    def progress(self) -> bool:
+        """Look for a log, or into it."""
+        if self._resting:
+            return False
+        share = self._share
+        if share is None:
+            self._next_s = time.monotonic() + LOOK_S
+            return (self._output / FOLDER / NAME).exists() and self._tried(self._join)
+        busy = [False]
+
+        def poll() -> None:
+            busy[0] = share.poll()
+
+        if self._tried(poll) and share.resting and share.settled:
+            self._next_s = time.monotonic() + RESTING_S
+        return busy[0]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every frame that was handed over has its answer."""
+        return self._share is None or self._share.settled
+
+    def close(self) -> None:
+        """Say that no frame of this worker will follow, and in its events how those ended that were handed over."""
+        share, account = self._share, self._account
+        if share is None or account is None:
+            return
+        self._tried(share.leave)
+        self._events.log("transit_account", outcomes=dict(account.outcomes), in_log=account.open)
+        account.close()
+
+    # What a migration asks of it.
+
+    @property
+    def last_met(self) -> int:
+        """The last step of any frame that was seen."""
+        return max(self._met.values(), default=-1)
+
+    @property
+    def ending(self) -> bool:
+        """Whether no simulation rank publishes any more."""
+        return not any(one.publishing for one in self._consumers)
+
+    def met(self, key: Key) -> int:
+        """The last step of ``key`` that was seen."""
+        return self._met.get(key, -1)
+
+    def last_answered(self, key: Key) -> int:
+        """The last step of ``key`` that met its end here."""
+        return self._answered.get(key, -1)
+
+    def waits_below(self, step: int) -> bool:
+        """Whether a frame of an earlier step waits in a ring."""
+        return any(ready.step < step for consumer in self._consumers for ready in consumer.ready())
+
+    def analysis(self, name: str) -> Analysis:
+        """The analysis, as it answers here."""
+        return self._analyses[name]
+
+    @property
+    def _resting(self) -> bool:
+        return time.monotonic() < self._next_s
+
+    def _tried(self, act: Callable[[], None]) -> bool:
+        """Do it; False where the log is away or full, which is told once and not tried again for a while."""
+        try:
+            act()
+        except (LogAway, LogFull, OSError) as error:
+            if not self._away:
+                self._events.log("log_away", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            self._away = True
+            self._next_s = time.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            return False
+        if self._away:
+            self._events.log("log_back")
+        self._away, self._pause_s = False, FIRST_PAUSE_S
+        return True
+
+    def _join(self) -> None:
+        job = TransitJob.read(self._output / FOLDER / NAME)
+        if job.run != self._run:
+            raise OSError(f"{self._output / FOLDER / NAME} must be of run {self._run}, got one of {job.run}")
+        if self._account is None:
+            origin_ns = min(one.region.words[Word.ORIGIN_NS] for one in self._consumers)
+            self._account = Account(self._output, self.worker, origin_ns=origin_ns)
+        connection = Connection(job.open_log(), self._run, job.store(), self._workers, job.partitions)
+        self._share = Share(
+            connection, self._keys(), self, self._account, self._take, config=self._config, events=self._events
+        )
+        self._events.log("log_joined", run=self._run)
+
+    def _keys(self) -> dict[Key, Asked]:
+        """Every stream of every ring that this worker serves."""
+        keys = {}
+        for consumer in self._consumers:
+            for stream, variable in consumer.region.layout.variables.items():
+                name = self._streams[stream]
+                keys[stream, consumer.rank] = Asked(name, self._analyses[name].model, Variable(*variable))
+        return keys
