@@ -23,7 +23,6 @@ from inference_insitu.books.ledger import Ledger
 from inference_insitu.books.summary import joined_books, summary_line, write_books
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.device.arrays import DeviceArray, device_array
-from inference_insitu.device.choice import DeviceConfig
 from inference_insitu.device.publishing import DevicePublisher
 from inference_insitu.placement.carrier import Carrier
 from inference_insitu.reduction.group import Group
@@ -93,9 +92,7 @@ class Coupling:
         self._closed = False
         self._reduced: dict[str, Any] = {}
         config, rank = parts.config, parts.simulation_comm.rank
-        self._device = DevicePublisher(
-            parts.producer, DeviceConfig(config.device), config.placement.kind, parts.events, rank
-        )
+        self._device = DevicePublisher(parts.producer, config.device, config.placement.kind, parts.events, rank)
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
         """Hand ``array`` over as the frame of the stream ``name`` at ``step``; it may be changed once this returns.

@@ -134,7 +134,7 @@ class CouplingConfig:
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     on_inference_failure: FailureConfig = field(default_factory=FailureConfig)
     steering: SteeringConfig = field(default_factory=SteeringConfig)
-    device: Literal["auto", "mpi", "ipc", "pinned", "plain"] = "auto"
+    device: Literal["auto", "ipc", "pinned", "plain"] = "auto"
 
     def __post_init__(self) -> None:
         require(bool(self.streams), "streams", "name at least one variable", self.streams)

@@ -1,25 +1,15 @@
 """Which way arrays on a GPU take to the inference: a table of what each way needs, and its reader.
 
-``mpi``: MPI reads device memory.  ``ipc``: the inference maps it.  ``pinned``: it is copied on a side stream into the
-page-locked slot while the simulation goes on.  ``plain``: it is copied into the slot while publish waits.
+``ipc``: the inference maps it.  ``pinned``: it is copied on a side stream into the page-locked slot while the
+simulation goes on.  ``plain``: it is copied into the slot while publish waits.  MPI sends frames from the slots, hence
+never from device memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Placement = Literal["cores", "nodes", "process", "job"]
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """How arrays on a GPU are published: the best ``path`` that is possible, or the one that is named."""
-
-    path: Literal["auto", "mpi", "ipc", "pinned", "plain"] = "auto"
-
-    def __post_init__(self) -> None:
-        if self.path not in ("auto", *NEEDS):
-            raise ValueError(f"path must be one of auto, {', '.join(NEEDS)}, got {self.path!r}")
+from inference_insitu.coupling_config import PlacementKind
 
 
 @dataclass(frozen=True)
@@ -27,12 +17,10 @@ class Capabilities:
     """What was found here (None: not tried); ``notes`` says of a field why it is not so."""
 
     cuda: bool = False
-    mpi_cuda_aware: bool | None = None
     ipc: bool | None = None
     host_register: bool | None = None
-    placement: Placement = "cores"
+    placement: PlacementKind = "cores"
     consumer_on_gpu: bool = False
-    relay_reads_device: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,12 +34,6 @@ class Choice(NamedTuple):
 # A field of the capabilities, the values that will do, and what to say otherwise.
 _CUDA = ("cuda", (True,), "no CUDA here")
 NEEDS: Mapping[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
-    "mpi": (
-        ("placement", ("nodes",), "frames travel by MPI only with dedicated nodes"),
-        ("relay_reads_device", (True,), "frames are relayed from the host's memory only"),
-        _CUDA,
-        ("mpi_cuda_aware", (True,), "MPI was not proved to read device memory"),
-    ),
     "ipc": (
         ("placement", ("cores", "process"), "the inference is not on this node"),
         ("consumer_on_gpu", (True,), "the inference does not run on a GPU"),
@@ -86,13 +68,3 @@ def choose(capabilities: Capabilities, wanted: str = "auto") -> Choice:
         return Choice(wanted, "as configured")
     reason = obstacles.get(wanted, "there is no such path")
     raise ValueError(f"path must be possible here ({', '.join(possible)}), got {wanted!r}: {reason}")
-
-
-_said: set[Choice] = set()
-
-
-def announce(choice: Choice, write: Callable[[str], object] = print) -> None:
-    """Say the choice; the same one is said once in a process."""
-    if choice not in _said:
-        _said.add(choice)
-        write(f"arrays on the device: {choice.path} ({choice.why})")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_insitu.device.arrays import LEGACY_STREAM, DeviceArray, DeviceView
+from inference_insitu.device.arrays import LEGACY_STREAM, DeviceArray
 from inference_insitu.device.runtime import DeviceError, Runtime
 
 Slot = NDArray[Any]
@@ -217,17 +217,6 @@ class IpcPath(StagedPath):
 
     def _attributes(self, buffer: _Buffer) -> dict[str, str]:
         return {HANDLE: self._runtime.share(buffer.pointer).hex()}  # of one buffer always the same
-
-
-class MpiPath(StagedPath):
-    """MPI sends from the buffer: the path's own, of no memory pool, and unchanged until the slot is written again."""
-
-    def outgoing(self, slot: Slot, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceView:
-        """What MPI is to send for ``slot``; RuntimeError if that is not ready, since MPI waits for no stream."""
-        address = int(slot.ctypes.data)
-        if address not in self._held or any(copy.address == address for copy in self._under_way):
-            raise RuntimeError("slot must be ready before MPI sees its buffer, got one that is not")
-        return DeviceView(self._held[address].pointer, shape, dtype)
 
 
 def _address(runtime: Runtime | None, array: DeviceArray, slot: Slot) -> int:

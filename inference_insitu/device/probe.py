@@ -1,61 +1,50 @@
-"""What can be done with device memory here, tried, and the path that follows.  Run as a module: the child of a probe.
+"""What can be done with device memory here, tried, and the path that follows.  Run as a module, a probe's child."""
 
-An MPI that knows nothing of GPUs dies of a device pointer, hence the child.  It sends a buffer to itself: that proves
-that this MPI reads device memory, not that it does so over every network.
-"""
-
-import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_insitu.device.arrays import LEGACY_STREAM, DeviceArray, DeviceView
-from inference_insitu.device.choice import Capabilities, DeviceConfig, Placement, announce, choose
-from inference_insitu.device.paths import DevicePath, IpcPath, MpiPath, PinnedPath, PlainPath
+from cdi.launched import environment_without_launcher
+from inference_insitu.coupling_config import PlacementKind
+from inference_insitu.device.arrays import LEGACY_STREAM, DeviceArray
+from inference_insitu.device.choice import Capabilities, choose
+from inference_insitu.device.paths import DevicePath, IpcPath, PinnedPath, PlainPath
 from inference_insitu.device.runtime import DeviceError, Driver, Runtime
 
 TIMEOUT_S = 60.0
-_SHARED = "/dev/shm/"
-_BYTES = 2 << 20  # more than MPI sends eagerly
-_LAUNCHER = ("PMI", "OMPI_", "PRTE_", "MPI_LOCAL", "HYDRA_", "PALS_", "SLURM_")
-_MPI_SETTINGS = ("OMPI_MCA_opal_", "OMPI_MCA_accelerator", "OMPI_MCA_pml", "OMPI_MCA_btl")
+_BYTES = 2 << 20  # as CUDA shares memory: whole pages of its own
 
 
 def open_path(
-    config: DeviceConfig,
+    wanted: str,
     array: DeviceArray,
     region: NDArray[np.uint8],
-    placement: Placement,
+    placement: PlacementKind,
     consumer_on_gpu: bool,
-    write: Callable[[str], object] = print,
-    *,
-    relay_reads_device: bool = False,
+    write: Callable[[str], object],
 ) -> DevicePath:
-    """Probe, choose, say so and open, for the device of ``array`` and slots in ``region``; ValueError of ``choose``.
+    """Probe, choose, ``write`` which and open, for the device of ``array`` and slots in ``region``.
 
-    ``relay_reads_device``: whoever sends frames by MPI asks the path for what is ``outgoing``.
+    Raises
+    ------
+    ValueError
+        If the ``wanted`` path (``auto`` for the best) is not possible.
     """
     runtime: Driver | None = None
     try:
         runtime = Driver(pointer=array.pointer)
-        found = find_capabilities(runtime, region, placement, consumer_on_gpu, config.path, relay_reads_device)
+        found = find_capabilities(runtime, region, placement, consumer_on_gpu, wanted)
     except DeviceError as error:
-        notes = {"cuda": str(error)}
-        found = Capabilities(
-            placement=placement, consumer_on_gpu=consumer_on_gpu, relay_reads_device=relay_reads_device, notes=notes
-        )
-    choice = choose(found, config.path)
-    announce(choice, write)
+        found = Capabilities(placement=placement, consumer_on_gpu=consumer_on_gpu, notes={"cuda": str(error)})
+    choice = choose(found, wanted)
+    write(f"arrays on the device: {choice.path} ({choice.why})")
     if runtime is None or choice.path == "plain":
         return PlainPath(runtime)
-    if choice.path == "pinned":
-        return PinnedPath(runtime, region)
-    return MpiPath(runtime) if choice.path == "mpi" else IpcPath(runtime)
+    return PinnedPath(runtime, region) if choice.path == "pinned" else IpcPath(runtime)
 
 
 def open_plain(array: DeviceArray) -> PlainPath:
@@ -69,15 +58,12 @@ def open_plain(array: DeviceArray) -> PlainPath:
 def find_capabilities(
     runtime: Runtime,
     region: NDArray[np.uint8],
-    placement: Placement,
+    placement: PlacementKind,
     consumer_on_gpu: bool,
     wanted: str = "auto",
-    relay_reads_device: bool = False,
 ) -> Capabilities:
     """Try what the choice depends on here, and no more: a child takes a second."""
     trials: dict[str, Callable[[], None]] = {"host_register": lambda: _lock(runtime, region)}
-    if placement == "nodes" and relay_reads_device and wanted in ("auto", "mpi"):
-        trials["mpi_cuda_aware"] = lambda: run_child("mpi", str(runtime.device))
     if placement in ("cores", "process") and consumer_on_gpu and wanted in ("auto", "ipc"):
         trials["ipc"] = lambda: _share(runtime)
     notes: dict[str, str] = {}
@@ -87,14 +73,14 @@ def find_capabilities(
         except DeviceError as error:
             notes[name] = str(error)
     results = {name: name not in notes for name in trials}
-    mpi, ipc, lock = (results.get(name) for name in ("mpi_cuda_aware", "ipc", "host_register"))
-    return Capabilities(True, mpi, ipc, lock, placement, consumer_on_gpu, relay_reads_device, notes)
+    ipc, lock = (results.get(name) for name in ("ipc", "host_register"))
+    return Capabilities(True, ipc, lock, placement, consumer_on_gpu, notes)
 
 
 def run_child(*arguments: str, timeout_s: float = TIMEOUT_S) -> None:
     """Run this file with ``arguments``, hidden from the rank's launcher; DeviceError unless it proves them."""
-    kept = {k: v for k, v in os.environ.items() if k.startswith(_MPI_SETTINGS) or not k.startswith(_LAUNCHER)}
     command = [sys.executable, "-m", "inference_insitu.device.probe", *arguments]
+    kept = environment_without_launcher()
     try:
         done = subprocess.run(
             command, env=kept, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
@@ -103,9 +89,6 @@ def run_child(*arguments: str, timeout_s: float = TIMEOUT_S) -> None:
         raise DeviceError(f"the probe did not answer in {timeout_s:g} s") from None
     except OSError as error:
         raise DeviceError(f"the probe did not start: {error}") from None
-    if done.returncode:
-        for place in (word for word in done.stdout.split() if word.startswith(_SHARED)):
-            Path(place).unlink(missing_ok=True)  # a dead MPI leaves its shared memory behind
     if done.returncode or "proved" not in done.stdout.split():
         said = (done.stdout + done.stderr).strip().splitlines()
         reason = f"died of signal {-done.returncode}" if done.returncode < 0 else (said or ["nothing"])[-1]
@@ -121,7 +104,7 @@ def _share(runtime: Runtime) -> None:
     sample, pointer = os.urandom(64), runtime.allocate(_BYTES)
     try:
         _copy(runtime, pointer, int(np.frombuffer(sample, np.uint8).ctypes.data), len(sample))
-        run_child("ipc", str(runtime.device), runtime.share(pointer).hex(), sample.hex())
+        run_child(runtime.share(pointer).hex(), sample.hex())
     finally:
         runtime.free(pointer)
 
@@ -131,27 +114,11 @@ def _copy(runtime: Runtime, destination: int, source: int, nbytes: int) -> None:
     runtime.synchronise(LEGACY_STREAM)
 
 
-def _shared_memory() -> set[str]:
-    words = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
-    return {word for word in words if word.startswith(_SHARED)}
-
-
-def _main(what: str, device: str, handle: str = "", sample: str = "") -> None:
-    runtime = Driver(int(device))
-    if what == "ipc":
-        pointer, expected = runtime.open(bytes.fromhex(handle)), np.frombuffer(bytes.fromhex(sample), np.uint8)
-    else:
-        # By name: who only reads this file's neighbours must not meet MPI.
-        before = _shared_memory()
-        itself = importlib.import_module("mpi4py.MPI").COMM_SELF
-        print(*_shared_memory() - before, flush=True)
-        expected = (np.arange(_BYTES) % 251).astype(np.uint8)
-        source, pointer = runtime.allocate(_BYTES), runtime.allocate(_BYTES)
-        _copy(runtime, source, int(expected.ctypes.data), _BYTES)
-        sent, received = (DeviceView(place, expected.shape, expected.dtype) for place in (source, pointer))
-        itself.Sendrecv(sent, dest=0, recvbuf=received, source=0)
+def _main(handle: str, sample: str) -> None:
+    runtime = Driver()  # as a worker maps what is shared with it, wherever the simulation's device is
+    expected = np.frombuffer(bytes.fromhex(sample), np.uint8)
     found = np.zeros_like(expected)
-    _copy(runtime, int(found.ctypes.data), pointer, found.nbytes)
+    _copy(runtime, int(found.ctypes.data), runtime.open(bytes.fromhex(handle)), found.nbytes)
     print("proved" if np.array_equal(found, expected) else "what arrived is not what was sent")
 
 

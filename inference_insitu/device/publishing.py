@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_insitu.coupling_config import PlacementKind
 from inference_insitu.device.arrays import DeviceArray
-from inference_insitu.device.choice import DeviceConfig, Placement
 from inference_insitu.device.paths import DevicePath, PlainPath
 from inference_insitu.device.runtime import DeviceError
 from inference_insitu.ring.filling import FillingProducer
@@ -34,7 +34,7 @@ class DevicePublisher:
     Parameters
     ----------
     producer : FillingProducer, or None where arrays only go to the host.
-    config : which path.
+    wanted : which path, or ``auto``.
     placement : of inference.
     rank : of the simulation; rank 0 says which path was chosen.
     """
@@ -42,12 +42,12 @@ class DevicePublisher:
     def __init__(
         self,
         producer: FillingProducer | None,
-        config: DeviceConfig,
-        placement: Placement,
+        wanted: str,
+        placement: PlacementKind,
         events: EventLog,
         rank: int,
     ) -> None:
-        self._producer, self._config, self._placement = producer, config, placement
+        self._producer, self._wanted, self._placement = producer, wanted, placement
         self._events, self._rank = events, rank
         self._path: DevicePath | None = None
         self._plain: PlainPath | None = None
@@ -134,7 +134,7 @@ class DevicePublisher:
         region = self._producer.region
         try:
             path = open_path(
-                self._config,
+                self._wanted,
                 array,
                 np.frombuffer(region.bytes, np.uint8),
                 self._placement,

@@ -9,7 +9,8 @@ import contextlib
 import ctypes
 from typing import Any, Protocol
 
-_NOT_READY = 600
+LIBRARY = "libcuda.so.1"
+_NO_DEVICE, _NOT_READY = 100, 600
 _CONTEXT, _DEVICE_ORDINAL = 1, 9
 _NON_BLOCKING, _NO_TIMING, _PORTABLE, _PEER_ACCESS = 1, 2, 1, 1
 
@@ -49,12 +50,34 @@ class _Handle(ctypes.Structure):
     _fields_ = (("reserved", ctypes.c_char * 64),)
 
 
+def device_count() -> int | None:
+    """GPUs that this process may use; None without a driver. DeviceError where it does not answer."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None
+    count = ctypes.c_int()
+    for name, argument in (("cuInit", ctypes.c_uint(0)), ("cuDeviceGetCount", ctypes.byref(count))):
+        code = int(getattr(library, name)(argument))
+        if code == _NO_DEVICE:
+            return 0
+        if code:
+            raise _failure(library, name, code)
+    return count.value
+
+
+def _failure(library: ctypes.CDLL, call: str, code: int) -> DeviceError:
+    text = ctypes.c_char_p()
+    library.cuGetErrorName(code, ctypes.byref(text))
+    return DeviceError(f"{call} failed: {(text.value or str(code).encode()).decode()}")
+
+
 class Driver:
     """The device of ``pointer``, in its context, or device ``device``, in the primary one; DeviceError if none."""
 
     def __init__(self, device: int = 0, *, pointer: int | None = None) -> None:
         try:
-            self._library = ctypes.CDLL("libcuda.so.1")
+            self._library = ctypes.CDLL(LIBRARY)
         except OSError as error:
             raise DeviceError(str(error)) from None
         self._context = 0
@@ -78,15 +101,19 @@ class Driver:
             if used:
                 self._library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_uint64()))
         if code not in (0, accept):
-            text = ctypes.c_char_p()
-            self._library.cuGetErrorName(code, ctypes.byref(text))
-            raise DeviceError(f"{name} failed: {(text.value or str(code).encode()).decode()}")
+            raise _failure(self._library, name, code)
         return code
 
     def _get(self, name: str, *arguments: Any) -> int:
         result = ctypes.c_uint64(0)  # narrower results lie in its lower bytes
         self._call(name, ctypes.byref(result), *arguments)
         return result.value
+
+    def make_current(self) -> None:
+        """For a library that wants a context of the thread before it touches device memory."""
+        code = int(self._library.cuCtxSetCurrent(ctypes.c_uint64(self._context)))
+        if code:
+            raise _failure(self._library, "cuCtxSetCurrent", code)
 
     def device_of(self, pointer: int) -> int:
         return self._get("cuPointerGetAttribute", _DEVICE_ORDINAL, pointer)

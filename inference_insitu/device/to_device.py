@@ -1,6 +1,5 @@
 """The inference's side: frames of the ring as one batch on its device, or where they lie on the simulation's."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,37 +43,23 @@ class IpcReader:
         self._runtime.synchronise(None)
 
 
-def to_device(
-    frames: Sequence[NDArray[Any]],
-    device: "torch.device | str",
-    stream: "torch.cuda.Stream | None" = None,
-    *,
-    bfloat16: bool = False,
-    channels_last: bool = False,
-) -> "torch.Tensor":
+def to_device(frames: Sequence[NDArray[Any]], device: "torch.device | str") -> "torch.Tensor":
     """Stack ``frames`` of one shape and dtype into a tensor ``(n, *shape)``; once this returns their slots may go.
 
-    To a GPU they go through page-locked memory, which torch keeps and reuses, and over the bus on ``stream`` while the
-    host goes on; the current stream waits for it.  On the device floating frames become ``bfloat16``, and frames
-    ``(channel, y, x)`` or ``(channel, z, y, x)`` are laid out ``channels_last``.  ValueError if frames do not fit this.
+    To a GPU they go through page-locked memory, which torch keeps and reuses, and over the bus while the host goes on.
+
+    Raises
+    ------
+    ValueError
+        If frames are not of one shape and dtype.
     """
     import torch
 
     kinds = sorted({f"{frame.dtype}{list(frame.shape)}" for frame in frames})
     if len(kinds) != 1:
         raise ValueError(f"frames must be of one shape and dtype, got {', '.join(kinds) or 'none'}")
-    layout = {3: torch.channels_last, 4: torch.channels_last_3d}.get(frames[0].ndim)
-    if channels_last and layout is None:
-        raise ValueError(f"frames must have 3 or 4 axes for channels_last, got {frames[0].ndim}")
     on_gpu = torch.device(device).type == "cuda"
     kind = torch.from_numpy(np.empty(0, frames[0].dtype.newbyteorder("="))).dtype
     staged = torch.empty((len(frames), *frames[0].shape), dtype=kind, pin_memory=on_gpu)
     np.stack(list(frames), out=staged.numpy())
-    with torch.cuda.stream(stream) if on_gpu else contextlib.nullcontext():
-        batch = staged.to(device, torch.bfloat16 if bfloat16 and kind.is_floating_point else kind, non_blocking=on_gpu)
-        batch = batch.contiguous(memory_format=layout) if channels_last and layout else batch
-    if on_gpu and stream is not None:
-        current = torch.cuda.current_stream(device)
-        current.wait_stream(stream)
-        batch.record_stream(current)
-    return batch
+    return staged.to(device, non_blocking=on_gpu)

@@ -6,12 +6,16 @@ process send short and long arrays both ways and compare them byte by byte. The 
 alone (``libcuda``), which costs no import of torch.
 """
 
-import ctypes
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_insitu.device.arrays import LEGACY_STREAM, DeviceView
+from inference_insitu.device.runtime import Driver, device_count
 from inference_insitu.doctor.child import Outcome, launch_command, probe_command, run
 from inference_insitu.doctor.launch_probe import find_launcher
 from inference_insitu.doctor.reporting import leave, report, report_segments, run_probe
@@ -26,7 +30,6 @@ SIZES_BYTES = (1 << 10, 8 << 20)
 """Sent at once, and by rendezvous: libraries treat them by different code."""
 TRIAL_S = 15.0
 """After which a rank stops waiting for the other's bytes."""
-DRIVER = "libcuda.so.1"
 ADVICE = "frames travel through host memory; Cray MPICH: MPICH_GPU_SUPPORT_ENABLED=1, else an MPI built for CUDA"
 
 
@@ -71,75 +74,9 @@ def _error(outcome: Outcome) -> str:
     return next((str(said["error"]) for said in outcome.reports if "error" in said), outcome.ending)
 
 
-class DeviceBytes:
-    """Bytes in GPU memory, as the CUDA array interface shows them (v3): what mpi4py takes."""
-
-    def __init__(self, driver: "Driver", size: int) -> None:
-        self._driver, self.size = driver, size
-        self.address = ctypes.c_uint64()
-        driver.call("cuMemAlloc_v2", ctypes.byref(self.address), ctypes.c_size_t(size))
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        pointer = (int(self.address.value), False)
-        return {"shape": (self.size,), "typestr": "|u1", "data": pointer, "version": 3, "strides": None}
-
-    def fill(self, content: bytes) -> None:
-        """Copy ``content`` to the device and wait for it: MPI knows nothing of streams."""
-        self._driver.call("cuMemcpyHtoD_v2", self.address, ctypes.c_char_p(content), ctypes.c_size_t(self.size))
-        self._driver.call("cuCtxSynchronize")
-
-    def content(self) -> bytes:
-        """The bytes, copied to the host."""
-        host = ctypes.create_string_buffer(self.size)
-        self._driver.call("cuCtxSynchronize")
-        self._driver.call("cuMemcpyDtoH_v2", host, self.address, ctypes.c_size_t(self.size))
-        return host.raw
-
-
-class Driver:
-    """The few calls of the CUDA driver that a trial needs."""
-
-    def __init__(self) -> None:
-        self._library = ctypes.CDLL(DRIVER)
-        self.call("cuInit", ctypes.c_uint(0))
-
-    def call(self, name: str, *arguments: Any) -> None:
-        """Call ``name`` and raise on any result but 0."""
-        code = getattr(self._library, name)(*arguments)
-        if code:
-            raise RuntimeError(f"{name} of the CUDA driver fails with code {code}")
-
-    def devices(self) -> int:
-        """Number of GPUs that this process may use."""
-        count = ctypes.c_int()
-        self.call("cuDeviceGetCount", ctypes.byref(count))
-        return count.value
-
-    def use(self, index: int) -> None:
-        """Make the primary context of a device, which torch and MPI libraries use too, current."""
-        device, context = ctypes.c_int(), ctypes.c_void_p()
-        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
-        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
-        self.call("cuCtxSetCurrent", context)
-
-
-NO_DEVICE = 100
-"""``CUDA_ERROR_NO_DEVICE``: a driver without a GPU."""
-
-
 def _count() -> None:
-    try:
-        driver = Driver()
-    except OSError:
-        report(devices=0, driver=False)
-        return
-    except RuntimeError as error:
-        if str(error).endswith(f"code {NO_DEVICE}"):
-            report(devices=0, driver=True)
-            return
-        raise
-    report(devices=driver.devices(), driver=True)
+    count = device_count()
+    report(devices=count or 0, driver=count is not None)
 
 
 def _send() -> None:
@@ -148,38 +85,52 @@ def _send() -> None:
     world = MPI.COMM_WORLD
     if world.size != RANKS:
         raise RuntimeError(f"{RANKS} ranks expected, got {world.size}")
-    driver = Driver()
-    driver.use(world.rank % driver.devices())
-    buffers = [(DeviceBytes(driver, size), DeviceBytes(driver, size)) for size in SIZES_BYTES]
+    driver = Driver(world.rank % (device_count() or 1))
+    driver.make_current()
+    buffers = [(_bytes(driver, size), _bytes(driver, size)) for size in SIZES_BYTES]
     world.Barrier()
     report_segments()
     report(ready=world.rank)
     world.Barrier()
-    arrived = [_swap(world, *pair) for pair in buffers]
+    arrived = [_swap(world, driver, *pair) for pair in buffers]
     report(rank=world.rank, arrived=all(arrived))
     time.sleep(0.3)  # the other may still be reading from this process
     leave()
 
 
-def _swap(world: "MPI.Intracomm", sent: DeviceBytes, received: DeviceBytes) -> bool:
+def _bytes(driver: Driver, size: int) -> DeviceView:
+    return DeviceView(driver.allocate(size), (size,), np.dtype(np.uint8))
+
+
+def _swap(world: "MPI.Intracomm", driver: Driver, sent: DeviceView, received: DeviceView) -> bool:
     """Whether what the other rank sends arrives as it is."""
-    sent.fill(_pattern(world.rank, sent.size))
-    received.fill(bytes(received.size))
+    (size,) = sent.shape
+    content = _pattern(world.rank, size)
+    for view, given in ((sent, content), (received, np.zeros(size, np.uint8))):
+        _copy(driver, view.pointer, int(given.ctypes.data), size)
     other = 1 - world.rank
     pending: list[Any] = [world.Irecv(received, source=other), world.Isend(sent, dest=other)]
     end_s = time.monotonic() + TRIAL_S
     while pending:
         pending = [request for request in pending if not request.Test()]
         if time.monotonic() > end_s:
-            raise RuntimeError(f"an array of {sent.size} bytes does not arrive within {TRIAL_S:.0f} s")
+            raise RuntimeError(f"an array of {size} bytes does not arrive within {TRIAL_S:.0f} s")
         time.sleep(0.0005)
-    return received.content() == _pattern(other, received.size)
+    found = np.zeros(size, np.uint8)
+    _copy(driver, int(found.ctypes.data), received.pointer, size)
+    return np.array_equal(found, _pattern(other, size))
 
 
-def _pattern(rank: int, size: int) -> bytes:
+def _copy(driver: Driver, destination: int, source: int, size: int) -> None:
+    """Done when it returns: MPI knows nothing of streams."""
+    driver.synchronise(None)
+    driver.copy(destination, source, size, LEGACY_STREAM)
+    driver.synchronise(LEGACY_STREAM)
+
+
+def _pattern(rank: int, size: int) -> NDArray[np.uint8]:
     """No two ranks' alike, no period that divides a page."""
-    period = bytes((17 * rank + 31 * index + 1) % 251 for index in range(251))
-    return (period * (size // 251 + 1))[:size]
+    return np.resize((17 * rank + 31 * np.arange(251) + 1) % 251, size).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side
 from inference_insitu.ring.region import Region
+from inference_insitu.steering.collective import Alone as OneRank
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.metrics import Metrics
 
@@ -97,7 +98,6 @@ class Coupled:
 
         monkeypatch.setattr(probe, "Driver", driver)
         monkeypatch.setattr(probe, "_share", lambda _: None)
-        monkeypatch.setattr("inference_insitu.device.choice._said", set())
         streams = {name: StreamConfig("seen", **{"steps": 3, **stream}) for name in "ab"}
         config = CouplingConfig(
             streams, {"seen": AnalysisConfig("x:y")}, device=device,
@@ -131,7 +131,7 @@ class Coupled:
         return Parts(
             SimpleNamespace(rank=0), Alone(), config, folder, self.ledger, self.producer, reductions, carrier,  # type: ignore[arg-type]
             SimpleNamespace(close=nothing, abandon=nothing), self.events, lambda data: [data], lambda: True, nothing,  # type: ignore[arg-type]
-            nothing, SimpleNamespace(),  # type: ignore[arg-type]
+            nothing, OneRank(),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _drain(self) -> None:

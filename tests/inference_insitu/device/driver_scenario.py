@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from inference_insitu.device.arrays import DeviceView, device_array
-from inference_insitu.device.choice import DeviceConfig
-from inference_insitu.device.paths import HANDLE, IpcPath, MpiPath
+from inference_insitu.device.paths import HANDLE, IpcPath
 from inference_insitu.device.probe import open_path
 from inference_insitu.device.runtime import Driver
 
@@ -36,9 +35,7 @@ def main(wanted: Any, placement: Any, consumer_on_gpu: bool) -> None:
     region = np.zeros(2 * values.nbytes, np.uint8)
     slots = np.split(region, 2)
     said: list[str] = []
-    path = open_path(
-        DeviceConfig(wanted), array, region, placement, consumer_on_gpu, said.append, relay_reads_device=True
-    )
+    path = open_path(wanted, array, region, placement, consumer_on_gpu, said.append)
     right, handles = [], set()
     for turn in range(ROUNDS):
         values += 1.0
@@ -49,9 +46,7 @@ def main(wanted: Any, placement: Any, consumer_on_gpu: bool) -> None:
         deadline = time.monotonic() + 10.0
         while path.poll() and time.monotonic() < deadline:
             pass
-        if isinstance(path, MpiPath):
-            found = read(path.outgoing(slot, values.shape, values.dtype).pointer)
-        elif isinstance(path, IpcPath):
+        if isinstance(path, IpcPath):
             handles.add(attributes[HANDLE])
             found = read(path._held[slot.ctypes.data].pointer)
         else:

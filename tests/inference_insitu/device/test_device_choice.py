@@ -2,19 +2,17 @@ import itertools
 
 import pytest
 
-from inference_insitu.device.choice import NEEDS, Capabilities, Choice, DeviceConfig, announce, choose
+from inference_insitu.device.choice import NEEDS, Capabilities, Choice, choose
 
-NAMES = ("cuda", "mpi_cuda_aware", "ipc", "host_register", "consumer_on_gpu", "relay_reads_device")
+NAMES = ("cuda", "ipc", "host_register", "consumer_on_gpu")
 EVERYTHING = dict.fromkeys(NAMES, True)
 
 
 @pytest.mark.parametrize(
     ("placement", "lacking", "path"),
     [
-        ("nodes", (), "mpi"),
-        ("nodes", ("mpi_cuda_aware",), "pinned"),
-        ("nodes", ("relay_reads_device",), "pinned"),
-        ("nodes", ("mpi_cuda_aware", "host_register"), "plain"),
+        ("nodes", (), "pinned"),
+        ("nodes", ("host_register",), "plain"),
         ("cores", (), "ipc"),
         ("process", (), "ipc"),
         ("cores", ("ipc",), "pinned"),
@@ -48,29 +46,16 @@ def test_every_combination_has_a_path_and_forcing_it_gives_the_same() -> None:
 
 
 def test_a_forced_path_that_is_not_possible_says_why_and_what_is() -> None:
-    notes = {"mpi_cuda_aware": "the probe: died of signal 11"}
-    found = Capabilities(**EVERYTHING | {"mpi_cuda_aware": False}, placement="nodes", notes=notes)  # type: ignore[arg-type]
+    notes = {"ipc": "the probe: died of signal 11"}
+    found = Capabilities(**EVERYTHING | {"ipc": False}, placement="cores", notes=notes)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="path must be") as caught:
-        choose(found, "mpi")
-    assert str(caught.value) == (
-        "path must be possible here (pinned, plain), got 'mpi': "
-        "MPI was not proved to read device memory (the probe: died of signal 11)"
-    )
-    with pytest.raises(ValueError, match="got 'ipc': the inference is not on this node"):
         choose(found, "ipc")
+    assert str(caught.value) == (
+        "path must be possible here (pinned, plain), got 'ipc': "
+        "another process was not proved to map device memory (the probe: died of signal 11)"
+    )
+    elsewhere = Capabilities(**EVERYTHING, placement="nodes")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got 'ipc': the inference is not on this node"):
+        choose(elsewhere, "ipc")
     with pytest.raises(ValueError, match="got 'teleport': there is no such path"):
         choose(found, "teleport")
-
-
-def test_a_choice_is_said_once() -> None:
-    said: list[str] = []
-    choice = Choice("pinned", "a reason of this test")
-    for _ in range(3):
-        announce(choice, said.append)
-    assert said == ["arrays on the device: pinned (a reason of this test)"]
-
-
-def test_the_configuration_is_strict() -> None:
-    assert DeviceConfig().path == "auto"
-    with pytest.raises(ValueError, match="path must be one of auto, mpi, ipc, pinned, plain, got 'gpu'"):
-        DeviceConfig(path="gpu")  # type: ignore[arg-type]

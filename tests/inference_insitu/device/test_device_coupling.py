@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from coupled_device import Coupled, value_of
-from fake_device import FakeRuntime
 
 from inference_insitu.books.ledger import Ledger
-from inference_insitu.device import probe
 from inference_insitu.device.paths import HANDLE
 from inference_insitu.device.runtime import DeviceError
 from inference_insitu.inference.estate import settle_estate
@@ -186,25 +184,14 @@ def test_an_array_of_another_device_is_refused_with_a_reason(coupled: Any) -> No
     scene.assert_whole()
 
 
-@pytest.mark.parametrize(
-    ("device", "why"),
-    [("mpi", "frames travel by MPI only with dedicated nodes"), ("ipc", "the inference does not run on a GPU")],
-)
-def test_a_path_that_is_named_and_not_possible_is_refused(device: str, why: str, coupled: Any) -> None:
-    scene = coupled(device, wants_device=False)
+def test_a_path_that_is_named_and_not_possible_is_refused(coupled: Any) -> None:
+    scene = coupled("ipc", wants_device=False)
+    why = "the inference does not run on a GPU"
     for _ in range(2):
-        with pytest.raises(ValueError, match=rf"path must be possible here \(pinned, plain\), got '{device}': {why}"):
+        with pytest.raises(ValueError, match=rf"path must be possible here \(pinned, plain\), got 'ipc': {why}"):
             scene.publish()
     assert scene.opened == 1, "it was tried once"
     scene.close()
-
-
-def test_mpi_is_refused_on_nodes_of_its_own_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "run_child", lambda *_: pytest.fail("a trial"))
-    found = probe.find_capabilities(FakeRuntime(), np.zeros(64, np.uint8), "nodes", False, "mpi")
-    with pytest.raises(ValueError, match="got 'mpi': frames are relayed from the host's memory only"):
-        probe.choose(found, "mpi")
-    assert probe.choose(found).path == "pinned"
 
 
 def test_the_path_is_chosen_at_the_first_array_and_said_once(
@@ -216,7 +203,7 @@ def test_the_path_is_chosen_at_the_first_array_and_said_once(
     for _ in range(3):
         scene.publish()
     scene.close()
-    why = "not mpi: frames travel by MPI only with dedicated nodes; not ipc: the inference does not run on a GPU"
+    why = "not ipc: the inference does not run on a GPU"
     line = f"arrays on the device: pinned ({why})"
     assert capfd.readouterr().err.count(line) == 1
     assert [event.fields["line"] for event in read_events(tmp_path) if event.event == "device"] == [line]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from inference_insitu.device.arrays import DeviceArray
-from inference_insitu.device.choice import DeviceConfig
 from inference_insitu.device.paths import PlainPath
 from inference_insitu.device.probe import open_path, run_child
 from inference_insitu.device.runtime import DeviceError, Driver
@@ -54,7 +53,8 @@ def test_each_path_through_the_driver(scenario: Scenario, wanted: str, fake: str
 @pytest.mark.parametrize(
     ("placement", "consumer", "fake", "said"),
     [
-        ("cores", "gpu", "opaque", "ipc (not mpi: frames travel by MPI only with dedicated nodes)"),
+        ("cores", "gpu", "opaque", "ipc (the best there is)"),
+        ("nodes", "gpu", "opaque", "pinned (not ipc: the inference is not on this node)"),
         ("process", "cpu", "opaque", "not ipc: the inference does not run on a GPU)"),
         (
             "cores",
@@ -69,24 +69,6 @@ def test_each_path_through_the_driver(scenario: Scenario, wanted: str, fake: str
 def test_probes_decide(scenario: Scenario, placement: str, consumer: str, fake: str, said: str) -> None:
     result = scenario("auto", placement, consumer, fake)
     assert said in result["said"][0]
-    assert result["right"] == [True] * 5
-
-
-def test_an_mpi_that_reads_device_memory_is_used(scenario: Scenario) -> None:
-    """Here device memory is the host's, so that any MPI reads it."""
-    pytest.importorskip("mpi4py")
-    result = scenario("auto", "nodes", "gpu", "")
-    assert result["said"] == ["arrays on the device: mpi (the best there is)"]
-    assert result["right"] == [True] * 5
-
-
-def test_an_mpi_that_dies_of_device_memory_is_not(scenario: Scenario) -> None:
-    """Here device memory cannot be touched: the child dies, the rank goes on another way."""
-    pytest.importorskip("mpi4py")
-    result = scenario("auto", "nodes", "gpu", "opaque")
-    assert result["said"][0].startswith(
-        "arrays on the device: pinned (not mpi: MPI was not proved to read device memory (the"
-    )
     assert result["right"] == [True] * 5
 
 
@@ -125,51 +107,30 @@ def test_without_a_driver_the_path_is_plain_and_says_so() -> None:
     said: list[str] = []
     array = DeviceArray(OnAGpu(), 64, (4,), np.dtype(np.float64), None)
     region = np.zeros(32, np.uint8)
-    path = open_path(DeviceConfig(), array, region, "cores", True, said.append)
+    path = open_path("auto", array, region, "cores", True, said.append)
     assert isinstance(path, PlainPath)
     assert path.write(array, region, lambda: None) == {}
     np.testing.assert_array_equal(region.view(np.float64), np.arange(4.0))
     for again in said:
         assert "plain" in again
         assert "no CUDA here" in again
-    for wanted in ("mpi", "ipc", "pinned"):
+    for wanted in ("ipc", "pinned"):
         with pytest.raises(ValueError, match=rf"path must be possible here \(plain\), got '{wanted}'"):
-            open_path(DeviceConfig(wanted), array, region, "cores", True, said.append)  # type: ignore[arg-type]
+            open_path(wanted, array, region, "cores", True, said.append)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("no_driver")
 def test_a_probe_that_fails_says_its_last_line() -> None:
     with pytest.raises(DeviceError, match=r"the probe: .*libcuda"):
-        run_child("mpi", "0")
+        run_child("00", "00")
 
 
 def test_a_probe_that_hangs_is_ended() -> None:
     with pytest.raises(DeviceError, match=r"the probe did not answer in 0\.001 s"):
-        run_child("mpi", "0", timeout_s=0.001)
-
-
-@pytest.mark.parametrize(("ending", "left"), [("kill -SEGV $$", False), ("exit 1", False), ("echo proved", True)])
-def test_the_shared_memory_of_a_dead_mpi_is_removed(
-    ending: str, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory = Path(f"/dev/shm/cdi-test-probe-{os.getpid()}")
-    memory.write_bytes(b"left behind")
-    child = tmp_path / "python"
-    child.write_text(f"#!/bin/sh\necho {memory}\n{ending}\n")
-    child.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(child))
-    try:
-        if left:
-            run_child("mpi", "0")
-        else:
-            with pytest.raises(DeviceError, match=r"the probe: (died of signal 11|/dev/shm)"):
-                run_child("mpi", "0")
-        assert memory.exists() == left
-    finally:
-        memory.unlink(missing_ok=True)
+        run_child("00", "00", timeout_s=0.001)
 
 
 def test_a_probe_that_cannot_start_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(DeviceError, match="the probe did not start: "):
-        run_child("mpi", "0")
+        run_child("00", "00")

@@ -9,7 +9,7 @@ import pytest
 from fake_device import FakeRuntime
 
 from inference_insitu.device.arrays import DeviceArray, DeviceView
-from inference_insitu.device.paths import DevicePath, IpcPath, MpiPath, PinnedPath, PlainPath, StagedPath
+from inference_insitu.device.paths import DevicePath, IpcPath, PinnedPath, PlainPath, StagedPath
 from inference_insitu.device.runtime import DeviceError
 from inference_insitu.device.to_device import IpcReader
 
@@ -18,7 +18,7 @@ SLOT_BYTES = 200
 SLOTS = 3
 STREAM = 7
 SEEDS = range(40)
-PATHS = ["plain", "pinned", "ipc", "mpi"]
+PATHS = ["plain", "pinned", "ipc"]
 
 
 class Scene:
@@ -40,7 +40,7 @@ class Scene:
     def open(self, kind: str) -> DevicePath:
         if kind == "pinned":
             return PinnedPath(self.runtime, self.region)
-        return {"plain": PlainPath, "ipc": IpcPath, "mpi": MpiPath}[kind](self.runtime)
+        return {"plain": PlainPath, "ipc": IpcPath}[kind](self.runtime)
 
     def publish(self, slot: int, value: float) -> None:
         """Compute on the stream, publish, and overwrite by the next thing that the simulation does."""
@@ -57,8 +57,6 @@ class Scene:
         view: DeviceView | None = None
         if isinstance(self.path, IpcPath):
             view = IpcReader(self.runtime).view(self.attributes[slot], SHAPE, self.source.dtype)
-        elif isinstance(self.path, MpiPath):
-            view = self.path.outgoing(self.slots[slot], SHAPE, self.source.dtype)
         held = self.slots[slot] if view is None else self.runtime.memory[view.pointer]
         return held[: self.array.nbytes].view(np.float64)
 
@@ -173,19 +171,6 @@ def test_plain_is_ready_when_write_returns() -> None:
     assert scene.ready == {1}
     assert (scene.content(1) == 3.0).all()
     assert scene.path.poll() == scene.path.close(0.0) == 0
-
-
-def test_mpi_sees_no_buffer_before_its_copy_is_done() -> None:
-    scene = Scene("mpi")
-    scene.publish(0, 3.0)
-    for slot in (0, 1):
-        with pytest.raises(RuntimeError, match="must be ready before MPI"):
-            scene.content(slot)
-    finish(scene)
-    assert (scene.content(0) == 3.0).all()
-    view = scene.path.outgoing(scene.slots[0], SHAPE, scene.source.dtype)  # type: ignore[attr-defined]
-    interface = view.__cuda_array_interface__
-    assert (interface["shape"], interface["typestr"], interface["stream"]) == (SHAPE, "<f8", None)
 
 
 def test_a_slots_handle_stays_the_same() -> None:

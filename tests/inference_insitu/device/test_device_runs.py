@@ -20,9 +20,9 @@ STEPS = 12
 
 WAYS = [
     ("cores", "plain", False, "plain (as configured)"),
-    ("cores", "auto", False, "pinned (not mpi:"),
-    ("cores", "auto", True, "ipc (not mpi:"),
-    ("nodes", "auto", True, "pinned (not mpi: frames are relayed from the host's memory only; not ipc:"),
+    ("cores", "auto", False, "pinned (not ipc:"),
+    ("cores", "auto", True, "ipc (the best there is)"),
+    ("nodes", "auto", True, "pinned (not ipc:"),
     ("process", "ipc", True, "ipc (as configured)"),
 ]
 

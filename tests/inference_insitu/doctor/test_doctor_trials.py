@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inference_insitu.device.runtime import LIBRARY
 from inference_insitu.doctor import cuda_probe, death_probe, launch_probe, library_probe, port_probe
 from inference_insitu.doctor.verdict import Level, Verdict
 
@@ -118,7 +119,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs a C compiler on Linux")
     folder = tmp_path_factory.mktemp("driver")
     source = Path(__file__).parent / "fake_cuda.c"
-    command = [compiler, "-shared", "-fPIC", str(source), "-o", str(folder / cuda_probe.DRIVER)]
+    command = [compiler, "-shared", "-fPIC", str(source), "-o", str(folder / LIBRARY)]
     subprocess.run(command, check=True, timeout=120)
     return folder
 
@@ -130,7 +131,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("closed", Level.NO, False, "MPI does not take arrays on the GPU"),
         ("false", Level.NO, False, "other bytes"),
         ("none", Level.NO, None, "no GPU to try with"),
-        ("broken", Level.WARNING, None, "code 999"),
+        ("broken", Level.WARNING, None, "cuInit failed: 999"),
         ("crash", Level.WARNING, None, "killed by SIGSEGV"),
     ],
 )
