@@ -9,9 +9,10 @@ from relays import SHAPE, Relay, coarser, frame, make_relay
 
 from inference_insitu.placement import relay_message, relay_outbox, relay_receiver, relay_sender, relay_wire
 from inference_insitu.placement.relay_wire import TO_KEEPER_TAG, TO_SIMULATION_TAG, stream_capacities
-from inference_insitu.ring.layout import Row, Side, State, Word
+from inference_insitu.ring.layout import BOX_RECORDS, Row, Side, State, Word
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.region import Region
+from inference_insitu.watching.events import read_events
 
 
 def balanced(relay: Relay) -> bool:
@@ -246,6 +247,31 @@ def test_steering_proposals_come_back_in_order(tmp_path):
     assert relay.consumer.region.leave(bytes(range(256)))
     relay.pump()
     assert relay.region.collect() == [b"stop", bytes(range(256))]
+
+
+def test_a_proposal_for_which_there_is_no_room_is_told_once(tmp_path):
+    relay = make_relay(tmp_path)
+    relay.start_worker()
+    for _ in range(3):
+        for _ in range(BOX_RECORDS):
+            assert relay.consumer.region.leave(b"interval")
+        relay.pump()
+    assert len(relay.region.collect()) == BOX_RECORDS
+    assert [event.event for event in read_events(tmp_path)] == ["proposal_lost"]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_at_the_end_the_network_has_none_of_a_keeper_s_memory(tmp_path, refused):
+    relay = make_relay(tmp_path, rank=5 if refused else 3)
+    relay.pump()
+    if not refused:
+        relay.start_worker()
+        relay.wires[0].send(b"no message", TO_KEEPER_TAG)
+        relay.pump()
+    assert relay.receiver.over
+    assert any(relay.wires[1].buffers.values())
+    relay.receiver.close()
+    assert not any(relay.wires[1].buffers.values())
 
 
 def test_a_lost_keeper_costs_its_frames_and_not_the_simulation(tmp_path, capfd):

@@ -1,6 +1,7 @@
 """All ranks do the same at the same step, whoever is early or late."""
 
 import json
+from collections import Counter
 
 import pytest
 from collective_contract import check_collective
@@ -13,9 +14,12 @@ from cdi.errors import RunError
 from inference_insitu.steering.agreement import CLOSING_ROUNDS, Agreement
 from inference_insitu.steering.collective import Alone
 from inference_insitu.steering.commands import Command, Commands, CommandSpec
+from inference_insitu.steering.config import SteeringConfig
 from inference_insitu.steering.log import Entry, SteeringLog
 from inference_insitu.steering.proposals import CAPACITY, NOBODY, claim, rank_of, urgency_of
 from inference_insitu.steering.referee import Referee
+from inference_insitu.steering.start import LOG, start_steering
+from inference_insitu.watching.events import EventLog, read_events
 
 COMMANDS = Commands(bounds=[CommandSpec("rate", -2, 2), CommandSpec("interval", 1, 100)])
 choices = st.lists(st.integers(0, 7), max_size=200)
@@ -100,6 +104,35 @@ def test_whatever_the_timing_every_rank_applies_the_same_at_the_same_steps(sched
         ]
         asked = [c.origin for call in range(calls) for c in proposals.get((rank, call), ()) if c.origin in mine]
         assert mine == asked
+
+
+def test_what_no_other_rank_hears_of_is_in_this_rank_s_events(tmp_path):
+    """Proposals for which rank 1 has no room; its claims, which all ranks hear of, are not."""
+    log = EventLog(tmp_path / "events-simulation1.jsonl", "simulation1")
+    steering = start_steering(SteeringConfig(), Alone(), 1, tmp_path, log)
+    steering.step(0, [Command("interval", 10)] * (CAPACITY + 2))
+    steering.abandon("the simulation raised")
+    told = Counter(event.event for event in read_events(tmp_path))
+    assert told == {"steering_refused": 2, "steering_expired": CAPACITY}
+    assert not (tmp_path / LOG).exists()
+
+
+def test_a_replay_that_cannot_begin_leaves_no_log_behind(tmp_path):
+    config = SteeringConfig(replay=str(tmp_path / "none.jsonl"))
+    with pytest.raises(FileNotFoundError):
+        start_steering(config, Alone(), 0, tmp_path, EventLog(None, ""))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_replay_leaves_out_is_said_by_rank_0(tmp_path, capfd):
+    source = tmp_path / "steering-before.jsonl"
+    log = SteeringLog(source)
+    log.write(Entry("applied", 5, Command("stop"), 0))
+    log.close(5)
+    config = SteeringConfig(replay=str(source))
+    for rank in range(2):
+        start_steering(config, Alone(), rank, tmp_path, EventLog(None, "")).close()
+    assert capfd.readouterr().err == f"cdi: {source}: 1 commands from step 5 on were not reached\n"
 
 
 @given(schedules())
