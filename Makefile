@@ -6,7 +6,7 @@ OUT := output
 # Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
 TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
-.PHONY: demo test test-slow lint format bench setup clean
+.PHONY: demo test test-slow test-transit engines lint format bench setup clean
 
 setup: $(READY)
 
@@ -22,6 +22,13 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+# The stream engines' own environments, .engines/flink and .engines/spark.
+engines: $(READY)
+	bash scripts/engines.sh $(VENV)
+
+test-transit: $(READY)
+	$(BIN)/python -m pytest tests/inference_insitu/transit -m "slow or not slow" --timeout 1800
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -228,8 +228,8 @@ class Alert:
 
     @property
     def once(self) -> Once:
-        """A view alerts once of a frame, in the order of steps."""
-        return Once(f"{self.view}/{self.stream}/{self.rank}", self.step)
+        """A view alerts once of a frame; its rows come in any order."""
+        return Once(f"{self.view}/{self.stream}/{self.rank}/{self.step}", 0)
 
 
 class Said(StrEnum):

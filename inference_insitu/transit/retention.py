@@ -21,6 +21,8 @@ def retire(log: StreamLog, topic: Topic, store: PayloadStore | None = None, *, k
     standing = log.standing(topic)
     through = min(*committed.values(), standing.last - keep)
     after = standing.first - 1
+    if through <= after:
+        return max(after, 0)
     while store is not None and after < through:
         headers = log.headers(topic, after=after, through=through, count=_AT_A_TIME)
         if not headers:

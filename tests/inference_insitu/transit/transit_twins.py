@@ -1,5 +1,6 @@
 """Twins of what an engine needs: a log in memory, a small coupling, frames."""
 
+import time
 from collections import defaultdict
 
 import numpy as np
@@ -100,6 +101,19 @@ class Summed(Analysis):
         if len(state) not in (0, 8):
             raise ValueError(f"state must have 8 bytes, got {len(state)}")
         self._sums[stream, rank] = float(np.frombuffer(state)[0]) if state else 0.0
+
+
+class Slow(Summed):
+    """Takes its time, and says a line density where the frame does."""
+
+    def __init__(self, *, pause_s: float = 0.0, version: int = 1) -> None:
+        super().__init__()
+        self._pause_s, self.model = pause_s, f"summed {version}"
+
+    def answer(self, frames):
+        time.sleep(self._pause_s * len(frames))
+        said = [{"line_density_per_A2": f.attributes["density"]} if "density" in f.attributes else {} for f in frames]
+        return [{**values, **more} for values, more in zip(super().answer(frames), said, strict=True)]
 
 
 def coupling(plugin="transit_twins:Summed", size=4, **options):
