@@ -1,5 +1,6 @@
 """Answers to a batch of frames out of the log: what the worker in situ does, without its ring."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from inference_insitu.transit.records import Answer, FrameRecord, PoisonedRecord
 MOST_ATTEMPTS = 3
 """A frame that was being answered when its engine died so often is given up as ``lost``."""
 MOST_DETAIL = 1000
+MOST_VALUES_BYTES = 900_000
+"""An answer lies in the header of its record."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def _settled(answer: Values | BaseException) -> tuple[tuple[str, str], Mapping[s
     try:
         if isinstance(answer, BaseException):
             raise answer
-        return (INFERRED, ""), plain_values(answer)
+        values = plain_values(answer)
+        if (size := len(json.dumps(values))) > MOST_VALUES_BYTES:
+            raise ValueError(f"its values must have at most {MOST_VALUES_BYTES} bytes as JSON, got {size}")
+        return (INFERRED, ""), values
     except FloatingPointError as error:
         return ("nonfinite", " ".join(str(error).split())), {}
     except (Exception, SystemExit) as error:

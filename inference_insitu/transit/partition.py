@@ -18,7 +18,8 @@ READER = "engine"
 SEEN = "engine.seen"
 """Has committed what an operator's snapshot holds, which the next checkpoint will."""
 MOST_RECORDS = 64
-FULL_PAUSE_S = 0.05
+FULL_PAUSE_S, FULL_TIMEOUT_S = 0.05, 60.0
+"""Between tries to append to a full log, and how long they go on before the engine fails: a checkpoint waits."""
 SNAPSHOT_SHARE = 10
 """A snapshot is not taken before so many times the time that the last one took."""
 
@@ -61,8 +62,8 @@ class Partition:
 
         Raises
         ------
-        LogAway
-            If the broker is away for longer than the log's patience.
+        LogAway, LogFull
+            If the broker is away, or full, for too long.
         """
         count = MOST_RECORDS if through is None else min(MOST_RECORDS, through - self.offset)
         if count <= 0:
@@ -103,8 +104,8 @@ class Partition:
         self._insist(self._quarantine, [one for one in given if isinstance(one, Quarantined)])
 
     def _insist(self, topic: Topic, given: list[Given]) -> None:
-        """Append, and wait where the log is full: frames then wait in theirs, and the stream's policy answers that."""
-        told = not given
+        """Append; where the log is full, wait: frames then wait in theirs, and the stream's policy answers that."""
+        told, end_s = not given, time.monotonic() + FULL_TIMEOUT_S
         while given:
             try:
                 laid = [self._store.laid_out(one) if isinstance(one, Reply) else one for one in given]
@@ -114,4 +115,6 @@ class Partition:
                 if not told:
                     print(f"cdi: {topic.name} waits: {error}", file=sys.stderr, flush=True)
                 told = True
+                if time.monotonic() > end_s:
+                    raise
                 time.sleep(FULL_PAUSE_S)

@@ -100,6 +100,13 @@ def test_an_outcome_is_told_of_every_frame_that_has_no_answer(made, tmp_path):
     assert "must be there" in given[3].detail
 
 
+def test_an_answer_that_no_record_holds_is_a_failure(made, monkeypatch):
+    monkeypatch.setattr(Summed, "answer", lambda self, frames: [{"lines": "x" * 1_000_000} for _ in frames])
+    (given,) = made().take(stored(frame(0)))
+    assert (given.outcome, given.values) == ("failed", {})
+    assert "at most 900000 bytes" in given.detail
+
+
 def test_a_frame_with_which_engines_died_goes_alone_and_is_given_up_at_last(made):
     given = made(attempts={2: 1, 3: 3}).take(stored(*[frame(step) for step in range(5)]))
     assert [(one.outcome, one.batch) for one in given] == [
