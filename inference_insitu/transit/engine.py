@@ -18,8 +18,9 @@ from typing import Protocol
 from cdi.errors import MissingDependencyError, RunError
 from cdi.requirements import nearest
 from inference_insitu.transit.job import TransitJob
+from inference_insitu.transit.left_behind import end_left_behind, remember
 
-STATUS, OUTPUT = "status.json", "engine.log"
+STATUS, OUTPUT, PROCESS = "status.json", "engine.log", "engine.process"
 STARTING, RUNNING, STOPPED, FAILED, DEAD = "starting", "running", "stopped", "failed", "dead"
 ENVIRONMENTS = "CDI_ENGINES"
 """Variable that names the folder of the engines' environments; without it ``.engines`` beside the packages."""
@@ -119,6 +120,9 @@ class RunningEngine:
         """
         self._job.write()
         command = self._kind.command(self._job, restore)
+        # Its last checkpoint is known once it has ended.
+        if end_left_behind(self._folder / PROCESS, STOP_TIMEOUT_S):
+            command = self._kind.command(self._job, restore)
         write_status(self._folder, EngineStatus(STARTING))
         own = {"OMP_NUM_THREADS": str(self._job.threads), "PYTHONUNBUFFERED": "1"}
         with (self._folder / OUTPUT).open("ab") as output:
@@ -130,6 +134,7 @@ class RunningEngine:
                 stderr=output,
                 start_new_session=True,  # all that it starts ends with it
             )
+        remember(self._folder / PROCESS, self._process.pid)
         return self._process.pid
 
     def status(self) -> EngineStatus:

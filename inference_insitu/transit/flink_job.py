@@ -37,6 +37,9 @@ def run(job: TransitJob, restore: str, stop: threading.Event) -> EngineStatus:
             running = running or completed(folder) > before  # every task takes part in a checkpoint
             durable.look()
             standing(job, log, durable, RUNNING if running else STARTING)
+        if not running:  # it goes on from where it was to go on now
+            client.cancel().result()
+            return standing(job, log, durable, STOPPED, restore)
         savepoint = _stop(client, folder)
         durable.finish()
         return standing(job, log, durable, STOPPED, savepoint)
@@ -130,7 +133,10 @@ def _stop(client: Any, folder: Path) -> str:
     form = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.NATIVE
     # PyFlink 2.3's own call has lost an argument that Java's wants.
     future = client._j_job_client.stopWithSavepoint(False, (folder / SAVEPOINTS).resolve().as_uri(), form)
-    return str(future.get()).removeprefix("file:")
+    try:
+        return str(future.get()).removeprefix("file:")
+    except Exception as error:
+        raise RuntimeError(f"no savepoint: {_cause(error)}") from error
 
 
 if __name__ == "__main__":

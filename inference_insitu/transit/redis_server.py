@@ -12,10 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 from cdi.errors import MissingDependencyError, RunError
+from inference_insitu.transit.left_behind import end_left_behind, remember
 from inference_insitu.transit.redis_log import RedisAddress, RedisLog
 from inference_insitu.transit.stream_log import LogAway, Topic
 
 INSTALL = "apt-get install redis-server"
+PROCESS = "server.process"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 
@@ -73,8 +75,10 @@ class RedisServer:
         Raises
         ------
         RunError
-            If it ends or does not answer.
+            If it ends or does not answer, or one that is left from before does not end.
         """
+        # Two servers of one file would spoil it.
+        end_left_behind(self._folder / PROCESS, STOP_TIMEOUT_S)
         config = self._folder / "redis.conf"
         _write_private(config, self._config())
         log = self._folder / "server.log"
@@ -83,6 +87,7 @@ class RedisServer:
             self._process = subprocess.Popen(
                 [self._program, str(config)], stdout=output, stderr=output, start_new_session=True
             )
+        remember(self._folder / PROCESS, self._process.pid)
         end_s = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end_s:

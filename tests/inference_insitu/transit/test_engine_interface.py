@@ -1,12 +1,15 @@
 """The interface to engines without one: what is missing is told, and so is a program that ends by itself."""
 
+import os
+import signal
 import sys
 
 import pytest
 
 from cdi.errors import MissingDependencyError, RunError
-from inference_insitu.transit.engine import RunningEngine, engine
+from inference_insitu.transit.engine import PROCESS, RunningEngine, engine
 from inference_insitu.transit.job import TransitJob
+from inference_insitu.transit.left_behind import end_left_behind
 
 
 def test_an_engine_that_is_not_there_says_what_makes_it(monkeypatch, tmp_path):
@@ -32,3 +35,34 @@ def test_an_engine_that_ends_without_a_word_is_told(monkeypatch, tmp_path):
     one.start()
     with pytest.raises(RunError, match="is dead: it ended without a word"):
         one.wait_running(60)
+
+
+class Sleeping:
+    name = "sleeping"
+
+    def command(self, job, restore):
+        return [sys.executable, "-c", "import time; time.sleep(600)"]
+
+    def environment(self, job):
+        return {}
+
+
+def test_an_engine_that_outlived_its_starter_is_ended_before_another_takes_its_place(tmp_path):
+    job = TransitJob("run", "c", str(tmp_path / "job"))
+    first, second = RunningEngine(Sleeping(), job), RunningEngine(Sleeping(), job)
+    try:
+        first.start()
+        assert second.start() != first._process.pid
+        assert first._process.wait(20) == -signal.SIGTERM
+        assert second.status().state == "starting"
+        assert end_left_behind(tmp_path / "job" / PROCESS, 20)
+        assert not end_left_behind(tmp_path / "job" / PROCESS, 20)
+    finally:
+        first.kill()
+        second.kill()
+
+
+def test_a_number_that_is_another_s_by_now_is_left_alone(tmp_path):
+    for text in ("", "x y", f"{os.getpid()} 1", "1"):
+        (tmp_path / "p").write_text(text)
+        assert not end_left_behind(tmp_path / "p", 1)

@@ -191,6 +191,15 @@ def test_a_broker_that_is_away_is_told_after_the_patience_and_waited_for_within_
         assert log.append(TOPIC, Record(b"h")) == 1
 
 
+def test_a_server_that_is_left_from_before_makes_place(tmp_path):
+    left = RedisServer(tmp_path / "log")
+    with closing(RedisLog(left.start())) as log:
+        log.append(TOPIC, Record(b"kept"))
+    with RedisServer(tmp_path / "log") as second, closing(RedisLog(second.address)) as log:
+        assert left.pid is None
+        assert [one.header for one in log.read(TOPIC, after=0, count=9)] == [b"kept"]
+
+
 def test_the_server_is_private(server, tmp_path):
     folder = os.path.dirname(server.address.password_file)
     assert os.stat(server.address.password_file).st_mode & 0o777 == 0o600
