@@ -44,9 +44,9 @@ def described(account: dict[str, Any]) -> str:
     lines = []
     for name, counts in {**account["streams"], "all streams": account}.items():
         dropped = sum(counts["dropped"].values())
-        lines.append(
-            f"{shown(name)}: published {counts['published']} = inferred {counts['inferred']} + dropped {dropped}"
-        )
+        handed_over = f" + handed over {counts['handed_over']}" if counts["handed_over"] else ""
+        inferred = f"inferred {counts['inferred']}{handed_over}"
+        lines.append(f"{shown(name)}: published {counts['published']} = {inferred} + dropped {dropped}")
         lines += [f"  {count:>8} {shown(reason, 20)}: {meaning(reason)}" for reason, count in counts["dropped"].items()]
     latency = {name: value for name, value in account["latency_s"].items() if value is not None}
     if latency:
@@ -56,4 +56,9 @@ def described(account: dict[str, Any]) -> str:
 
 
 def _counts(totals: Totals) -> dict[str, Any]:
-    return {"published": totals.published, "inferred": totals.inferred, "dropped": dict(totals.dropped)}
+    return {
+        "published": totals.published,
+        "inferred": totals.inferred,
+        "handed_over": totals.handed_over,
+        "dropped": dict(totals.dropped),
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from inference_insitu.books.outcomes import INFERRED
+from inference_insitu.books.outcomes import HANDED_OVER, INFERRED
 from inference_insitu.watching.ledger_files import Ledger
 
 BOOKS = "books.json"
@@ -24,11 +24,13 @@ class Totals:
     inferred: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     open: int = 0
+    handed_over: int = 0
+    """To the stream log, whose own account says who answered them."""
 
     @property
     def missing(self) -> int:
         """Frames published beyond those that are accounted for; negative where more is accounted for."""
-        return self.published - self.inferred - sum(self.dropped.values()) - self.open
+        return self.published - self.inferred - self.handed_over - sum(self.dropped.values()) - self.open
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,14 @@ def read_books(folder: str | Path) -> Books | None:
 
 def ledger_totals(ledger: Ledger, rows: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> Totals:
     """Counts of the ledgers' rows, of all or of the chosen ones."""
-    counts = ledger.fate.counts(rows)
-    inferred = counts.pop(INFERRED, 0)
-    return Totals(inferred + sum(counts.values()), inferred, counts)
+    return totals_of(ledger.fate.counts(rows))
+
+
+def totals_of(fates: Mapping[str, int]) -> Totals:
+    """Counts of settled frames by what became of them."""
+    dropped = {name: count for name, count in fates.items() if name not in (INFERRED, HANDED_OVER)}
+    inferred, handed_over = fates.get(INFERRED, 0), fates.get(HANDED_OVER, 0)
+    return Totals(inferred + handed_over + sum(dropped.values()), inferred, dropped, handed_over=handed_over)
 
 
 def stream_totals(ledger: Ledger) -> dict[str, Totals]:
@@ -114,7 +121,11 @@ def sum_of(parts: Iterable[Totals]) -> Totals:
     for part in parts:
         dropped = dict(Counter(together.dropped) + Counter(part.dropped))
         together = Totals(
-            together.published + part.published, together.inferred + part.inferred, dropped, together.open + part.open
+            together.published + part.published,
+            together.inferred + part.inferred,
+            dropped,
+            together.open + part.open,
+            together.handed_over + part.handed_over,
         )
     return together
 
@@ -126,7 +137,8 @@ def _within(what: str, totals: Totals) -> list[str]:
     if totals.missing:
         found.append(
             f"{what}: {totals.published} published, but {totals.published - totals.missing} accounted for "
-            f"({totals.inferred} inferred, {sum(totals.dropped.values())} dropped, {totals.open} open)"
+            f"({totals.inferred} inferred, {totals.handed_over} handed over, {sum(totals.dropped.values())} dropped, "
+            f"{totals.open} open)"
         )
     return found
 
@@ -135,7 +147,7 @@ def _sum_of_streams(books: Books) -> list[str]:
     if not books.streams:
         return []
     found = []
-    for name in ("published", "inferred"):
+    for name in ("published", "inferred", "handed_over"):
         total, parts = getattr(books.total, name), sum(getattr(part, name) for part in books.streams.values())
         if total != parts:
             found.append(f"{total} {name} in all, but {parts} in the streams together")
@@ -150,6 +162,8 @@ def _between(what: str, books: Totals, rows: Totals) -> list[str]:
         )
     if books.inferred != rows.inferred:
         found.append(f"{what}: {books.inferred} inferred by the books, {rows.inferred} rows in the ledgers")
+    if books.handed_over != rows.handed_over:
+        found.append(f"{what}: {books.handed_over} handed over by the books, {rows.handed_over} rows in the ledgers")
     for reason in sorted({*books.dropped, *rows.dropped}):
         counted, written = books.dropped.get(reason, 0), rows.dropped.get(reason, 0)
         if counted != written:
@@ -159,7 +173,9 @@ def _between(what: str, books: Totals, rows: Totals) -> list[str]:
 
 def _totals(row: Mapping[str, Any]) -> Totals:
     dropped = {str(name): int(count) for name, count in (row.get("dropped") or {}).items()}
-    return Totals(int(row["published"]), int(row["inferred"]), dropped, int(row.get("open", 0)))
+    return Totals(
+        int(row["published"]), int(row["inferred"]), dropped, int(row.get("open", 0)), int(row.get("handed_over", 0))
+    )
 
 
 def _number(value: Any) -> float | None:

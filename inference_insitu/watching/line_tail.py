@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 
@@ -23,7 +23,7 @@ class LineTail:
         self._within_line = False
 
     def read(self) -> list[str]:
-        """Whole lines since the last call, without their ends, about 32 MB of them at most.
+        """Whole lines since the last call, without their ends, about 8 MB of them at most.
 
         None where nothing was added, or the file cannot be read. A line of more than 4 MB is passed over.
         """

@@ -138,11 +138,13 @@ def _heading(state: RunState) -> Text:
     published = sum(stream.published for stream in state.streams.values())
     inferred = sum(stream.inferred for stream in state.streams.values())
     dropped = sum(stream.dropped.total() for stream in state.streams.values())
+    handed_over = sum(stream.handed_over for stream in state.streams.values())
     text = Text(f"{shown(state.folder, 200)}\n")
     kind, line = condition_of(state)
     text.append(line, style=_STYLES[kind])
     text.append(
         f"\n{len(state.ranks)} ranks, {published} frames settled: {inferred} inferred, {dropped} dropped"
+        f"{f', {handed_over} handed over' if handed_over else ''}"
         f"; newest frame {state.newest_s:.1f} s into the run"
     )
     return text

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import events, ledger_files
-from inference_insitu.watching.balance import BOOKS, Books, Totals, differences, read_books
+from inference_insitu.watching.balance import BOOKS, Books, Totals, differences, read_books, totals_of
 from inference_insitu.watching.events import Event, parse_event
 from inference_insitu.watching.ledger_files import Ledger, LedgerReader, read_header
 from inference_insitu.watching.line_tail import LineTail
@@ -38,6 +38,7 @@ class StreamState:
 
     published: int = 0
     inferred: int = 0
+    handed_over: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     newest_step: int | None = None
     _newest: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
@@ -46,10 +47,11 @@ class StreamState:
 
     def count(self, fates: Mapping[str, int], newest_step: int) -> None:
         """Add frames by what became of them."""
-        counts = Counter(fates)
-        self.published += counts.total()
-        self.inferred += counts.pop(INFERRED, 0)
-        self.dropped += counts
+        totals = totals_of(fates)
+        self.published += totals.published
+        self.inferred += totals.inferred
+        self.handed_over += totals.handed_over
+        self.dropped += Counter(totals.dropped)
         self.newest_step = newest_step if self.newest_step is None else max(newest_step, self.newest_step)
 
     def answered(self, published_s: NDArray[np.float64], latency_s: NDArray[np.float64]) -> None:
@@ -150,7 +152,10 @@ class RunState:
         """What does not add up in the books, or between them and the ledgers; nothing where there are none yet."""
         if self.books is None:
             return []
-        rows = {name: Totals(one.published, one.inferred, one.dropped) for name, one in self.streams.items()}
+        rows = {
+            name: Totals(one.published, one.inferred, one.dropped, handed_over=one.handed_over)
+            for name, one in self.streams.items()
+        }
         return differences(self.books, rows)
 
     def quiet_s(self) -> float | None:

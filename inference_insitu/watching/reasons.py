@@ -4,11 +4,12 @@ The order is that of severity: where a picture has room for one frame among seve
 one that stands furthest down.
 """
 
-from inference_insitu.books.outcomes import DROPPED, INFERRED
+from inference_insitu.books.outcomes import DROPPED, HANDED_OVER, INFERRED
 
 OPEN = "open"
 _COLOURS = {
     INFERRED: "#0072b2",
+    HANDED_OVER: "#56b4e9",
     "reduced": "#9ecae9",
     "sampled": "#c9c9c9",
     "repeated": "#a0a0a0",
@@ -34,6 +35,8 @@ def meaning(outcome: str) -> str:
     """The outcome in one sentence; also of one that a later version wrote."""
     if outcome == INFERRED:
         return "an analysis answered"
+    if outcome == HANDED_OVER:
+        return "it lies in the stream log, whose own account says who answered it"
     return DROPPED.get(outcome, "an outcome that this version does not know")
 
 
@@ -44,7 +47,7 @@ def colour(outcome: str) -> str:
 
 def asked_for(outcome: str) -> bool:
     """Whether the run's settings lead to it by themselves; anything else went wrong."""
-    return outcome == INFERRED or outcome in _ASKED_FOR
+    return outcome in (INFERRED, HANDED_OVER) or outcome in _ASKED_FOR
 
 
 def severity(outcome: str) -> int:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from data.whole_file import whole_file
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import figure_over_time, figures
-from inference_insitu.watching.balance import Totals, imbalances, ledger_totals, stream_totals
+from inference_insitu.watching.balance import Totals, imbalances, ledger_totals, stream_totals, totals_of
 from inference_insitu.watching.ledger_files import Ledger
 from inference_insitu.watching.reasons import asked_for, colour, meaning, severity, shown
 from inference_insitu.watching.run_files import RunFiles, read_run
@@ -143,12 +143,8 @@ def _rank_rows(ledger: Ledger) -> list[tuple[str, int, Totals]]:
     frames = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
     found = []
     for stream, rank in np.argwhere(frames.any(axis=2)):
-        dropped = {
-            name: int(count) for name, count in zip(ledger.fate.names, frames[stream, rank], strict=True) if count
-        }
-        inferred = dropped.pop(INFERRED, 0)
-        totals = Totals(inferred + sum(dropped.values()), inferred, dropped)
-        found.append((ledger.stream.names[stream], int(ranks[rank]), totals))
+        fates = {name: int(count) for name, count in zip(ledger.fate.names, frames[stream, rank], strict=True) if count}
+        found.append((ledger.stream.names[stream], int(ranks[rank]), totals_of(fates)))
     return found
 
 

@@ -43,11 +43,18 @@ BAD_EVENTS = {
     "proposal_lost",
     "steering_damaged",
     "rule",
+    "damaged_answer",
+    "engine_died",
+    "log_away",
+    "log_died",
+    "steering_refused",
+    "steering_expired",
 }
 """Something went wrong, or less was done than asked for; ``rule`` is one that could not be asked of an answer."""
 PLAIN_EVENTS = {
     *("attach", "ready", "end", "session", "serving_job", "courier_started", "stale_removed", "relay", "device"),
-    *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed"),
+    *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed", "steering_replay"),
+    *("engine_running", "log_back", "log_joined", "migration", "transit_account", "transit_started", "transit_stopped"),
 }
 _WORKER, _SIMULATION = "worker", "simulation"
 _WRITER = re.compile(r"(worker|keeper|serving)(?P<number>[0-9]{1,9})")

@@ -16,6 +16,7 @@ from inference_insitu.watching.page.proposal import Desk, desk
 from inference_insitu.watching.run_files import STEERING
 
 RECENT_COMMANDS = 100
+BLOCKS = 4
 REFRESH_S, DESK_S = 0.9, 3.0
 """Files, and what may be proposed, are looked at no more often, however many pages ask."""
 
@@ -58,12 +59,15 @@ class FollowedRun:
 
     def _read(self) -> None:
         self.state.refresh()
-        if time.monotonic() - self._desk_s > DESK_S:
+        if self.state.books is not None:
+            self.desk = Desk(None, "the run has ended")
+        elif time.monotonic() - self._desk_s > DESK_S:
             self.desk, self._desk_s = desk(self.folder), time.monotonic()
         for path in sorted(self.folder.glob(ANSWERS)):
-            # A block at each look: the page comes at once, and the history of a long run fills in.
-            for line in self._new_lines(path):
-                self.history.add(line)
+            # Some blocks at each look: the page comes at once, and the history of a long run fills in.
+            for _ in range(BLOCKS):
+                for line in self._new_lines(path):
+                    self.history.add(line)
         for line in self._new_lines(self.folder / STEERING):
             self._add_command(line)
 

@@ -3,9 +3,11 @@
 import base64
 import math
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from inference_insitu.books.outcomes import HANDED_OVER
 from inference_insitu.watching.live import MOST_STREAMS, MOST_WORKERS, condition_of
 from inference_insitu.watching.live_state import RunState, StreamState
 from inference_insitu.watching.page.followed_run import FollowedRun
@@ -27,14 +29,14 @@ def snapshot(run: FollowedRun) -> dict[str, Any]:
     return {
         "revision": run.revision,
         "generation": run.generation,
-        "folder": str(state.folder.resolve()),
+        "folder": str(state.folder),
         "condition": {"kind": kind, "text": text},
         "problems": [*state.imbalances, *state.problems.values()][:MOST_PROBLEMS],
         "ranks": len(state.ranks),
         "newest_s": state.newest_s,
         "streams": [_stream(name, stream, state.newest_s) for name, stream in streams],
         "left_out_streams": len(state.streams) - len(streams),
-        "drops": _drops(state),
+        "fates": _fates(state),
         "workers": _workers(state),
         "events": [_event(event) for event in list(state.events)[-LAST_EVENTS:]],
         "history": {name: one.answers for name, one in run.history.streams.items()},
@@ -71,7 +73,8 @@ def _stream(name: str, stream: StreamState, now_s: float) -> dict[str, Any]:
         "name": name,
         "published": stream.published,
         "inferred": stream.inferred,
-        "dropped": dict(stream.dropped),
+        "handed_over": stream.handed_over,
+        "fates": {**stream.dropped, HANDED_OVER: stream.handed_over},
         "rate": stream.rate(now_s),
         "per_second": stream.recent_counts(now_s),
         "latency_s": stream.percentiles_s(),
@@ -79,17 +82,22 @@ def _stream(name: str, stream: StreamState, now_s: float) -> dict[str, Any]:
     }
 
 
-def _drops(state: RunState) -> list[dict[str, Any]]:
-    names = dict.fromkeys(name for stream in state.streams.values() for name in stream.dropped)
+def _fates(state: RunState) -> list[dict[str, Any]]:
+    """What became of the frames that were not inferred here."""
+    streams = list(state.streams.values())
+    frames = sum(
+        (stream.dropped for stream in streams), Counter({HANDED_OVER: sum(one.handed_over for one in streams)})
+    )
     return [
         {
             "name": name,
-            "frames": sum(stream.dropped[name] for stream in state.streams.values()),
+            "frames": count,
             "meaning": meaning(name),
             "colour": colour(name),
             "asked_for": asked_for(name),
         }
-        for name in names
+        for name, count in frames.items()
+        if count
     ]
 
 

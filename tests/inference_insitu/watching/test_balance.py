@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from synthetic_run import SyntheticRun
 
+from inference_insitu.watching.account import account, described
 from inference_insitu.watching.balance import imbalances, read_books
 from inference_insitu.watching.ledger_files import read_ledger
+from inference_insitu.watching.live_state import RunState
 
 
 def found(run: SyntheticRun) -> str:
@@ -55,6 +57,33 @@ def test_a_row_written_twice_is_said(run: SyntheticRun) -> None:
 def test_a_run_without_books_is_no_imbalance(run: SyntheticRun) -> None:
     (run.folder / "books.json").unlink()
     assert found(run) == ""
+
+
+def test_frames_handed_over_are_neither_inferred_nor_dropped(run: SyntheticRun) -> None:
+    books, changed = run.books(), 0
+    for row in run.rows:
+        if row["outcome"] == "inferred" and row["stream"] == "stress":
+            row["outcome"], changed = "handed_over", changed + 1
+    for part in (books, books["streams"]["stress"]):
+        part["inferred"] -= changed
+        part["handed_over"] = changed
+    run.write_ledgers()
+    run.write_books(books)
+    assert changed > 100
+    assert found(run) == ""
+    assert state_of(run).imbalances == []
+    assert f"+ handed over {changed} +" in described(account(run.folder))
+    books["handed_over"] -= 1
+    run.write_books(books)
+    for said in (found(run), "\n".join(state_of(run).imbalances)):
+        assert f"all streams: {changed - 1} handed over by the books, {changed} rows in the ledgers" in said
+        assert "2400 published, but 2399 accounted for" in said
+
+
+def state_of(run: SyntheticRun) -> RunState:
+    state = RunState(run.folder)
+    state.refresh()
+    return state
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"published": 3}', '{"published": "x", "inferred": 1}'])

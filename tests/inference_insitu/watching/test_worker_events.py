@@ -74,9 +74,10 @@ def test_every_event_that_the_program_logs_is_said_to_be_bad_or_plain() -> None:
     for path in Path(inference_insitu.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("events.log", "events.first")):
-                names = [one.value for one in ast.walk(call.args[0]) if isinstance(one, ast.Constant)]
-                logged |= {name for name in names if isinstance(name, str)}
-    assert {"attach", "worker_died", "drop", "steering_damaged"} <= logged
+                named = call.args[0]
+                names = [named.body, named.orelse] if isinstance(named, ast.IfExp) else [named]
+                logged |= {one.value for one in names if isinstance(one, ast.Constant)}
+    assert {"attach", "worker_died", "drop", "steering_damaged", "not_ready"} <= logged
     assert logged <= BAD_EVENTS | PLAIN_EVENTS | {"drop"}
     assert set(STATES) <= BAD_EVENTS | PLAIN_EVENTS
 

@@ -52,7 +52,9 @@ function showState() {
   by("condition").className = `badge ${state.condition.kind}`;
   const published = sum(state.streams.map((stream) => stream.published));
   const inferred = sum(state.streams.map((stream) => stream.inferred));
-  by("totals").textContent = `${state.ranks} ranks, ${published} frames settled: ${inferred} inferred, ${published - inferred} dropped; newest frame ${number(state.newest_s)} s into the run`;
+  const handedOver = sum(state.streams.map((stream) => stream.handed_over));
+  const elsewhere = handedOver ? `, ${handedOver} handed over` : "";
+  by("totals").textContent = `${state.ranks} ranks, ${published} frames settled: ${inferred} inferred, ${published - inferred - handedOver} dropped${elsewhere}; newest frame ${number(state.newest_s)} s into the run`;
   by("problems").replaceChildren(...state.problems.map((line) => element("li", line)));
   showStreams();
   showLedger(published, inferred);
@@ -74,7 +76,7 @@ function showStreams() {
   }
   table("streams", [["stream"], ["settled", 1], ["inferred", 1], ["dropped", 1], ["frames/s", 1], ["p50", 1], ["p95", 1], ["longest", 1], ["step", 1]], state.streams.map((stream) => {
     const latency = stream.latency_s || [null, null, null, null];
-    return { cells: [stream.name, stream.published, stream.inferred, stream.published - stream.inferred, number(stream.rate), seconds(latency[0]), seconds(latency[1]), seconds(latency[3]), stream.newest_step] };
+    return { cells: [stream.name, stream.published, stream.inferred, stream.published - stream.inferred - stream.handed_over, number(stream.rate), seconds(latency[0]), seconds(latency[1]), seconds(latency[3]), stream.newest_step] };
   }));
   drawRates();
 }
@@ -99,7 +101,7 @@ function drawRates() {
 }
 
 function showLedger(published, inferred) {
-  const parts = [{ name: "inferred", frames: inferred, colour: "#0072b2" }, ...state.drops];
+  const parts = [{ name: "inferred", frames: inferred, colour: "#0072b2" }, ...state.fates];
   by("fates").replaceChildren(...parts.filter((part) => part.frames).map((part) => {
     const piece = element("span");
     piece.style.background = part.colour;
@@ -108,9 +110,9 @@ function showLedger(published, inferred) {
     return piece;
   }));
   const streams = state.streams.map((stream) => stream.name).slice(0, 4);
-  const drops = state.drops.toSorted((one, two) => two.frames - one.frames);
-  const each = (name) => state.streams.slice(0, 4).map((stream) => stream.dropped[name] || 0);
-  table("drops", [["dropped as"], ["frames", 1], ["share", 1], ...streams.map((name) => [name, 1]), ["meaning"]], drops.map((drop) => ({
+  const drops = state.fates.toSorted((one, two) => two.frames - one.frames);
+  const each = (name) => state.streams.slice(0, 4).map((stream) => stream.fates[name] || 0);
+  table("drops", [["not inferred"], ["frames", 1], ["share", 1], ...streams.map((name) => [name, 1]), ["meaning"]], drops.map((drop) => ({
     cells: [drop.name, drop.frames, percent(drop.frames / published), ...each(drop.name), drop.meaning],
     swatch: drop.colour, className: drop.asked_for ? "" : "bad",
   })));
