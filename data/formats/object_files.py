@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.drawn_crystal import DrawnCrystal, DrawnLine
 from cdi.grid import MAX_VOXELS
+from cdi.surface import isosurface
 from data.formats.cxi_file import IMAGE
 
 Array = NDArray[np.float64]
@@ -20,15 +22,6 @@ Array = NDArray[np.float64]
 PREDICTION, RETRIEVAL = "cdi-prediction", "cdi-retrieval"
 SUPPORT_LEVEL, DENSITY_LEVEL = 0.5, 0.25
 """Where a crystal's surface is drawn: of a predicted support, and of a phased density relative to its maximum."""
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectLine:
-    """A line in the crystal: ``points`` (n, 3) in the object's unit, ``burgers`` (3,) in Å or None, and its label."""
-
-    points: Array
-    burgers: Array | None
-    label: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +47,22 @@ class RealSpaceObject:
     voxel: Array
     unit: str
     level: float
-    lines: tuple[ObjectLine, ...] = ()
+    lines: tuple[DrawnLine, ...] = ()
+
+    def drawn(self, title: str) -> DrawnCrystal:
+        """The crystal to be drawn: its surface with each reflection's phase on it, and its lines.
+
+        Raises
+        ------
+        MissingDependencyError
+            If scikit-image is not installed.
+        """
+        surfaces = {
+            name: isosurface(magnitude, self.level, voxel, phase)
+            for name, magnitude, voxel, phase in zip(self.names, self.magnitude, self.voxel, self.phase, strict=True)
+            if magnitude.max() > self.level
+        }
+        return DrawnCrystal(title, surfaces, self.lines, self.unit)
 
 
 def holds_object(path: Path) -> bool:
@@ -97,7 +105,7 @@ def _prediction(file: h5py.File) -> RealSpaceObject:
     known = "voxel" in file
     voxel = file["voxel"][()] if known else np.eye(3)
     lines = tuple(
-        ObjectLine(
+        DrawnLine(
             np.array(line["points_A"], np.float64).reshape(-1, 3),
             None if line["burgers"] is None else np.array(line["burgers"], np.float64),
             f"confidence {line['confidence']:.2f}",
@@ -117,7 +125,7 @@ def _retrieval(file: h5py.File) -> RealSpaceObject:
     ends = np.cumsum(file["line_point_count"][()])
     points = np.split(file["line_points"][()], ends[:-1]) if len(ends) else []
     lines = tuple(
-        ObjectLine(np.asarray(line, np.float64), None, f"winding {winding:+d}, confidence {sure:.2f}")
+        DrawnLine(np.asarray(line, np.float64), None, f"winding {winding:+d}, confidence {sure:.2f}")
         for line, winding, sure in zip(points, file["line_winding"][()], file["line_confidence"][()], strict=True)
     )
     return RealSpaceObject(**{**vars(found), "lines": lines})
