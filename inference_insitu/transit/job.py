@@ -1,7 +1,7 @@
 """What an engine is told: one JSON file in a folder of the job's own, so that nothing but a path crosses over to it."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from inference_insitu.transit.stream_log import StreamLog, Topic, frames_topic
 
 NAME = "job.json"
 MOST_PARTITIONS = 1024
+PATIENCE_S = 60.0
 Plain = str | float | int
 
 
@@ -122,8 +123,8 @@ class TransitJob:
         ]
 
     def open_log(self) -> StreamLog:
-        """A connection to the broker."""
-        return RedisLog(self.log)
+        """A connection to the broker, for an engine: it can do nothing but wait for one that is away."""
+        return RedisLog(replace(self.log, patience_s=max(self.log.patience_s, PATIENCE_S)))
 
     def store(self) -> PayloadStore:
         """Where large payloads lie."""

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cdi.errors import optional_import
-from inference_insitu.transit.redis_scripts import APPEND, HEADERS, TRIM
-from inference_insitu.transit.stream_log import LogAway, LogFull, Once, Record, Standing, Stored, Topic
+from cdi.requirements import require
+from inference_insitu.transit.redis_scripts import APPEND, HEADERS, HELD, TRIM
+from inference_insitu.transit.stream_log import FRAMES, LogAway, LogFull, Once, Record, Standing, Stored, Topic
 
 T = TypeVar("T")
 
 LONGEST_WAIT_S = 5.0
 """Of one call of the server; a longer wait asks again."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
+_ALL_FULL = -2
+_NO_LIMIT = 1 << 52
 _FULL = ("OOM", "MISCONF")
 """How Redis' errors begin where memory or disk are full."""
 
@@ -36,6 +39,8 @@ class RedisAddress:
     password_file : its password, in a file that only its owner reads.
     patience_s : how long a call tries to reach it before it raises ``LogAway``.
     most_topic_bytes : a topic that holds more is full.
+    most_frame_bytes : frames are not taken where all topics together hold more: answers must have room, or nobody could
+        deal with what is there.
     disk, reserve_bytes : where the server on this machine keeps its file ('' for elsewhere), and how much room it must
         have left: a Redis that meets a full disk ends itself.
     """
@@ -45,6 +50,7 @@ class RedisAddress:
     password_file: str = ""
     patience_s: float = 2.0
     most_topic_bytes: int = 1 << 30
+    most_frame_bytes: int = 1 << 40
     disk: str = ""
     reserve_bytes: int = 1 << 28
 
@@ -53,11 +59,9 @@ class RedisAddress:
             raise ValueError(f"port must lie in [1, 65535], got {self.port}")
         if not 0 < self.patience_s <= 3600:
             raise ValueError(f"patience_s must lie in (0, 3600] s, got {self.patience_s}")
-        if self.most_topic_bytes < 1 or self.reserve_bytes < 0:
-            raise ValueError(
-                f"most_topic_bytes must be at least 1 and reserve_bytes at least 0, "
-                f"got {self.most_topic_bytes} and {self.reserve_bytes}"
-            )
+        require(self.most_topic_bytes >= 1, "most_topic_bytes", "be at least 1", self.most_topic_bytes)
+        require(self.most_frame_bytes >= 1, "most_frame_bytes", "be at least 1", self.most_frame_bytes)
+        require(self.reserve_bytes >= 0, "reserve_bytes", "be at least 0", self.reserve_bytes)
 
     @property
     def password(self) -> str:
@@ -92,10 +96,13 @@ class RedisLog:
         for (record, _), answer in zip(records, answers, strict=True):
             if isinstance(answer, Exception):
                 raise self._told(answer, topic) from answer
-            if answer == -1:
+            if answer < 0:
+                what, most = topic.name, self._address.most_topic_bytes
+                if answer == _ALL_FULL:
+                    what, most = "the log with its frames", self._address.most_frame_bytes
                 raise LogFull(
-                    f"{topic.name} must hold at most {self._address.most_topic_bytes} bytes; a record of "
-                    f"{len(record.header) + len(record.payload)} more does not fit: wait for its readers to commit"
+                    f"{what} must hold at most {most} bytes; a record of {len(record.header) + len(record.payload)} "
+                    f"more does not fit: wait for readers to commit"
                 )
         return [int(answer) or None for answer in answers]
 
@@ -126,12 +133,14 @@ class RedisLog:
 
     def register(self, topic: Topic, reader: str) -> int:
         """As ``StreamLog``."""
-        try:
-            self._asked(lambda: self._client.xgroup_create(topic.name, reader, "0-0", mkstream=True))
-        except self._redis.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise self._told(error, topic) from error
-        return self.committed(topic)[reader]
+        there = self.committed(topic)
+        if reader not in there:  # a full memory would not even look for it
+            try:
+                self._asked(lambda: self._client.xgroup_create(topic.name, reader, "0-0", mkstream=True))
+            except self._redis.ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise self._told(error, topic) from error
+        return there.get(reader, 0)
 
     def forget(self, topic: Topic, reader: str) -> None:
         """As ``StreamLog``."""
@@ -156,7 +165,7 @@ class RedisLog:
 
     def trim(self, topic: Topic, *, through: int) -> int:
         """As ``StreamLog``."""
-        return int(self._plain(topic, lambda: self._client.eval(TRIM, 2, topic.name, _books(topic), through)))
+        return int(self._plain(topic, lambda: self._client.eval(TRIM, 3, topic.name, _books(topic), HELD, through)))
 
     def close(self) -> None:
         """As ``StreamLog``."""
@@ -166,10 +175,12 @@ class RedisLog:
         pipeline = self._client.pipeline(transaction=False)
         for record, once in records:
             writer, number = ("", 0) if once is None else (once.writer, once.number)
-            limit = self._address.most_topic_bytes
+            limits = self._address.most_topic_bytes, self._address.most_frame_bytes
+            if topic.kind != FRAMES:
+                limits = _NO_LIMIT, _NO_LIMIT
             # The whole script and not its hash: a server that was started anew knows no hash.
-            keys = topic.name, _books(topic)
-            pipeline.eval(APPEND, 2, *keys, record.header, record.payload, writer, number, limit)
+            keys = topic.name, _books(topic), HELD
+            pipeline.eval(APPEND, 3, *keys, record.header, record.payload, writer, number, *limits)
         return list(pipeline.execute(raise_on_error=False))
 
     def _plain(self, topic: Topic, ask: Callable[[], T]) -> T:
@@ -202,6 +213,8 @@ class RedisLog:
         line = " ".join(str(error).split())
         if line.startswith(_FULL) or isinstance(error, self._redis.exceptions.OutOfMemoryError):
             return LogFull(f"the log's server takes no more of {topic.name}: {line}")
+        if "unauthenticated" in line:  # what it says to a long command
+            return LogAway(f"the log's server must be given its password to take {topic.name}: {line}")
         return LogAway(f"the log's server refuses {topic.name}: {line}")
 
     def _check_disk(self, topic: Topic) -> None:

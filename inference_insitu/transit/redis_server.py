@@ -18,6 +18,8 @@ from inference_insitu.transit.stream_log import LogAway, Topic
 
 INSTALL = "apt-get install redis-server"
 PROCESS = "server.process"
+FRAME_SHARE = 0.6
+"""Of the memory: records take up to a quarter more than their bytes, and answers must have room beside frames."""
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 
@@ -61,7 +63,14 @@ class RedisServer:
     @property
     def address(self) -> RedisAddress:
         """How to reach it."""
-        return RedisAddress(port=self._port, password_file=str(self._password_file), disk=str(self._folder))
+        frames = int(FRAME_SHARE * self._memory_bytes)
+        return RedisAddress(
+            port=self._port,
+            password_file=str(self._password_file),
+            most_topic_bytes=frames,
+            most_frame_bytes=frames,
+            disk=str(self._folder),
+        )
 
     @property
     def pid(self) -> int | None:

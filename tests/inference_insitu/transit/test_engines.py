@@ -166,6 +166,19 @@ def test_answers_are_those_of_in_situ_bit_for_bit(site):
     assert table.num_rows == 32
 
 
+def test_nothing_listens_but_on_loopback(site):
+    psutil = pytest.importorskip("psutil")
+    main = psutil.Process(site.engine._process.pid)
+    listening = [
+        found.laddr.ip
+        for process in [main, *main.children(recursive=True)]
+        for found in process.net_connections("inet")
+        if found.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+
+
 def test_killed_in_the_middle_of_a_batch_it_loses_no_step_and_answers_none_twice(site):
     before = len(site.answers())
     site.send(range(10, 60), ranks=(0, 1))

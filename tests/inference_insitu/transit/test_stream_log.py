@@ -113,7 +113,7 @@ def test_retired_records_take_their_payload_files_along(log, tmp_path):
 
 def test_a_full_topic_takes_more_once_its_reader_has_committed(server):
     with closing(RedisLog(replace(server.address, most_topic_bytes=4000))) as log:
-        topic = Topic("full", ANSWERS)
+        topic = frames_topic("full", "pattern", 0, 1)
         log.register(topic, "engine")
         record = Record(b"h", bytes(1000))
         assert [log.append(topic, record) for _ in range(3)] == [1, 2, 3]
@@ -124,8 +124,27 @@ def test_a_full_topic_takes_more_once_its_reader_has_committed(server):
         assert log.append(topic, record) == 4
 
 
+def test_answers_have_room_beside_the_frames_that_fill_the_log(tmp_path):
+    with RedisServer(tmp_path / "log", memory_bytes=8 << 20) as server, closing(RedisLog(server.address)) as log:
+        topics = [frames_topic("run", "pattern", rank, 2) for rank in (0, 1)]
+        for topic in topics:
+            log.register(topic, "engine")
+        with pytest.raises(LogFull, match="the log with its frames"):
+            [log.append(topic, Record(b"h", bytes(1 << 18))) for topic in 20 * topics]
+        for number in range(20):
+            assert log.append(Topic("run", ANSWERS), Record(b"h", bytes(1 << 14))) == number + 1
+        for topic in topics:
+            last = log.standing(topic).last
+            log.commit(topic, "engine", last)
+            log.trim(topic, through=last)
+        assert log.append(topics[0], Record(b"h", bytes(1 << 18)))
+
+
 def test_a_full_memory_is_told_and_ends_when_readers_commit(tmp_path):
-    with RedisServer(tmp_path / "log", memory_bytes=6 << 20) as server, closing(RedisLog(server.address)) as log:
+    with (
+        RedisServer(tmp_path / "log", memory_bytes=6 << 20) as server,
+        closing(RedisLog(replace(server.address, most_frame_bytes=1 << 30, most_topic_bytes=1 << 30))) as log,
+    ):
         log.register(TOPIC, "engine")
         record = Record(b"h", bytes(1 << 20))
         with pytest.raises(LogFull, match="maxmemory"):
@@ -133,6 +152,7 @@ def test_a_full_memory_is_told_and_ends_when_readers_commit(tmp_path):
         kept = log.standing(TOPIC).last
         assert 1 <= kept < 40
         log.commit(TOPIC, "engine", kept)
+        assert log.register(TOPIC, "engine") == kept  # a reader that comes back to a full log
         assert log.trim(TOPIC, through=kept) == kept
         assert log.append(TOPIC, record) == kept + 1
 
