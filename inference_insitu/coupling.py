@@ -7,7 +7,6 @@ reaches the simulation unless ``on_inference_failure`` is ``abort``.
 import json
 import sys
 import time
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +235,7 @@ class Coupling:
         if all_live:
             parts.free()
         if summaries is not None and latencies is not None:
-            self._report([json.loads(one) for one in summaries], array("d", b"".join(latencies)))
+            self._report([json.loads(one) for one in summaries], np.frombuffer(b"".join(latencies)).reshape(-1, 2))
         parts.events.log("closed")
         parts.events.close()
 
@@ -335,8 +334,8 @@ class Coupling:
         parts.producer.poll()
         return parts.producer.open == 0 or parts.carrier.state in (Side.FAILED, Side.CLOSED)
 
-    def _report(self, summaries: list[dict[str, Any]], latency_s: "array[float]") -> None:
-        books = joined_books(summaries, latency_s, wall_s=time.monotonic() - self._started_s)
+    def _report(self, summaries: list[dict[str, Any]], latencies: NDArray[np.float64]) -> None:
+        books = joined_books(summaries, latencies, wall_s=time.monotonic() - self._started_s)
         try:
             write_books(self._parts.output, books)
         except OSError as error:

@@ -36,22 +36,19 @@ def main(given: dict[str, Any]) -> None:
             behind.append(time.monotonic() - due)
         coupling.publish("pattern", pattern, step)
         coupling.end_step(step)
-    ended = time.monotonic()
     coupling.close()
-    Path(given["result"]).write_text(json.dumps(figures(output, behind, ended - began, time.monotonic() - began)))
+    Path(given["result"]).write_text(json.dumps(figures(output, behind, time.monotonic() - began)))
 
 
-def figures(output: Path, behind: list[float], seconds: float, drained_s: float) -> dict[str, Any]:
+def figures(output: Path, behind: list[float], drained_s: float) -> dict[str, Any]:
     """Latencies from the schedule in s (a late publication counts from when it was due), and answers a second."""
     ledger = read_ledger(output)
     inferred = ledger.fate.where("inferred")
     late = np.asarray(behind)[ledger.step[inferred]] if behind else 0.0
     latency = ledger.latency_s[inferred] + late
     return {
-        "frames": len(ledger),
         "inferred": int(inferred.sum()),
         "fates": ledger.fate.counts(),
-        "seconds": seconds,
         "answers_per_s": float(inferred.sum()) / drained_s,
         "latency_s": latency.tolist(),
         "latency_first_half_s": float(np.median(latency[: len(latency) // 2])) if len(latency) > 1 else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference_insitu.books.outcomes import DROPPED, HANDED_OVER, INFERRED, OUTCOMES
 
@@ -163,12 +164,16 @@ class Ledger:
             self.latency_s.append(settled.latency_s)
         self._write(stream, step, "accepted", published_ns, settled)
 
-    def latency_quantiles(self) -> "array[float]":
-        """All latencies, or as many quantiles as rank 0 can gather from every rank; the largest is among them."""
-        if len(self.latency_s) <= MOST_LATENCIES:
-            return self.latency_s
-        levels = np.linspace(100 / MOST_LATENCIES, 100, MOST_LATENCIES)
-        return array("d", np.percentile(np.asarray(self.latency_s), levels).tolist())
+    def latency_quantiles(self) -> NDArray[np.float64]:
+        """All latencies, or as many quantiles as rank 0 can gather from every rank; the largest is among them.
+
+        Rows of (seconds, number of answers that it stands for).
+        """
+        values = np.asarray(self.latency_s)
+        if len(values) > MOST_LATENCIES:
+            values = np.percentile(values, np.linspace(100 / MOST_LATENCIES, 100, MOST_LATENCIES))
+        answers = len(self.latency_s) / max(len(values), 1)
+        return np.column_stack([values, np.full(len(values), answers)])
 
     @property
     def open(self) -> int:
@@ -260,8 +265,20 @@ _PLAIN = str.maketrans({",": ";", "\n": " ", "\r": " ", '"': "'"})
 """A reason, and what a model calls itself, is one field of a line."""
 
 
-def percentiles(values: "array[float] | list[float]", which: tuple[int, ...]) -> dict[str, float | None]:
-    """Percentiles by name, ``p50`` … and ``max`` for 100; None where there are no values."""
+def percentiles(
+    values: "array[float] | list[float] | NDArray[np.float64]",
+    which: tuple[int, ...],
+    weights: NDArray[np.float64] | None = None,
+) -> dict[str, float | None]:
+    """Percentiles by name, ``p50`` … and ``max`` for 100; None where there are no values.
+
+    With ``weights`` that differ each value counts for as many: then the percentile is one of the values.
+    """
     names = ["max" if p == 100 else f"p{p}" for p in which]
-    found = np.percentile(np.asarray(values), which).tolist() if len(values) else [None] * len(which)
+    if not len(values):
+        return dict.fromkeys(names)
+    if weights is None or np.ptp(weights) == 0:
+        found = np.percentile(np.asarray(values), which).tolist()
+    else:
+        found = np.percentile(np.asarray(values), which, method="inverted_cdf", weights=weights).tolist()
     return {name: None if value is None else round(value, 6) for name, value in zip(names, found, strict=True)}

@@ -2,12 +2,14 @@
 
 import json
 import os
-from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inference_insitu.books.ledger import percentiles
 
@@ -15,8 +17,10 @@ BOOKS = "books.json"
 _COUNTS = ("published", "inferred", "handed_over", "open")
 
 
-def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", *, wall_s: float) -> dict[str, Any]:
-    """One summary from every rank's ``Ledger.summary()``; ``latency_s`` of all frames that were inferred."""
+def joined_books(
+    parts: Sequence[Mapping[str, Any]], latencies: NDArray[np.float64], *, wall_s: float
+) -> dict[str, Any]:
+    """One summary from every rank's ``Ledger.summary()`` and, below each other, ``Ledger.latency_quantiles()``."""
     streams: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name, counts in part.items():
@@ -31,7 +35,7 @@ def joined_books(parts: Sequence[Mapping[str, Any]], latency_s: "array[float]", 
         "dropped": dict(dropped),
         "balanced": figures["open"] == 0
         and figures["published"] == figures["inferred"] + figures["handed_over"] + dropped.total(),
-        "latency_s": percentiles(latency_s, (50, 95, 99, 100)),
+        "latency_s": percentiles(latencies[:, 0], (50, 95, 99, 100), latencies[:, 1]),
         "wall_s": round(wall_s, 3),
         "streams": {name: total | {"dropped": dict(total["dropped"])} for name, total in streams.items()},
     }

@@ -42,10 +42,9 @@ def attach(handle: int, library: str, config: str, variables: str, output: str) 
         if end.code:
             raise RunError(f"the rank given up for inference ended with code {end.code}") from None
         return None
-    # A duplicate: the application's messages stay apart from ours, and its errors are taken as on its own communicator.
-    own = coupling.simulation_comm.Dup()
-    own.Set_errhandler(comm.Get_errhandler())
-    return Bridge(coupling, declared, own)
+    # The application takes errors there as on its own communicator.
+    coupling.simulation_comm.Set_errhandler(comm.Get_errhandler())
+    return Bridge(coupling, declared, coupling.simulation_comm)
 
 
 class Bridge:
@@ -57,7 +56,7 @@ class Bridge:
     """
 
     def __init__(self, coupling: Coupling, variables: Mapping[str, Variable], comm: "MPI.Intracomm") -> None:
-        self._coupling, self._variables, self._comm = coupling, variables, comm
+        self._coupling, self._variables = coupling, variables
         # The same few buffers come at every step: looking a view up takes a tenth of making one.
         self._views: dict[tuple[str, int, tuple[int, ...] | None], NDArray[Any]] = {}
         self._waiting: deque[tuple[str, float | None]] = deque()
@@ -88,10 +87,7 @@ class Bridge:
             self._coupling.close()
         finally:
             sys.stdout.flush()  # this Python is never ended, so nobody else does
-        if rank_died():
-            return True
-        self._comm.Free()
-        return False
+        return rank_died()
 
     def abandon(self, why: str) -> None:
         """Leave alone, after a failure of the simulation on this rank."""

@@ -271,7 +271,10 @@ int cdi_poll_steering(cdi_coupling *coupling, cdi_command *commands, int most, i
 static int leave(cdi_coupling *coupling, const char *method, const char *why) {
     if (!coupling) return CDI_OK;
     PyGILState_STATE lock = PyGILState_Ensure();
-    PyObject *result = PyObject_CallMethod(coupling->bridge, method, why ? "s" : NULL, why);
+    /* Whatever its letters are: who leaves alone must not fail of them. */
+    PyObject *words = why ? PyUnicode_DecodeUTF8(why, (Py_ssize_t)strlen(why), "replace") : NULL;
+    PyObject *result = why && !words ? NULL : PyObject_CallMethod(coupling->bridge, method, why ? "O" : NULL, words);
+    Py_XDECREF(words);
     int got = !result ? python_error() : result == Py_True ? CDI_RANK_DIED : CDI_OK;
     Py_XDECREF(result);
     Py_DECREF(coupling->publish);

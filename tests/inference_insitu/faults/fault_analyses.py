@@ -1,6 +1,6 @@
 """An analysis that misbehaves when it is told to: at which frame, at which start, once or every time.
 
-It remembers across its lives in empty files of ``folder``, made before it does what may end it.
+It remembers across its lives in empty files of the run's folder, made before it does what may end it.
 """
 
 import ctypes
@@ -25,10 +25,9 @@ class Faulty(Analysis):
 
     Parameters
     ----------
-    folder : where it remembers; an empty text takes the run's folder.
     frames : step of rank 0 → what to do with its frame: ``once:kill``, ``always:loop``.
     starts : what to do in the first, second, … life that gets so far, before it is ready.
-    answer_s, start_s, close_s : how long an answer, the start and the end take.
+    answer_s, start_s : how long an answer and the start take.
     at_close : what to do at the end.
     """
 

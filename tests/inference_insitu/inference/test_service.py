@@ -131,6 +131,8 @@ def test_a_full_disk_costs_answers_and_is_said(tmp_path):
     bench.publish(0, "a", 0)
     bench.serve()
     assert bench.fate() == {0: "unsaved"}
+    (told,) = [event.fields for event in read_events(tmp_path) if event.event == "drop"]
+    assert (told["reason"], told["detail"]) == ("unsaved", "[Errno 28] No space left on device")
 
 
 def test_too_few_answers_are_a_failure_of_the_batch(tmp_path):

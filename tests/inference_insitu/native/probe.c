@@ -110,6 +110,15 @@ int main(int count, char **arguments) {
     } else {
         tell("attach", code, code == CDI_ERROR ? cdi_error() : "");
     }
+    if (code == CDI_ERROR) {
+        MPI_Finalize();
+        return 0;
+    }
+    /* A second one, left alone for a reason in letters that are no UTF-8. */
+    char again[4096];
+    snprintf(again, sizeof again, "%s-again", arguments[3]);
+    if (cdi_attach(MPI_COMM_WORLD, arguments[1], arguments[2], again, &coupling) == CDI_OK)
+        cdi_abandon(coupling, "the m\xfcsh is tangled");
     MPI_Finalize();
     return 0;
 }

@@ -42,13 +42,8 @@ class Recorder:
 class Communicator:
     """In the place of mpi4py's."""
 
-    freed = False
-
     def py2f(self):
         return 7
-
-    def Free(self):  # noqa: N802  (MPI's own name)
-        self.freed = True
 
 
 @pytest.fixture
