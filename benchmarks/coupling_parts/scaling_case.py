@@ -63,7 +63,7 @@ class Machine:
     keepers_per_node : keepers that share a node and its link (``nodes``).
     node_cores : ranks of a node (``cores``): they bound how many one keeper can serve.
     file_operations_s : creations and small writes that the file system's servers take in a second.
-    writeback_s : clients hand appended rows to the servers that often; 0 where every row goes at once.
+    writeback_s : clients hand appended rows to the servers that often; 0 where every write goes at once.
     """
 
     link_bytes_s: float = 12.5e9

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 
 from scaling_case import Case, Costs, Machine, World
 
+from inference_insitu.books.ledger import FLUSH_NS, MOST_LATENCIES
 from inference_insitu.inference.batching import MOST_FRAMES
 from inference_insitu.ring.layout import Kind, Layout, SlotGroup
 
@@ -85,8 +86,8 @@ def loads(case: Case, world: World, ranks: int) -> dict[str, float]:
     else:
         found[NODE] = (case.served + 1) / machine.node_cores
     found["steering"] = steering_s(costs, ranks) / case.period_s
-    rows = ranks / machine.writeback_s if machine.writeback_s else ranks / case.period_s
-    found["file system"] = rows / machine.file_operations_s
+    writes = ranks / max(machine.writeback_s, 1e-9 * FLUSH_NS, case.period_s)
+    found["file system"] = writes / machine.file_operations_s
     return found
 
 
@@ -219,5 +220,5 @@ def files(ranks: int, workers: int) -> int:
 
 
 def gathered_bytes(ranks: int, answers: int) -> int:
-    """What rank 0 receives at the end where each rank has had ``answers`` answers: latencies, and a summary."""
-    return ranks * (8 * answers + 200)
+    """What rank 0 receives at the end where each rank has had ``answers`` answers: quantiles, weights and a summary."""
+    return ranks * (16 * min(answers, MOST_LATENCIES) + 200)

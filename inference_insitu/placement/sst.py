@@ -2,8 +2,9 @@
 
 Its calls wait for as long as the other side is stopped, and hold Python's lock meanwhile, so that no other
 thread of the process runs: they are made only by processes that may be killed (``placement.job_courier``,
-``placement.job_serving``), never by a rank of the simulation. A writer listens on every interface and asks
-no reader who it is: for networks that one trusts.
+``placement.job_serving``), never by a rank of the simulation. A writer listens on every interface, whatever
+``NetworkInterface`` and ``ADIOS2_INTERFACE`` say (they choose the address that readers are told), and asks no
+reader who it is: for networks that one trusts. ``ADIOS2_PORT_RANGE=low:high`` bounds its port.
 
 A step holds any number of messages: ``index`` has a row (letters, number of the step), then one (tag,
 bytes) for each message; ``data`` has their bytes, one behind the other.

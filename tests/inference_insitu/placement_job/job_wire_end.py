@@ -1,4 +1,4 @@
-"""One end of a wire in a process of its own, as ADIOS2 wants it: job_wire_end.py courier|server|alone FOLDER."""
+"""One end of a wire in a process of its own, as ADIOS2 wants it: job_wire_end.py courier|server|alone|listening FOLDER."""
 
 import os
 import sys
@@ -60,6 +60,15 @@ def alone(folder: Path) -> str:
     return "opened"
 
 
+def listening(folder: Path) -> str:
+    """Addresses and ports of this process's listening sockets, hexadecimal as the system has them."""
+    wire = CourierWire(folder, 0, "t")
+    wire.move()
+    held = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return " ".join(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held)
+
+
 def moved_until(wire: JobWire, condition) -> None:
     """Keep ``wire`` moving until ``condition``."""
 
@@ -79,6 +88,8 @@ def until(condition) -> None:
 
 
 if __name__ == "__main__":
-    print({"courier": courier, "server": server, "alone": alone}[sys.argv[1]](Path(sys.argv[2])))
+    print(
+        {"courier": courier, "server": server, "alone": alone, "listening": listening}[sys.argv[1]](Path(sys.argv[2]))
+    )
     sys.stdout.flush()
     os._exit(0)

@@ -201,6 +201,16 @@ def test_what_leaves_one_process_arrives_in_the_other(tmp_path):
 
 
 @needs_adios2
+def test_a_courier_listens_where_the_guide_says(tmp_path, monkeypatch):
+    """On every interface, which ADIOS2 gives no means to change, and within the ports that it may be held to."""
+    monkeypatch.setenv("ADIOS2_INTERFACE", "lo")
+    monkeypatch.setenv("ADIOS2_PORT_RANGE", "26200:26300")
+    address, port = said(end("listening", tmp_path)).split(":")
+    assert int(address, 16) == 0
+    assert 26200 <= int(port, 16) <= 26300
+
+
+@needs_adios2
 def test_a_stream_without_a_writer_is_an_error(tmp_path):
     assert said(end("alone", tmp_path)) == "no writer of frames within 1 s"
 
