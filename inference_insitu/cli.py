@@ -30,14 +30,16 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | watch | view | report | books | serve",
+        metavar="run | watch | view | report | books | serve | transit | migrate",
         help=(
             "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
             "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live, in the terminal; view "
             "FOLDER: the same in a browser, with the pattern and the predicted lines in 3D, every step so far, and "
             "commands to the run; report FOLDER: its report.html; "
             "books FOLDER: what became of every frame, and whether the account is whole; "
-            "serve FOLDER: infer, as a job of its own, for a run of placement.kind=job"
+            "serve FOLDER: infer, as a job of its own, for a run of placement.kind=job; "
+            "transit FOLDER key=value …: keep the run's stream log and stream engine, e.g. engine=spark; "
+            "migrate FOLDER in_transit: have its frames answered by the engine from some step on, or in_situ again"
         ),
     )
     parser.add_argument("--config", type=str, default=None, help="run: YAML configuration (examples/insitu.yaml)")
@@ -62,7 +64,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--timeout-s",
         type=float,
         default=None,
-        help=f"serve: how long the simulation may be away (default: {SERVE_TIMEOUT_S:g})",
+        help=f"serve, migrate: how long the simulation may be away, or a migration take (default: {SERVE_TIMEOUT_S:g})",
     )
 
 
@@ -211,6 +213,27 @@ def _serve(arguments: Namespace, words: list[str]) -> None:
     serve_job(_folder("serve", words), timeout_s=timeout_s)
 
 
+def _transit(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.transit.migration.serving import Serving, TransitConfig
+
+    config = read_config(TransitConfig, arguments.config, words[1:])
+    Serving(_folder("transit", words[:1]), config, _tell).serve()
+
+
+def _migrate(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.transit.migration.request import migrate
+
+    if len(words) != 2:
+        raise ValueError(f"cdi insitu migrate must be given a folder and a site, got {' '.join(words) or 'nothing'}")
+    timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
+    ended = migrate(Path(words[0]), words[1], timeout_s=timeout_s, say=_tell)
+    print(f"from step {ended.cut} on, frames are answered {ended.to}", flush=True)
+
+
+def _tell(line: str) -> None:
+    print(f"cdi: {line}", file=sys.stderr, flush=True)
+
+
 _ACTIONS = {
     "run": _Action(_simulate, ("config", "output", "ranks", "dxa", "overwrite")),
     "watch": _Action(_watch, ("once",)),
@@ -218,8 +241,8 @@ _ACTIONS = {
     "report": _Action(_report, ()),
     "books": _Action(_books, ("json",)),
     "serve": _Action(_serve, ("timeout_s",)),
+    "transit": _Action(_transit, ("config",)),
+    "migrate": _Action(_migrate, ("timeout_s",)),
 }
 
-insitu = Command(
-    "insitu", "inference beside a running MPI simulation: run, watch, view, report, books, serve", _add_arguments, _run
-)
+insitu = Command("insitu", f"inference beside a running MPI simulation: {', '.join(_ACTIONS)}", _add_arguments, _run)

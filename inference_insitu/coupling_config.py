@@ -13,6 +13,7 @@ from inference_insitu.inference.frame import Variable
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.steering.config import SteeringConfig
+from inference_insitu.transit.migration.config import MigrationConfig
 
 PlacementKind = Literal["cores", "nodes", "process", "job"]
 FailureAction = Literal["continue", "restart", "local", "abort"]
@@ -134,6 +135,7 @@ class CouplingConfig:
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     on_inference_failure: FailureConfig = field(default_factory=FailureConfig)
     steering: SteeringConfig = field(default_factory=SteeringConfig)
+    migration: MigrationConfig = field(default_factory=MigrationConfig)
     device: Literal["auto", "ipc", "pinned", "plain"] = "auto"
 
     def __post_init__(self) -> None:

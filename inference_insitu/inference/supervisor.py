@@ -35,6 +35,7 @@ class Supervisor:
     ----------
     spec : file of its ``WorkerSpec``.
     regions : the rings that it serves, opened or created by this process.
+    worker : its number, for the events.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Supervisor:
         placement: PlacementConfig,
         events: EventLog,
         first_incarnation: int = 0,
+        worker: int = 0,
     ) -> None:
-        self._spec, self.regions = spec, list(regions)
+        self._spec, self.regions, self._number = spec, list(regions), worker
         self._failure, self._placement, self._events = failure, placement, events
         self._child: subprocess.Popen[bytes] | None = None
         self._incarnation = first_incarnation
@@ -72,7 +74,7 @@ class Supervisor:
         if _has_ended(self._child):
             self._ended(self._reaped(self._child))
         elif not self._killed and (why := self._hangs()) is not None:
-            self._events.log("worker_hung", pid=self._child.pid, why=why)
+            self._events.log("worker_hung", worker=self._number, pid=self._child.pid, why=why)
             self._killed = True
             self._signal(signal.SIGKILL)
 
@@ -106,7 +108,7 @@ class Supervisor:
             arguments = str(self._spec), str(self._incarnation)
             self._child = start_python("inference_insitu.inference.worker", *arguments, threads=self._placement.threads)
         except OSError as error:  # no memory or no process to be had now
-            self._events.log("worker_not_started", error=str(error))
+            self._events.log("worker_not_started", worker=self._number, error=str(error))
             self._ended(NOT_STARTED)
             return
         self._incarnation += 1
@@ -127,12 +129,12 @@ class Supervisor:
             return
         if code == UNUSABLE or self._restarts >= self._failure.restarts:
             self.over = True
-            self._events.log("gave_up", restarts=self._restarts)
+            self._events.log("gave_up", worker=self._number, restarts=self._restarts)
             self._say(Side.FAILED)
             return
         wait_s = min(self._failure.backoff_s * 2 ** min(self._restarts, 64), LONGEST_BACKOFF_S)
         self._restarts += 1
-        self._events.log("restart", attempt=self._restarts, wait_s=wait_s)
+        self._events.log("restart", worker=self._number, attempt=self._restarts, wait_s=wait_s)
         for region in self.regions:
             region.words[Word.RESTARTS] = self._restarts
         self._start_at = time.monotonic() + wait_s
@@ -147,7 +149,8 @@ class Supervisor:
         return child.wait()
 
     def _tell_death(self, code: int) -> None:
-        self._events.log("worker_died", code=code, signal=_signal_name(-code) if code < 0 else None)
+        name = _signal_name(-code) if code < 0 else None
+        self._events.log("worker_died", worker=self._number, code=code, signal=name)
 
     def _hangs(self) -> str | None:
         now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s

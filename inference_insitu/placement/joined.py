@@ -112,4 +112,5 @@ def supervisor_of(
         placement=joined.config.placement,
         events=events,
         first_incarnation=first_incarnation,
+        worker=number,
     )

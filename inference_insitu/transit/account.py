@@ -104,7 +104,7 @@ class Account:
         csv.writer(text, lineterminator="\n").writerows([*failed, *rows])
         self._file.write(text.getvalue().encode())
         self._open[key] = [one for one in steps if one >= step]
-        self.outcomes["failed"] += len(aside)
+        self.outcomes.update(["failed"] * len(aside))
 
 
 def _row(answer: Answer, now_ns: int, origin_ns: int) -> list[object]:

@@ -74,11 +74,14 @@ class Ledger:
         return len(self.step)
 
     def repeated(self) -> int:
-        """Rows beyond the first of their (stream, rank, step); 0 in books that are kept right."""
-        if not len(self):
-            return 0
-        order = np.lexsort((self.step, self.rank, self.stream.codes))
-        keys = np.stack([self.stream.codes[order], self.rank[order], self.step[order]])
+        """Rows beyond the first of their (stream, rank, step); 0 in books that are kept right.
+
+        Those that say themselves that a step was published again are not counted.
+        """
+        kept = ~self.fate.where("repeated")
+        stream, rank, step = self.stream.codes[kept], self.rank[kept], self.step[kept]
+        order = np.lexsort((step, rank, stream))
+        keys = np.stack([stream[order], rank[order], step[order]])
         return int((keys[:, 1:] == keys[:, :-1]).all(axis=0).sum())
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.payloads import PayloadStore
 from inference_insitu.transit.records import (
@@ -71,7 +73,7 @@ class Marking:
                 migration,
                 analysis=asked.analysis,
                 model=asked.model,
-                dtype=variable.dtype,
+                dtype=np.dtype(variable.dtype).str,
                 shape=variable.shape,
             )
 

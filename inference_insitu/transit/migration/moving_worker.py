@@ -5,6 +5,7 @@ while they are not they stay in their rings, where the streams' policies act.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -165,12 +166,18 @@ class MovingWorker:
         return time.monotonic() < self._next_s
 
     def _tried(self, act: Callable[[], None]) -> bool:
-        """Do it; False where the log is away or full, which is told once and not tried again for a while."""
+        """Do it; False where it fails, which is told once and not tried again for a while.
+
+        The log may be away or full; and whatever else happens here must not cost what is answered in situ.
+        """
         try:
             act()
-        except (LogAway, LogFull, OSError) as error:
+        except Exception as error:
             if not self._away:
-                self._events.log("log_away", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+                expected = isinstance(error, LogAway | LogFull | OSError)
+                line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                where = None if expected else traceback.format_exc()
+                self._events.log("log_away" if expected else "migration_failed", error=line, traceback=where)
             self._away = True
             self._next_s = time.monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

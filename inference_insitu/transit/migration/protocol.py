@@ -96,7 +96,7 @@ class Agreement:
     def cut(self) -> int | None:
         """s*, the first step that the new side answers; None until every worker is ready."""
         migration = self.migration
-        if migration is None or not self.taking_part <= migration.ready.keys():
+        if migration is None or not migration.ready or not self.taking_part <= migration.ready.keys():
             return None
         # Also of workers that have gone since: what was promised to them holds for the others.
         return max(migration.ready.values()) + self.margin + 1

@@ -1,0 +1,65 @@
+"""Asking a running coupling to move, and waiting for what becomes of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from cdi.config import read_config
+from cdi.errors import RunError
+from inference_insitu.coupling_config import CouplingConfig
+from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.moving_worker import FOLDER
+from inference_insitu.transit.migration.protocol import Ended, Refused, Site
+from inference_insitu.transit.records import Move, Said
+
+
+def migrate(output: Path, to: str, *, timeout_s: float, say: Callable[[str], None] = lambda line: None) -> Ended:
+    """Have the frames of the run in ``output`` answered ``to`` a site; how that ended.
+
+    Raises
+    ------
+    ValueError
+        If there is no such site, or the run has no log (``cdi insitu transit``).
+    RunError
+        If the request is refused, the migration is aborted, or takes longer than ``timeout_s``; it may end yet.
+    LogAway
+        If the log does not answer.
+    """
+    if to not in tuple(Site):
+        raise ValueError(f"the site must be one of {', '.join(Site)}, got {to!r}")
+    path = output / FOLDER / NAME
+    if not path.exists():
+        raise ValueError(f"{output} must be a run with a log, got none; start one with: cdi insitu transit {output}")
+    job = TransitJob.read(path)
+    margin = read_config(CouplingConfig, job.coupling).migration.margin
+    with closing(job.open_log()) as log:
+        moves = Moves(log, job.run, margin=margin)
+        while moves.poll():
+            pass
+        moves.ended.clear()
+        asked = moves.say(Move(job.run, Said.REQUEST, to=to, why="asked for"))
+        end_s, told = time.monotonic() + timeout_s, ""
+        while time.monotonic() < end_s:
+            moves.poll(wait_s=0.1)
+            for ended in moves.ended:
+                if ended.id == asked:
+                    return _outcome(ended)
+            migration = moves.agreement.migration
+            if migration is not None and migration.id == asked:
+                line = f"ready: {len(migration.ready)} of {len(moves.agreement.taking_part)} workers"
+                if moves.agreement.cut is not None:
+                    line = f"cut at step {moves.agreement.cut}; installed: {len(migration.installed)} workers"
+                if line != told:
+                    told = line
+                    say(line)
+    raise RunError(f"the migration to {to} has not ended within {timeout_s:g} s; it may yet")
+
+
+def _outcome(ended: Ended | Refused) -> Ended:
+    if isinstance(ended, Refused):
+        raise RunError(f"the request is refused: {ended.why}")
+    if not ended.committed:
+        raise RunError(f"the migration is aborted: {ended.why}")
+    return ended

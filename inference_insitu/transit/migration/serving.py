@@ -1,0 +1,185 @@
+"""What keeps a run's log and engine: a job of its own, on whatever machine, that the run may outlive and call back.
+
+``cdi insitu transit FOLDER`` starts the log, tells the run's workers of it, starts the engine, and starts each anew
+when it dies. It ends by itself when every worker has said that nothing will follow and the engine has answered all.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cdi.errors import RunError
+from cdi.requirements import require, require_positive
+from inference_insitu.inference.spec import WorkerSpec
+from inference_insitu.transit.engine import DEAD, FAILED, RUNNING, RunningEngine, engine
+from inference_insitu.transit.job import TransitJob
+from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.moving_worker import FOLDER
+from inference_insitu.transit.partition import SEEN
+from inference_insitu.transit.redis_log import RedisAddress
+from inference_insitu.transit.redis_server import RedisServer
+from inference_insitu.transit.stream_log import LogAway, StreamLog, lag
+from inference_insitu.waiting import wait_until
+from inference_insitu.watching.events import EventLog
+
+SPECS = "worker-*.json"
+LOOK_S = 0.2
+LONGEST_BACKOFF_S = 30.0
+"""Before an engine that keeps dying is started once more."""
+
+
+@dataclass(frozen=True)
+class TransitConfig:
+    """How a run's frames are answered in transit.
+
+    Parameters
+    ----------
+    engine : ``flink`` or ``spark``.
+    log : a broker that runs already; None starts one on this machine, on loopback, with a password of its own.
+    memory_bytes : of a log that is started here.
+    partitions : of every stream; frames of a rank stay in one.
+    parallelism, threads : how many partitions are dealt with at once, and threads that each computes with.
+    threshold_bytes : larger arrays are written once into ``payloads`` and referred to.
+    payloads : folder that workers and engine see; '' for the run's folder.
+    conditions : of the run (material, load, temperature), by which earlier runs are compared.
+    history : folder with the tables of earlier runs; '' for none.
+    views : SQL files over the answers.
+    timeout_s : how long the run may not be there, and its end may take.
+    """
+
+    engine: str = "flink"
+    log: RedisAddress | None = None
+    memory_bytes: int = 2 << 30
+    partitions: int = 1
+    parallelism: int = 1
+    threads: int = 1
+    threshold_bytes: int = 1 << 18
+    payloads: str = ""
+    conditions: dict[str, str | float | int] = field(default_factory=dict)
+    history: str = ""
+    views: tuple[str, ...] = ()
+    timeout_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        engine(self.engine)
+        require(self.memory_bytes >= 1 << 24, "memory_bytes", "be at least 16 MiB", self.memory_bytes)
+        require_positive(self, "timeout_s")
+
+
+class Serving:
+    """The log and the engine of the run in ``output``; ``say`` tells a person what happens."""
+
+    def __init__(self, output: Path, config: TransitConfig, say: Callable[[str], None]) -> None:
+        self._output, self._config, self._say = output.absolute(), config, say
+        self._deaths = 0
+        self._start_s: float | None = None
+
+    def serve(self) -> None:
+        """Until the run's workers have ended and everything is answered.
+
+        Raises
+        ------
+        RunError
+            If there is no run, or its workers do not come, or broker or engine cannot be started.
+        """
+        spec, folder = self._spec(), self._output / FOLDER
+        folder.mkdir(exist_ok=True)
+        events = EventLog(self._output / "events-transit.jsonl", "transit")
+        with ExitStack() as stack:
+            server = None
+            if self._config.log is None:
+                server = RedisServer(folder / "log", memory_bytes=self._config.memory_bytes)
+                stack.callback(server.stop)
+                server.start()
+            job = self._job(spec, self._config.log or self._address(server))
+            program = RunningEngine(engine(self._config.engine), job)
+            stack.callback(program.kill)
+            program.start()
+            events.log("transit_started", engine=self._config.engine, run=spec.run)
+            self._say(f"run {spec.run}: its log is there, the engine {self._config.engine} starts")
+            with closing(job.open_log()) as log:
+                self._watch(job, log, server, program, events)
+            status = program.stop()
+            events.log("transit_stopped", state=status.state, problem=status.problem)
+            self._say(f"run {spec.run}: everything is answered, the engine has {status.state}")
+
+    def _spec(self) -> WorkerSpec:
+        """What any worker of the run is told."""
+
+        def found() -> WorkerSpec | None:
+            try:
+                return WorkerSpec.read(min(self._output.glob(SPECS)))
+            except (ValueError, OSError):  # not there, or not whole yet
+                return None
+
+        if not wait_until(found, timeout_s=self._config.timeout_s, interval_s=0.1):
+            raise RunError(f"{self._output} must hold a coupled run, got none within {self._config.timeout_s:g} s")
+        return WorkerSpec.read(min(self._output.glob(SPECS)))
+
+    def _job(self, spec: WorkerSpec, address: RedisAddress) -> TransitJob:
+        config, folder = self._config, self._output / FOLDER
+        return TransitJob(
+            run=spec.run,
+            coupling=spec.config,
+            folder=str(folder),
+            log=address,
+            partitions=config.partitions,
+            payloads=config.payloads,
+            threshold_bytes=config.threshold_bytes,
+            conditions=config.conditions,
+            parallelism=config.parallelism,
+            threads=config.threads,
+            views=config.views,
+            history=config.history,
+        )
+
+    def _watch(
+        self, job: TransitJob, log: StreamLog, server: RedisServer | None, program: RunningEngine, events: EventLog
+    ) -> None:
+        """Start anew what dies, until nothing is left to be done."""
+        moves = Moves(log, job.run, margin=0)
+        told = False
+        while True:
+            time.sleep(LOOK_S)
+            if server is not None and server.pid is None:
+                events.log("log_died")
+                self._say("the log's server has died and is started anew")
+                server.start()
+            status = program.status()
+            if status.state == RUNNING:
+                if not told:
+                    told = True
+                    self._say(f"the engine runs; move a run there with: cdi insitu migrate {self._output} in_transit")
+                    events.log("engine_running", pid=status.pid)
+                self._deaths = 0
+            elif status.state in (DEAD, FAILED):
+                self._restart(program, status.problem, events)
+            try:
+                while moves.poll():
+                    pass
+                gone = moves.agreement.workers and not moves.agreement.taking_part
+                if gone and status.state == RUNNING and not any(lag(log, topic, SEEN) for topic in job.topics()):
+                    return
+            except LogAway as error:
+                events.first("log_away", "serving", error=str(error))
+
+    def _restart(self, program: RunningEngine, problem: str, events: EventLog) -> None:
+        """Start the engine from its last checkpoint, each time after a longer while."""
+        now_s = time.monotonic()
+        if self._start_s is None:
+            wait_s = min(2.0**self._deaths - 1.0, LONGEST_BACKOFF_S)
+            self._deaths += 1
+            self._start_s = now_s + wait_s
+            events.log("engine_died", problem=problem, wait_s=wait_s)
+            self._say(f"the engine has ended and starts anew in {wait_s:g} s: {problem}")
+        elif now_s >= self._start_s:
+            self._start_s = None
+            program.kill()
+            program.start()
+
+    @staticmethod
+    def _address(server: RedisServer | None) -> RedisAddress:
+        assert server is not None
+        return server.address
