@@ -36,7 +36,27 @@ class Carrier(Protocol):
         """The end: free what is ours."""
 
 
-class SharedMemory:
+class OfRing:
+    """How inference stands, by the words of ``region``; both kinds of carrier with a ring have it so."""
+
+    def __init__(self, region: Region) -> None:
+        self._region, self._words = region, region.words
+
+    @property
+    def state(self) -> Side:
+        """How inference stands."""
+        supervisor = Side(self._words[Word.SUPERVISOR_STATE])
+        if supervisor in (Side.FAILED, Side.CLOSED):
+            return supervisor
+        return Side.READY if self._words[Word.CONSUMER_STATE] == Side.READY else Side.STARTING
+
+    @property
+    def failed(self) -> bool:
+        """Whether nobody infers any more."""
+        return self._words[Word.SUPERVISOR_STATE] == Side.FAILED
+
+
+class SharedMemory(OfRing):
     """A ring that the worker maps itself: nothing is moved.
 
     Parameters
@@ -55,7 +75,8 @@ class SharedMemory:
         *,
         waits_for_heir: bool = False,
     ) -> None:
-        self._region, self._supervisor, self._take_over = region, supervisor, take_over
+        super().__init__(region)
+        self._supervisor, self._take_over = supervisor, take_over
         self._waits_for_heir = waits_for_heir
         self._looked_ns = 0
         self._orphaned = False
@@ -69,7 +90,7 @@ class SharedMemory:
         if self._supervisor is not None:
             self._supervisor.poll()
             return
-        words = self._region.words
+        words = self._words
         if not words[Word.SUPERVISOR_PID] or runs(words[Word.SUPERVISOR_PID], words[Word.SUPERVISOR_STARTED]):
             return
         self._orphaned = self._orphaned or words[Word.SUPERVISOR_STATE] != Side.CLOSED
@@ -88,21 +109,7 @@ class SharedMemory:
             self._supervisor = take_over()
         except (OSError, ValueError) as error:
             print(f"cdi: no worker can be started here: {error}", file=sys.stderr, flush=True)
-            self._region.words[Word.SUPERVISOR_STATE] = Side.FAILED
-
-    @property
-    def state(self) -> Side:
-        """How inference stands."""
-        words = self._region.words
-        supervisor = Side(words[Word.SUPERVISOR_STATE])
-        if supervisor in (Side.FAILED, Side.CLOSED):
-            return supervisor
-        return Side.READY if words[Word.CONSUMER_STATE] == Side.READY else Side.STARTING
-
-    @property
-    def failed(self) -> bool:
-        """Whether nobody infers any more."""
-        return self._region.words[Word.SUPERVISOR_STATE] == Side.FAILED
+            self._words[Word.SUPERVISOR_STATE] = Side.FAILED
 
     @property
     def supervisor_lost(self) -> bool:

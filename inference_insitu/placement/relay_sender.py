@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 
 from inference_insitu.inference.supervisor import Supervisor
-from inference_insitu.placement.carrier import SharedMemory
+from inference_insitu.placement.carrier import OfRing, SharedMemory
 from inference_insitu.placement.relay_message import (
     LARGEST_TO_SIMULATION,
     Closed,
@@ -52,7 +52,7 @@ _FILLED = int(Word.FILLED)
 _ENDING, _CLOSED = int(Side.ENDING), int(Side.CLOSED)
 
 
-class Sender:
+class Sender(OfRing):
     """Relays the frames of ``region``, which this process created; implements ``placement.carrier.Carrier``.
 
     Parameters
@@ -66,8 +66,8 @@ class Sender:
     def __init__(
         self, region: Region, wire: Wire, *, events: EventLog, take_over: Callable[[], Supervisor] | None = None
     ) -> None:
-        self._region, self._wire, self._events, self._take_over = region, wire, events, take_over
-        self._words = region.words
+        super().__init__(region)
+        self._wire, self._events, self._take_over = wire, events, take_over
         self._outbox = Outbox(region, wire)
         self._looked = 0
         self._end_told = self._closed_told = False
@@ -83,19 +83,6 @@ class Sender:
             self._local.progress()
         elif not self._lost:
             self._attempt(self._step)
-
-    @property
-    def state(self) -> Side:
-        """How inference stands."""
-        supervisor = Side(self._words[Word.SUPERVISOR_STATE])
-        if supervisor in (Side.FAILED, Side.CLOSED):
-            return supervisor
-        return Side.READY if self._words[Word.CONSUMER_STATE] == Side.READY else Side.STARTING
-
-    @property
-    def failed(self) -> bool:
-        """Whether nobody infers any more."""
-        return self._words[Word.SUPERVISOR_STATE] == Side.FAILED
 
     @property
     def supervisor_lost(self) -> bool:
@@ -115,7 +102,11 @@ class Sender:
 
     def _all_sent(self) -> bool:
         self.progress()
-        return self._lost or (self._mail.sent() and self._outbox.done())
+        try:
+            return self._lost or (self._mail.sent() and self._layout.done() and self._outbox.done())
+        except WireError as error:
+            self._lose(str(error))
+            return True
 
     def _attempt(self, act: Callable[[], None]) -> None:
         try:

@@ -290,6 +290,16 @@ def test_a_lost_keeper_costs_its_frames_and_not_the_simulation(tmp_path, capfd):
     assert capfd.readouterr().err.count("\n") == 1
 
 
+def test_a_keeper_that_is_lost_at_the_very_end_is_no_error(tmp_path, monkeypatch):
+    relay = make_relay(tmp_path)
+    relay.start_worker()
+    relay.producer.close()
+    monkeypatch.setattr(relay.sender, "progress", lambda: None)  # it dies after the last look
+    relay.wires[1].cut = True
+    relay.sender.close()
+    assert relay.sender.supervisor_lost
+
+
 def test_a_silent_keeper_is_lost_too_but_our_own_silence_is_not_its(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0)
     monkeypatch.setattr(relay_sender, "time", SimpleNamespace(monotonic_ns=lambda: clock.now))

@@ -1,4 +1,4 @@
-"""One end of a wire in a process of its own, as ADIOS2 wants it: job_wire_end.py courier|server|alone|listening FOLDER."""
+"""One end of a wire in a process of its own, as ADIOS2 wants it: job_wire_end.py SIDE FOLDER."""
 
 import os
 import sys
@@ -88,8 +88,7 @@ def until(condition) -> None:
 
 
 if __name__ == "__main__":
-    print(
-        {"courier": courier, "server": server, "alone": alone, "listening": listening}[sys.argv[1]](Path(sys.argv[2]))
-    )
+    side = {one.__name__: one for one in (courier, server, alone, listening)}[sys.argv[1]]
+    print(side(Path(sys.argv[2])))
     sys.stdout.flush()
     os._exit(0)
