@@ -46,7 +46,7 @@ for name in "${@:-flink spark}"; do
   for one in $name; do
     case $one in
       flink) make_engine flink apache-flink==2.3.0 ;;
-      spark) make_engine spark pyspark==4.3.0 pandas==3.1.1 pyarrow==26.0.1 ;;
+      spark) make_engine spark pyspark==4.3.0 pandas==2.3.3 pyarrow==26.0.1 ;;
       *) echo "engines: flink and spark are known, got $one" >&2 && exit 1 ;;
     esac
   done

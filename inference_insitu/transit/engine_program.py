@@ -1,6 +1,7 @@
 """What the programs of all engines share: read the job, say how it stands, stop on SIGTERM, fail with a reason."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,6 +15,10 @@ from inference_insitu.transit.engine import FAILED, STARTING, EngineStatus, writ
 from inference_insitu.transit.job import TransitJob
 from inference_insitu.transit.partition import READER
 from inference_insitu.transit.stream_log import StreamLog
+
+MOST_PROBLEM = 1000
+
+_ERROR = re.compile(r"(Caused by: )?[\w.]*(Error|Exception)\b")
 
 Run = Callable[[TransitJob, str, threading.Event], EngineStatus]
 
@@ -30,12 +35,18 @@ def run_program(run: Run, job_path: str, restore: str = "") -> NoReturn:
         write_status(folder, run(job, restore, stop))
     except Exception as error:
         traceback.print_exc()
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:2000]}"
-        write_status(folder, EngineStatus(FAILED, os.getpid(), problem=line))
+        write_status(folder, EngineStatus(FAILED, os.getpid(), problem=cause(error)))
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # the threads of a JVM do not keep us
+
+
+def cause(error: Exception) -> str:
+    """What is at the root of what an engine tells at length, over lines of Java and Python."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines or [type(error).__name__])[-1][:MOST_PROBLEM]
 
 
 def standing(job: TransitJob, log: StreamLog, durable: Durable, state: str, savepoint: str = "") -> EngineStatus:

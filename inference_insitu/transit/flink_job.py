@@ -14,7 +14,7 @@ from pyflink.java_gateway import get_gateway
 
 from inference_insitu.transit.durable import Durable
 from inference_insitu.transit.engine import RUNNING, STARTING, STOPPED, EngineStatus
-from inference_insitu.transit.engine_program import run_program, standing
+from inference_insitu.transit.engine_program import cause, run_program, standing
 from inference_insitu.transit.flink_engine import CHECKPOINTS, SAVEPOINTS, completed
 from inference_insitu.transit.flink_operator import AnswerPartition
 from inference_insitu.transit.job import TransitJob
@@ -107,7 +107,7 @@ def _check(client: Any) -> None:
             return
         client.get_job_execution_result().result()  # raises what it failed with
     except Exception as error:
-        raise RuntimeError(_cause(_failure(client) or error)) from error
+        raise RuntimeError(cause(_failure(client) or error)) from error
     raise RuntimeError(f"Flink's job has ended: {state}")
 
 
@@ -120,14 +120,6 @@ def _failure(client: Any) -> Exception | None:
     return None
 
 
-def _cause(error: Exception) -> str:
-    """What is at the root of what Java tells at length."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    python = [line for line in lines if "PythonException" in line]
-    causes = [line for line in lines if line.startswith("Caused by:")]
-    return (python or causes or lines or ["it does not say why"])[-1]
-
-
 def _stop(client: Any, folder: Path) -> str:
     """Stop with a savepoint; where it is."""
     form = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.NATIVE
@@ -136,7 +128,7 @@ def _stop(client: Any, folder: Path) -> str:
     try:
         return str(future.get()).removeprefix("file:")
     except Exception as error:
-        raise RuntimeError(f"no savepoint: {_cause(error)}") from error
+        raise RuntimeError(f"no savepoint: {cause(error)}") from error
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 
 from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.stream_log import Topic
+from inference_insitu.transit.stream_log import StreamLog, Topic
 
 NAME = "cdi_log"
 
@@ -23,7 +23,12 @@ class LogReader(DataSourceStreamReader):
     """Offsets of ``topics`` of ``job``."""
 
     def __init__(self, job: TransitJob, topics: list[Topic]) -> None:
-        self._topics, self._log = topics, job.open_log()
+        self._topics, self._job = topics, job
+        self._log: StreamLog | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Spark sends the reader to its workers; a connection stays here."""
+        return {**vars(self), "_log": None}
 
     def initialOffset(self) -> dict[str, int]:  # noqa: N802 (Spark's name)
         """Before everything."""
@@ -31,7 +36,8 @@ class LogReader(DataSourceStreamReader):
 
     def latestOffset(self) -> dict[str, int]:  # noqa: N802
         """The last records."""
-        return {str(number): self._log.standing(topic).last for number, topic in enumerate(self._topics)}
+        log = self._log = self._log or self._job.open_log()
+        return {str(number): log.standing(topic).last for number, topic in enumerate(self._topics)}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[News]:
         """The topics with something new."""
