@@ -53,9 +53,10 @@ class Durable:
             self._rows_s = time.monotonic()
             self._rows.advance()
 
-    def finish(self) -> None:
-        """The engine has stopped with a savepoint, which holds all that was seen; the table takes all answers."""
-        self._settle(self.seen())
+    def finish(self, *, holds_all: bool = True) -> None:
+        """The engine has stopped, and ``holds_all`` that was seen or not; the table takes all answers."""
+        if holds_all:
+            self._settle(self.seen())
         while self._table.advance():
             pass
         while self._rows is not None and self._rows.advance():

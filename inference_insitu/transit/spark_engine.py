@@ -46,5 +46,14 @@ def checkpoint(folder: Path) -> Path:
 
 def completed(folder: Path) -> int:
     """How many micro-batches of the job in ``folder`` are complete, over all its lives."""
-    names = (path.name for path in checkpoint(folder).glob("commits/*"))
+    return _batches(folder, "commits")
+
+
+def planned(folder: Path) -> int:
+    """How many were begun; one more than ``completed`` where the last one was cut."""
+    return _batches(folder, "offsets")
+
+
+def _batches(folder: Path, log: str) -> int:
+    names = (path.name for path in checkpoint(folder).glob(f"{log}/*"))
     return max((int(name) + 1 for name in names if name.isdigit()), default=0)

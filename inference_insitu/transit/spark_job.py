@@ -42,7 +42,8 @@ def run(job: TransitJob, restore: str, stop: threading.Event) -> EngineStatus:
             durable.look()
             standing(job, log, durable, RUNNING if query.lastProgress is not None else STARTING)
         _stop(query)
-        durable.finish()
+        # The state after a batch that was cut is the one before: what that needs must stay in the log.
+        durable.finish(holds_all=spark_engine.planned(folder) == spark_engine.completed(folder))
         for one in queries[1:]:
             one.processAllAvailable()
             one.stop()
@@ -82,9 +83,9 @@ def _query(spark: SparkSession, job: TransitJob) -> Any:
 
 
 def _stop(query: Any) -> None:
-    """Stop between two micro-batches where that is possible; what is cut is done again."""
+    """Stop between two micro-batches if there is such a moment; what is cut is done again."""
     end_s = time.monotonic() + QUIET_TIMEOUT_S
-    while query.status["isTriggerActive"] and query.status["isDataAvailable"] and time.monotonic() < end_s:
+    while query.status["isTriggerActive"] and time.monotonic() < end_s:
         time.sleep(0.01)
     query.stop()
 
