@@ -20,6 +20,8 @@ from inference_insitu.transit.views import HISTORY, View, ViewRows, read_views
 
 LOOK_MS = 500
 _TYPES = {INTEGER: "BIGINT", REAL: "DOUBLE", TEXT: "STRING"}
+_PLAIN = {"VARCHAR": "STRING", "CHAR": "STRING", "DECIMAL": "DOUBLE"}
+"""Types that PyFlink names without their length."""
 _FOLDER = "history"
 
 
@@ -27,6 +29,7 @@ def add_views(environment: StreamExecutionEnvironment, job: TransitJob) -> None:
     """Let ``environment`` run the job's views too."""
     views = read_views(job.views)
     folder = Path(job.folder).resolve()
+    (folder / answer_rows.FOLDER).mkdir(parents=True, exist_ok=True)
     tables = _history_tables(job, [view for view in views if view.kind == HISTORY])
     streaming = StreamTableEnvironment.create(environment)
     streaming.execute_sql(_table("answers", folder / answer_rows.FOLDER, watched=True))
@@ -64,14 +67,9 @@ def _history_tables(job: TransitJob, views: Sequence[View]) -> list[str]:
             for row in results:
                 values = dict(zip(schema.get_field_names(), row, strict=True))
                 file.write(json.dumps(values, default=str) + "\n")
-        types = [_sql_type(kind) for kind in schema.get_field_data_types()]
+        types = [_PLAIN.get(str(kind), str(kind)) for kind in schema.get_field_data_types()]
         definitions.append(_defined(view.name, dict(zip(schema.get_field_names(), types, strict=True)), kept))
     return definitions
-
-
-def _sql_type(kind: Any) -> str:
-    """The type of a table's column as SQL writes it."""
-    return str(kind).replace(" NOT NULL", "") if not hasattr(kind, "_to_sql") else str(kind)
 
 
 def _table(name: str, folder: Path, *, watched: bool = False) -> str:
