@@ -1,5 +1,6 @@
 """Where a worker's frames may go beside its own analyses: a stream engine that has taken the run's query over."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -19,8 +20,8 @@ class Elsewhere(Protocol):
         """Where a frame goes; asked in the order of steps of each stream and rank."""
         ...
 
-    def hand_over(self, frame: Frame, attempts: int) -> bool:
-        """Take ``frame`` over for good; False where that cannot be done now."""
+    def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
+        """Take all ``frames`` over for good, each with its attempts; False where that cannot be done now."""
         ...
 
     def answered(self, stream: str, rank: int, step: int) -> None:
@@ -46,8 +47,8 @@ class Nowhere:
         """Here."""
         return Route.HERE
 
-    def hand_over(self, frame: Frame, attempts: int) -> bool:
-        """Nobody takes it."""
+    def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
+        """Nobody takes them."""
         return False
 
     def answered(self, stream: str, rank: int, step: int) -> None:

@@ -54,7 +54,7 @@ class Inward:
             case Stage.RELEASING:
                 if self._local.ending or now_s - self._cut_s > idle_s:
                     for key in self._marking.keys:
-                        self._release(key)
+                        self.part(key)
                 if states := heard(self._marking, self.id, RELEASE):
                     install_states(states, self._marking, self._local, self._account)
                     self._stage = Stage.INSTALLED
@@ -66,20 +66,20 @@ class Inward:
         held = self._cut is None and self._promise is not None and step > self._promise
         return Route.WAIT if held else Route.AWAY
 
-    def before(self, key: Key, step: int) -> None:
-        """The frame of ``key`` at ``step`` is about to be appended: from the cut on behind the mark of release."""
-        if self._cut is not None and step >= self._cut:
-            self._release(key)
+    def parts(self, key: Key, step: int) -> bool:
+        """Whether a mark must lie before the frame of ``key`` at ``step``: that of release before the first."""
+        return self._cut is not None and step >= self._cut and key not in self._released
+
+    def part(self, key: Key) -> None:
+        """Append the mark of release: what lies behind it is not the engine's to answer for now."""
+        if key not in self._released:
+            self._marking.release(self.id, key, self._cut or 0)
+            self._released.add(key)
 
     def conclude(self, *, committed: bool) -> None:
         """The engine goes on where it was released and nothing comes of it; else what waits is to be answered here."""
         if not committed:
             self._marking.resume(self.id, self._released)
-
-    def _release(self, key: Key) -> None:
-        if key not in self._released:
-            self._marking.release(self.id, key, self._cut or 0)
-            self._released.add(key)
 
     def _move(self, said: Said, step: int = -1) -> Move:
         return Move(self._marking.run, said, id=self.id, worker=self._local.worker, step=step)

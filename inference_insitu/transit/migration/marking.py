@@ -1,6 +1,6 @@
 """What a worker asks of the stream engine: marks between the frames of its ranks, and the replies to them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from inference_insitu.transit.records import (
     Reply,
     encoded,
 )
-from inference_insitu.transit.stream_log import Once, StreamLog, Topic, frames_topic
+from inference_insitu.transit.stream_log import Once, Record, StreamLog, Topic, frames_topic
 
 _ORDER = (PREPARE, RELEASE, INSTALL, RESUME, LET_GO)
 """Of a migration's marks on one key: who repeats one, after a restart, adds nothing."""
@@ -95,11 +95,14 @@ class Marking:
         for key in keys:
             self._mark(key, LET_GO, migration)
 
-    def frame(self, record: FrameRecord) -> int | None:
-        """Append a frame, durably; its offset, or None where it is there already."""
-        return self._log.append(
-            self.topic((record.stream, record.rank)), encoded(self._store.laid_out(record)), once=record.once
-        )
+    def frames(self, records: Sequence[FrameRecord]) -> None:
+        """Append frames, durably; those that are there already are not appended again."""
+        by_topic: dict[Topic, list[tuple[Record, Once | None]]] = {}
+        for one in records:
+            appended = encoded(self._store.laid_out(one)), one.once
+            by_topic.setdefault(self.topic((one.stream, one.rank)), []).append(appended)
+        for topic, group in by_topic.items():
+            self._log.append_all(topic, group)
 
     def take(self, reply: Reply) -> None:
         """The engine has replied; of several replies to one mark the first holds, as they repeat one another."""

@@ -77,12 +77,17 @@ class MovingWorker:
         self._met[key] = max(step, self.met(key))
         return Route.HERE if self._share is None else self._share.route(key, step)
 
-    def hand_over(self, frame: Frame, attempts: int) -> bool:
-        """Append ``frame`` to the log; False where the log does not take it now."""
-        share, array = self._share, frame.array
+    def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
+        """Append ``frames`` to the log; False where the log does not take them now."""
+        share = self._share
         if share is None or self._resting:
             return False
-        record = FrameRecord(
+        records = [self._record(frame, attempts) for frame, attempts in frames]
+        return self._tried(lambda: share.hand_over(records))
+
+    def _record(self, frame: Frame, attempts: int) -> FrameRecord:
+        array = frame.array
+        return FrameRecord(
             self._run,
             frame.stream,
             frame.step,
@@ -95,7 +100,6 @@ class MovingWorker:
             attributes=frame.attributes,
             data=array.reshape(-1).view(np.uint8).data,
         )
-        return self._tried(lambda: share.hand_over(record))
 
     def answered(self, stream: str, rank: int, step: int) -> None:
         """A frame has met its end here."""

@@ -33,7 +33,7 @@ class Outward:
         self._promise: int | None = None
         self._cut: int | None = None
         self._cut_s = 0.0
-        self._gone: set[Key] = set()
+        self._states: dict[Key, OperatorState] = {}
         marking.prepare(id, marking.keys)
 
     def advance(self, agreement: Agreement, now_s: float, idle_s: float) -> list[Move]:
@@ -63,11 +63,15 @@ class Outward:
         """Where the frame of ``key`` at ``step`` goes."""
         if self._cut is not None:
             # A straggler, of a rank that was not waited for, goes behind its state.
-            return Route.HERE if step < self._cut and key not in self._gone else Route.AWAY
+            return Route.HERE if step < self._cut and key not in self._states else Route.AWAY
         return Route.WAIT if self._promise is not None and step > self._promise else Route.HERE
 
-    def before(self, key: Key, step: int) -> None:
-        """The frame of ``key`` at ``step`` is about to be appended: nothing must lie before it."""
+    def parts(self, key: Key, step: int) -> bool:
+        """Whether a mark must lie before the frame of ``key`` at ``step``: it lies there from the beginning."""
+        return False
+
+    def part(self, key: Key) -> None:
+        """Nothing is to be appended."""
 
     def conclude(self, *, committed: bool) -> None:
         """The engine answers what waits; else that is to be done here."""
@@ -85,8 +89,10 @@ class Outward:
 
     def _send_states(self) -> None:
         for key, asked in self._marking.keys.items():
-            step = max(self._local.last_answered(key), self._account.settled(key))
-            data = self._local.analysis(asked.analysis).state(*key)
-            state = OperatorState(asked.analysis, asked.model, *key, step, data)
-            self._marking.install(self.id, key, step + 1, state.encode())
-            self._gone.add(key)
+            if key not in self._states:
+                # Taken once: whether the log has it is not known where its acknowledgement is lost.
+                step = max(self._local.last_answered(key), self._account.settled(key))
+                data = self._local.analysis(asked.analysis).state(*key)
+                self._states[key] = OperatorState(asked.analysis, asked.model, *key, step, data)
+        for key, state in self._states.items():
+            self._marking.install(self.id, key, state.step + 1, state.encode())

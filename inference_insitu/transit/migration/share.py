@@ -1,7 +1,7 @@
 """One worker's share of a run's frames: where each goes, and what the worker does when the run's query moves."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inference_insitu.inference.elsewhere import Route
@@ -126,18 +126,27 @@ class Share:
             return self._moving.route(key, step)
         return Route.HERE if self.site is Site.IN_SITU else Route.AWAY
 
-    def hand_over(self, record: FrameRecord) -> None:
-        """Append a frame that goes ``AWAY``; it is durable when this returns.
+    def hand_over(self, records: Sequence[FrameRecord]) -> None:
+        """Append frames that go ``AWAY``; they are durable when this returns.
 
-        Frames of a key are given in the order of their steps: one that is answered has been there before.
+        Those of a key are given in the order of their steps: one that is answered has been there before.
         """
-        key = record.stream, record.rank
-        if record.step <= self._account.settled(key):
-            return
-        if self._moving is not None:
-            self._moving.before(key, record.step)
-        self._marking.frame(record)
-        self._account.expect(key, record.step)
+        together: list[FrameRecord] = []
+        for one in records:
+            key = one.stream, one.rank
+            if one.step <= self._account.settled(key):
+                continue
+            if self._moving is not None and self._moving.parts(key, one.step):
+                self._append(together)
+                together = []
+                self._moving.part(key)
+            together.append(one)
+        self._append(together)
+
+    def _append(self, records: Sequence[FrameRecord]) -> None:
+        self._marking.frames(records)
+        for one in records:
+            self._account.expect((one.stream, one.rank), one.step)
 
     def poll(self) -> bool:
         """Take in what the log says and go on; whether anything happened."""

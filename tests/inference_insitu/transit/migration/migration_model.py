@@ -100,6 +100,7 @@ class Worker:
 
     # What a worker does.
     def serve(self):
+        away = []
         for rank in self.ranks:
             key, ring = (STREAM, rank), self.run.rings[rank]
             for one in list(ring):
@@ -108,14 +109,18 @@ class Worker:
                 if route is Route.WAIT:
                     break
                 if route is Route.AWAY:
-                    self.share.hand_over(one)
-                    self.run.handed_over.append((rank, one.step))
-                else:
-                    for answer in answers_to("summed", self.mine, [Turn(0, one)], self.run.store):
-                        self.run.here.append((rank, one.step))
-                        self.run.take(answer)
-                    self._answered[key] = one.step
+                    away.append(one)
+                    continue
+                for answer in answers_to("summed", self.mine, [Turn(0, one)], self.run.store):
+                    self.run.here.append((rank, one.step))
+                    self.run.take(answer)
+                self._answered[key] = one.step
                 ring.remove(one)
+        if away:
+            self.share.hand_over(away)
+            for one in away:
+                self.run.handed_over.append((one.rank, one.step))
+                self.run.rings[one.rank].remove(one)
 
 
 class Run:
