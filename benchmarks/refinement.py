@@ -12,7 +12,7 @@ the crystal.
 Per tier and over all of them, with 95 % intervals of a bootstrap by crystal: F1 of lines at 2 voxels, median distance
 of the lines matched within 4, phase error, false lines, false lines a crystal without any, processor seconds; how often
 "no dislocation" is rejected with and without a visible line; distance of lone lines over their standard error. Then
-paired differences to the network. ``--output`` keeps one line a crystal and row, and a stopped run goes on from it.
+paired differences of methods. ``--output`` keeps one line a crystal and row, and a stopped run goes on from it.
 """
 
 import json
@@ -88,9 +88,18 @@ def main(
         methods = {name: [row for row in mine if row["method"] == name] for name in dict.fromkeys(methods_of(mine))}
         for name, told in methods.items():
             tell(tier, name, told)
-        for name, told in methods.items():
-            if tier == "all" and name.startswith("network →"):
-                compare(name, told, methods["network"])
+        if tier == "all":
+            best = methods_of_retrieval(sorted(starts))
+            for name, other in (
+                ("network → retrieval", "network"), ("network → retrieval", best[-1]),
+                ("network → refinement", "network"), ("network → refinement, confirmed", "network"),
+                ("retrieval → refinement", best[len(best) // 2]), ("either → refinement", best[-1]),
+            ):  # fmt: skip
+                compare(name, methods[name], other, methods[other])
+
+
+def methods_of_retrieval(starts: list[int]) -> list[str]:
+    return [f"retrieval, {number} start{'s' if number > 1 else ''}" for number in starts]
 
 
 def kept_rows(output: str | None) -> dict[tuple[str, int], list[Row]]:
@@ -113,10 +122,9 @@ def judged(crystal: CrystalSamples, predictor: Predictor, starts: list[int]) -> 
     exposures = fit_set([sample.exposure for sample in crystal], crystal[0].exposure.counts.shape)
     seed = crystal[0].index
     runs: dict[int, tuple[list[StartObject], float]] = {}
-    for number in starts:
+    for number, name in zip(starts, methods_of_retrieval(starts), strict=True):
         runs[number] = timed(lambda n=number: retrieved(exposures, n, seed))
-        yield row(f"retrieval, {number} start{'s' if number > 1 else ''}", traced(runs[number][0][:1], crystal), truth,
-                  runs[number][1])  # fmt: skip
+        yield row(name, traced(runs[number][0][:1], crystal), truth, runs[number][1])
     said, begun = timed(lambda: NetworkMethod(predictor).predict([crystal])[0])
     yield row("network", said, truth, begun)
     proposed, short = timed(lambda: proposals(predictor, exposures, seed))
@@ -232,12 +240,12 @@ def share(answers: list[bool]) -> str:
     return f"{sum(answers)} of {len(answers)}"
 
 
-def compare(method: str, ours: list[Row], network: list[Row]) -> None:
-    """Paired differences to the network."""
+def compare(method: str, ours: list[Row], other: str, theirs: list[Row]) -> None:
+    """Paired differences of two methods."""
     weights = resamples(len(ours))
-    mine, theirs = statistics(ours), statistics(network)
-    emit(tier="all", method=f"{method} minus network", crystals=len(ours),
-         **{name: str(difference(mine[name], theirs[name], weights)) for name in mine})  # fmt: skip
+    mine, base = statistics(ours), statistics(theirs)
+    emit(tier="all", method=f"{method} minus {other}", crystals=len(ours),
+         **{name: str(difference(mine[name], base[name], weights)) for name in mine})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Phase retrieval beside cohere, on the same patterns with the same iterations. JSON lines, ratios within one run.
 
-    python benchmarks/retrieval.py [--cohere PYTHON] [--chan FILE.tif] [--size 64] [--starts 3] [--iterations 600]
-                                   [--thresholds '[0.15,0.2,0.3]'] [--device cpu]
+    python benchmarks/retrieval.py [--cohere PYTHON] [--chan FILE.tif] [--gold FRAMES] [--picture OUT.png] [--size 64]
+                                   [--starts 3] [--iterations 600] [--thresholds '[0.15,0.2,0.3]'] [--device cpu]
 
 fft       share of the processor time of one run that is spent inside transforms.
-patterns  a clean and a counted pattern of a simulated dislocated crystal, and a measured one where --chan names it:
-          for each arm seconds a start, misfit Σ(√I − |F|)² / ΣI of the density in its support (median and best of the
-          starts), overlap with the true density where it is known, resolution from the correlation of the starts.
+patterns  a clean and a counted pattern of a simulated dislocated crystal.
+measured  --chan, a cropped peak, and --gold, a rocking curve of TIFF frames with its SPEC file beside; --picture is
+          that of ours of the last one.
+
+For each pattern and arm: seconds a start, misfit Σ(√I − |F|)² / ΣI of the density in its support (median and best of
+the starts), overlap with the true density where it is known, resolution from the correlation of the starts. Of ours
+also the deviance per held-out voxel and the vortex lines of the answer.
 
 --cohere is a Python that imports cohere_core (its numpy backend runs, one thread); without it that arm is skipped. The
 arms share the schedule, the shrink-wrap interval and width, and one thread. cohere's threshold is swept, since its
@@ -39,10 +43,14 @@ from cdi.retrieval.averaging import FSC_LEVEL, PRTF_LEVEL, shell_correlation, tr
 from cdi.retrieval.config import RetrievalConfig, ShrinkWrap
 from cdi.retrieval.framing import framed
 from cdi.retrieval.phase_retrieval import retrieve
+from cdi.retrieval.vortex_lines import vortex_lines
 from cdi.scattering.object_amplitude import object_amplitudes
 from cdi.shapes.polyhedron import truncated_octahedron
+from data.formats.pattern_files import read_exposure
+from data.retrieval_picture import save_retrieval_picture
 
-SECTIONS = ("fft", "patterns")
+MEASURED = ("chan2021", "gold")
+SECTIONS = ("fft", "patterns", "measured")
 PEAK_COUNTS = 1e6
 CYCLE = 100
 THRESHOLDS = (0.15, 0.2, 0.3)
@@ -71,6 +79,8 @@ def main(
     sections: tuple[str, ...] = SECTIONS,
     cohere: str | None = None,
     chan: str | None = None,
+    gold: str | None = None,
+    picture: str | None = None,
     size: int = 64,
     starts: int = 3,
     iterations: int = 600,
@@ -89,22 +99,35 @@ def main(
     truth, patterns = simulated(size, seed)
     if "fft" in sections:
         fft_share(patterns["counted"], config, device)
-    if "patterns" not in sections:
-        return
-    if chan is None:
-        emit(section="patterns", pattern="chan2021", skipped="give --chan FILE.tif")
-    else:
-        import tifffile
-
-        patterns["chan2021"] = framed(Exposure(tifffile.imread(chan).astype(np.float32)), binning=(1, 1, 1))
-    for name, exposure in patterns.items():
-        known = None if name == "chan2021" else truth
-        ours(name, exposure, known, config, device, seed)
+    chosen = patterns if "patterns" in sections else {}
+    if "measured" in sections:
+        chosen = {**chosen, **measured(chan, gold, size)}
+    for name, exposure in chosen.items():
+        known = None if name in MEASURED else truth
+        ours(name, exposure, known, config, device, seed, picture if name in MEASURED else None)
         if cohere is None:
-            emit(section="patterns", pattern=name, arm="cohere", skipped="give --cohere PYTHON")
+            emit(section=section_of(name), pattern=name, arm="cohere", skipped="give --cohere PYTHON")
             continue
         for threshold in thresholds:
             theirs(name, exposure, known, cohere, cycles, starts, threshold)
+
+
+def section_of(pattern: str) -> str:
+    return "measured" if pattern in MEASURED else "patterns"
+
+
+def measured(chan: str | None, gold: str | None, size: int) -> dict[str, Exposure]:
+    """The measured patterns that are named."""
+    found: dict[str, Exposure] = {}
+    if chan is None:
+        emit(section="measured", pattern="chan2021", skipped="give --chan FILE.tif")
+    else:
+        found["chan2021"] = framed(read_exposure(chan), binning=(1, 1, 1))
+    if gold is None:
+        emit(section="measured", pattern="gold", skipped="give --gold FRAMES")
+    else:
+        found["gold"] = framed(read_exposure(gold), (size, size, size))
+    return found
 
 
 def simulated(size: int, seed: int) -> tuple[torch.Tensor, dict[str, Exposure]]:
@@ -143,15 +166,21 @@ def fft_share(exposure: Exposure, config: RetrievalConfig, device: str) -> None:
 
 
 def ours(
-    name: str, exposure: Exposure, truth: torch.Tensor | None, config: RetrievalConfig, device: str, seed: int
-) -> None:
+    name: str, exposure: Exposure, truth: torch.Tensor | None, config: RetrievalConfig, device: str, seed: int,
+    picture: str | None,
+) -> None:  # fmt: skip
     begin, processor = time.perf_counter(), time.process_time()
     found = retrieve([exposure], config, generator=torch.Generator().manual_seed(seed), device=device)
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     runs = torch.as_tensor(found.runs)[:, 0]
     judge(name, "ours", exposure, truth, list(runs), [int(found.support[0].sum())] * len(runs),
           [seconds / config.starts] * config.starts, [processor / config.starts] * config.starts,
-          mode_weight=round(float(found.mode_weight[0]), 4))  # fmt: skip
+          mode_weight=round(float(found.mode_weight[0]), 4),
+          free_deviance_best=round(float(found.free_deviance.min()), 3),
+          free_deviance_median=round(float(np.median(found.free_deviance)), 3),
+          vortex_lines=len(vortex_lines(found.density[0], found.support[0])))  # fmt: skip
+    if picture is not None:
+        save_retrieval_picture(picture, found, title=name)
 
 
 def theirs(
@@ -171,7 +200,7 @@ def theirs(
         one = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         done = subprocess.run([python, "-c", COHERE, str(task)], capture_output=True, text=True, env=one, check=False)
         if done.returncode:
-            emit(section="patterns", pattern=name, arm="cohere", failed=done.stderr.strip().splitlines()[-1:])
+            emit(section=section_of(name), pattern=name, arm="cohere", failed=done.stderr.strip().splitlines()[-1:])
             return
         results = [dict(np.load(f"{folder}/run{start}.npz")) for start in range(starts)]
     # Its own last image may lie outside its support after shrink-wrap: judged within it, as ours is.
@@ -185,23 +214,23 @@ def judge(
     voxels: list[int], seconds: list[float], processor: list[float], **more: Any,
 ) -> None:  # fmt: skip
     """One line for one arm on one pattern; every density is rescaled to the pattern first."""
-    measured = torch.ones(exposure.counts.shape, dtype=torch.bool)
+    seen = torch.ones(exposure.counts.shape, dtype=torch.bool)
     if exposure.mask is not None:
-        measured = torch.as_tensor(exposure.mask)
-    root = torch.where(measured, torch.as_tensor(exposure.counts).double(), 0).sqrt()
+        seen = torch.as_tensor(exposure.mask)
+    root = torch.where(seen, torch.as_tensor(exposure.counts).double(), 0).sqrt()
     errors, scaled = [], []
     for density in densities:
-        modulus = amplitude_from_object(density).abs() * measured
+        modulus = amplitude_from_object(density).abs() * seen
         scale = (modulus * root).sum() / modulus.square().sum()
-        errors.append(float(((scale * modulus - root) * measured).square().sum() / root.square().sum()))
+        errors.append(float(((scale * modulus - root) * seen).square().sum() / root.square().sum()))
         scaled.append(density.to(torch.complex128) * scale)
     best = scaled[int(np.argmin(errors))]
     aligned = [align(density[None], best[None])[0] for density in scaled]
     runs = torch.stack(aligned)
     halves = shell_correlation(runs[0::2].mean(0), runs[1::2].mean(0)) if len(runs) > 1 else None
-    transfer = transfer_function(runs, root[None], measured[None])
+    transfer = transfer_function(runs, root[None], seen[None])
     overlaps = [] if truth is None else [align(density[None], truth[None])[1].overlap for density in scaled]
-    emit(section="patterns", pattern=name, arm=arm, seconds_a_start=round(min(seconds), 2),
+    emit(section=section_of(name), pattern=name, arm=arm, seconds_a_start=round(min(seconds), 2),
          processor_seconds_a_start=round(min(processor), 2), misfit_best=float(f"{min(errors):.4g}"),
          misfit_median=float(f"{statistics.median(errors):.4g}"), support_voxels=int(statistics.median(voxels)),
          true_overlap_best=round(max(overlaps), 4) if overlaps else None,
