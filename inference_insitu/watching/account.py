@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_insitu.watching.balance import BOOKS, Totals, imbalances, ledger_totals, read_books, stream_totals
+from inference_insitu.watching.in_transit import read_in_transit, transit_imbalances
 from inference_insitu.watching.ledger_files import PATTERN, read_ledger
 from inference_insitu.watching.reasons import meaning, shown
 
@@ -24,16 +25,18 @@ def account(folder: str | Path) -> dict[str, Any]:
         books = read_books(folder)  # first: once there are books, the ledgers are whole
     except ValueError as error:
         problems.append(str(error))
-    ledger = read_ledger(folder)
+    ledger, transit = read_ledger(folder), read_in_transit(folder)
     if not ledger.files and books is None and not problems:
         raise ValueError(f"folder must be the folder of a run, got {folder} without {PATTERN} and {BOOKS}")
     if books is None and not problems:
         problems.append(f"{BOOKS}: the run has not ended, or was killed")
     problems += [*imbalances(books, ledger), *ledger.problems]
+    problems += [*transit_imbalances(ledger, transit, ended=books is not None), *transit.rows.problems]
     return {
         "balanced": not problems,
         **_counts(ledger_totals(ledger)),
         "latency_s": dict(books.latency_s) if books else {},
+        "in_transit": {"outcomes": transit.outcomes, "in_log": transit.in_log},
         "streams": {name: _counts(totals) for name, totals in sorted(stream_totals(ledger).items())},
         "problems": problems,
     }
@@ -48,6 +51,10 @@ def described(account: dict[str, Any]) -> str:
         inferred = f"inferred {counts['inferred']}{handed_over}"
         lines.append(f"{shown(name)}: published {counts['published']} = {inferred} + dropped {dropped}")
         lines += [f"  {count:>8} {shown(reason, 20)}: {meaning(reason)}" for reason, count in counts["dropped"].items()]
+    if account["handed_over"]:
+        ended = {**account["in_transit"]["outcomes"], "in the log": account["in_transit"]["in_log"]}
+        told = " + ".join(f"{shown(outcome, 20)} {count}" for outcome, count in ended.items())
+        lines.append(f"handed over {account['handed_over']} = {told}")
     latency = {name: value for name, value in account["latency_s"].items() if value is not None}
     if latency:
         lines.append("latency: " + ", ".join(f"{name} {value:.3g} s" for name, value in latency.items()))

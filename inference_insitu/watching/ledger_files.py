@@ -146,10 +146,10 @@ class LedgerReader:
         return True
 
 
-def read_ledger(folder: str | Path) -> Ledger:
-    """The rows of every ``ledger-<rank>.csv`` in ``folder``, rank by rank."""
+def read_ledger(folder: str | Path, pattern: str = PATTERN) -> Ledger:
+    """The rows of every ``ledger-<rank>.csv`` in ``folder``, rank by rank; or of files of another ``pattern``."""
     reader, files, problems = LedgerReader(), [], []
-    for path in sorted(Path(folder).glob(PATTERN), key=_rank_of):
+    for path in sorted(Path(folder).glob(pattern), key=_rank_of):
         files.append(path.name)
         try:
             problem = _read(path, reader)

@@ -19,6 +19,7 @@ from data.whole_file import whole_file
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import figure_over_time, figures
 from inference_insitu.watching.balance import Totals, imbalances, ledger_totals, stream_totals, totals_of
+from inference_insitu.watching.in_transit import transit_imbalances
 from inference_insitu.watching.ledger_files import Ledger
 from inference_insitu.watching.reasons import asked_for, colour, meaning, severity, shown
 from inference_insitu.watching.run_files import RunFiles, read_run
@@ -100,7 +101,10 @@ def render(run: RunFiles) -> str:
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         started=f"{datetime.fromtimestamp(run.start_s, UTC):%Y-%m-%d %H:%M:%S} UTC" if run.start_s else None,
         run=run,
-        imbalances=imbalances(run.books, run.ledger),
+        imbalances=[
+            *imbalances(run.books, run.ledger),
+            *transit_imbalances(run.ledger, run.transit, ended=run.books is not None),
+        ],
         totals=totals,
         books=_books_rows(run, totals, streams),
         ranks=ranks[:MOST_ROWS],
@@ -175,7 +179,8 @@ def _pictures(run: RunFiles) -> list[Picture]:
         (
             "Over time",
             "Workers' states, frames published per second by what became of them, latency of the inferred ones, and "
-            "how many of those waited at once. Dashed lines mark deaths, restarts and steering.",
+            "how many of those waited at once. Dashed lines mark deaths, restarts and steering. Where frames were also "
+            "answered in transit, a bar says who answered when, and migrations are shaded.",
             bool(len(run.ledger) or run.events),
             "svg",
             lambda: figure_over_time.over_time(run),

@@ -13,6 +13,7 @@ from inference_insitu.watching import answers_files, events, metrics
 from inference_insitu.watching.answers_files import Answers, read_answers
 from inference_insitu.watching.balance import BOOKS, Books, read_books
 from inference_insitu.watching.events import Event, parse_event, read_events
+from inference_insitu.watching.in_transit import InTransit, read_in_transit
 from inference_insitu.watching.ledger_files import PATTERN, Ledger, read_ledger
 from inference_insitu.watching.metrics_files import WorkerNumbers, read_metrics
 
@@ -28,6 +29,7 @@ class RunFiles:
 
     folder: Path
     ledger: Ledger
+    transit: InTransit
     books: Books | None
     events: tuple[Event, ...]
     answers: Answers
@@ -66,8 +68,9 @@ class RunFiles:
     def end_s(self) -> float:
         """Length of the run as far as anything tells of it."""
         times = [self.seconds(event) for event in self.events]
-        settled = self.ledger.published_s + np.nan_to_num(self.ledger.latency_s)
-        times += [float(settled[np.isfinite(settled)].max())] if np.isfinite(settled).any() else []
+        for rows in (self.ledger, self.transit.rows):
+            settled = rows.published_s + np.nan_to_num(rows.latency_s)
+            times += [float(settled[np.isfinite(settled)].max())] if np.isfinite(settled).any() else []
         return max([*times, self.books.wall_s or 0.0 if self.books else 0.0], default=0.0)
 
 
@@ -99,12 +102,14 @@ def read_run(folder: str | Path) -> RunFiles:
     ):
         if not there:
             missing.append(f"{pattern}: {what}")
+    transit = read_in_transit(folder, told)
     steering = _read_steering(folder / STEERING, missing)
     config = _read_config(folder, missing)
-    missing += [*ledger.problems, *answers.problems]
+    missing += [*ledger.problems, *transit.rows.problems, *answers.problems]
     return RunFiles(
         folder,
         ledger,
+        transit,
         books,
         tuple(told),
         answers,
