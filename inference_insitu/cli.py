@@ -4,6 +4,7 @@ Free of torch and MPI at the top.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -217,6 +218,8 @@ def _transit(arguments: Namespace, words: list[str]) -> None:
     from inference_insitu.transit.migration.serving import Serving, TransitConfig
 
     config = read_config(TransitConfig, arguments.config, words[1:])
+    # Log and engine have sessions of their own: a batch system's SIGTERM is to reach them too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     Serving(_folder("transit", words[:1]), config, _tell).serve()
 
 

@@ -122,9 +122,10 @@ class TransitJob:
             frames_topic(self.run, name, number, self.partitions) for name in names for number in range(self.partitions)
         ]
 
-    def open_log(self) -> StreamLog:
-        """A connection to the broker, for an engine: it can do nothing but wait for one that is away."""
-        return RedisLog(replace(self.log, patience_s=max(self.log.patience_s, PATIENCE_S)))
+    def open_log(self, patience_s: float | None = None) -> StreamLog:
+        """A connection to the broker; without ``patience_s`` that of an engine, which can but wait for one away."""
+        chosen_s = max(self.log.patience_s, PATIENCE_S) if patience_s is None else patience_s
+        return RedisLog(replace(self.log, patience_s=chosen_s))
 
     def store(self) -> PayloadStore:
         """Where large payloads lie."""

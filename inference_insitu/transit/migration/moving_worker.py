@@ -31,6 +31,8 @@ LOOK_S = 0.25
 """Between looks for a log, before there is one."""
 RESTING_S = 0.02
 """Between looks into the log while everything is answered in situ."""
+PATIENCE_S = 0.3
+"""How long a call may wait for a log that is away: nothing is answered here meanwhile."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """After a log did not answer, before it is asked again."""
 
@@ -198,7 +200,7 @@ class MovingWorker:
         if self._account is None:
             origin_ns = min(one.region.words[Word.ORIGIN_NS] for one in self._consumers)
             self._account = Account(self._output, self.worker, origin_ns=origin_ns)
-        connection = Connection(job.open_log(), self._run, job.store(), self._workers, job.partitions)
+        connection = Connection(job.open_log(PATIENCE_S), self._run, job.store(), self._workers, job.partitions)
         self._share = Share(
             connection, self._keys(), self, self._account, self._take, config=self._config, events=self._events
         )

@@ -14,7 +14,7 @@ from cdi.errors import RunError
 from cdi.requirements import require, require_positive
 from inference_insitu.inference.spec import WorkerSpec
 from inference_insitu.transit.engine import DEAD, FAILED, RUNNING, RunningEngine, engine
-from inference_insitu.transit.job import TransitJob
+from inference_insitu.transit.job import NAME, TransitJob
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.partition import SEEN
@@ -26,6 +26,8 @@ from inference_insitu.watching.events import EventLog
 
 SPECS = "worker-*.json"
 LOOK_S = 0.2
+PATIENCE_S = 0.3
+"""How long a call may wait for a log that is away: its server may have died, and who starts it anew is asking."""
 LONGEST_BACKOFF_S = 30.0
 """Before an engine that keeps dying is started once more."""
 
@@ -83,6 +85,8 @@ class Serving:
         ------
         RunError
             If there is no run, or its workers do not come, or broker or engine cannot be started.
+        ValueError
+            If the folder holds the log of an earlier run.
         """
         spec, folder = self._spec(), self._output / FOLDER
         folder.mkdir(exist_ok=True)
@@ -99,7 +103,7 @@ class Serving:
             program.start()
             events.log("transit_started", engine=self._config.engine, run=spec.run)
             self._say(f"run {spec.run}: its log is there, the engine {self._config.engine} starts")
-            with closing(job.open_log()) as log:
+            with closing(job.open_log(PATIENCE_S)) as log:
                 self._watch(job, log, server, program, events)
             status = program.stop()
             events.log("transit_stopped", state=status.state, problem=status.problem)
@@ -120,6 +124,10 @@ class Serving:
 
     def _job(self, spec: WorkerSpec, address: RedisAddress) -> TransitJob:
         config, folder = self._config, self._output / FOLDER
+        if (folder / NAME).exists() and (earlier := TransitJob.read(folder / NAME).run) != spec.run:
+            raise ValueError(
+                f"{folder} must be of run {spec.run}, got log and checkpoints of the earlier run {earlier}; remove it"
+            )
         return TransitJob(
             run=spec.run,
             coupling=spec.config,
