@@ -35,6 +35,8 @@ class FlinkEngine:
         return {
             "JAVA_HOME": str(java()),
             "JAVA_TOOL_OPTIONS": f"{options} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx1g".strip(),
+            # Else it starts a server for that other mode, of no use here.
+            "_python_worker_execution_mode": "process",
             "FLINK_LOG_DIR": str(Path(job.folder) / "flink-log"),
         }
 

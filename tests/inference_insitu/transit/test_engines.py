@@ -18,6 +18,7 @@ from small_network import write_untrained
 
 from cdi.errors import MissingDependencyError
 from inference_insitu.inference.analysis import build_analysis
+from inference_insitu.inference.defects import example
 from inference_insitu.inference.frame import Frame
 from inference_insitu.transit.durable import TABLE
 from inference_insitu.transit.engine import RunningEngine, engine
@@ -157,9 +158,10 @@ def in_transit(site, stream):
 
 def test_answers_are_those_of_in_situ_bit_for_bit(site):
     site.send(range(10), ranks=(0, 1, 2))
-    pattern = np.random.default_rng(0).poisson(3.0, (16, 16, 16)).astype("<f4")
-    site.send(range(2), stream="network", array=pattern)
-    site.wait(32)
+    for step in range(2):
+        pattern = example((32, 32, 32)).counts * (step + 1)
+        site.send([step], stream="network", array=pattern.astype("<f4"))
+    assert {one.outcome for one in site.wait(32)} == {"inferred"}
     assert in_transit(site, "pattern") == in_situ(site, "summed", "pattern")
     assert in_transit(site, "network") == in_situ(site, "defects", "network")
     table = until(lambda: (t := read_table(Path(site.job.folder) / TABLE)).num_rows >= 32 and t, 30, site.said)
