@@ -129,7 +129,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("open", Level.OK, True, "arrive whole"),
         ("closed", Level.NO, False, "MPI does not take arrays on the GPU"),
-        ("false", Level.NO, False, "other bytes"),
+        pytest.param("false", Level.NO, False, "other bytes", marks=pytest.mark.slow),
         ("none", Level.NO, None, "no GPU to try with"),
         ("broken", Level.WARNING, None, "cuInit failed: 999"),
         ("crash", Level.WARNING, None, "killed by SIGSEGV"),

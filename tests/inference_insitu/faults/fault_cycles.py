@@ -50,8 +50,9 @@ def counted(runs: set[str]) -> dict[str, Any]:
 
 def main(folder: Path, cycles: int, kind: str) -> None:
     if kind == "fake":
-        module: Any = sys.modules["inference_insitu.attach"]
-        module.Supervisor, module.write_config = NoWorker, lambda config, path: None
+        attaching: Any = sys.modules["inference_insitu.attach"]
+        supervised: Any = sys.modules["inference_insitu.placement.joined"]
+        supervised.Supervisor, attaching.write_config = NoWorker, lambda config, path: None
     comm = MPI.COMM_WORLD
     before: dict[str, Any] = {}
     runs: set[str] = set()
@@ -63,8 +64,8 @@ def main(folder: Path, cycles: int, kind: str) -> None:
             assert coupling.simulation_comm.size == comm.size
         balanced = json.loads((output / "books.json").read_text())["balanced"] if comm.rank == 0 else True
         assert balanced
-        first = (output / f"events-simulation{comm.rank}.jsonl").read_text().splitlines()[0]
-        runs.add(json.loads(first)["run"])
+        told = map(json.loads, (output / f"events-simulation{comm.rank}.jsonl").read_text().splitlines())
+        runs.add(next(one["run"] for one in told if one["event"] == "attach"))
         if cycle == WARM_UP:
             before = counted(runs)
     comm.Barrier()

@@ -15,7 +15,7 @@ MORE_KB = 2000
 @pytest.mark.parametrize(("kind", "cycles"), [("fake", 1000), ("real", 14)])
 def test_cycles_leave_nothing(mpirun, tmp_path, kind, cycles):
     """MPICH has 2048 communicators, of which each cycle takes three: one that stays shows."""
-    completed = mpirun(2, HERE / "fault_cycles.py", tmp_path, cycles, kind, timeout_s=HARD_TIMEOUT_S)
+    completed = mpirun(2, "-m", "mpi4py", HERE / "fault_cycles.py", tmp_path, cycles, kind, timeout_s=HARD_TIMEOUT_S)
     assert completed.returncode == 0, completed.stderr
     for rank in (0, 1):
         figures = json.loads((tmp_path / f"figures-{rank}.json").read_text())

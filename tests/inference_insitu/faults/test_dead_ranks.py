@@ -14,7 +14,7 @@ pytest.importorskip("mpi4py")
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(300)]
 
 DEATH = 5
-SLOW = {"options": {"answer_s": 0.15}, "slots": 8, "policies": {"heat": {"kind": "drop_newest"}}, "steps": 40}
+SLOW = {"options": {"answer_s": 0.06}, "slots": 8, "policies": {"heat": {"kind": "drop_newest"}}, "steps": 40}
 """Frames wait in the rings when it happens."""
 
 

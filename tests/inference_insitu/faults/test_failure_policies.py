@@ -29,9 +29,9 @@ EPISODES = [
         **ROOMY,
     ),
     Episode("missing", plugin="nowhere_at_all:nothing", failure={"action": "restart", "times": 5}),
-    Episode("rings", policies=RINGS, options={"answer_s": 0.02}, slots=2, steps=18),
+    Episode("rings", policies=RINGS, options={"answer_s": 0.01}, slots=2, steps=18),
     Episode("sync", policies={"heat": {"kind": "sync"}}, slots=1, fault={"rank": 1, "step": 5, "what": "oversize"}),
-    Episode("late", placement={"wait_ready": False}, options={"start_s": 2.0}),
+    Episode("late", placement={"wait_ready": False}, options={"start_s": 1.0}),
     Episode(
         "never",
         placement={"wait_ready": False},

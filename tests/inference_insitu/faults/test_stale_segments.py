@@ -183,7 +183,7 @@ def test_another_users_ring_stays(ring, tmp_path):
 
 def test_an_attach_tells_what_it_removed(ring, tmp_path, monkeypatch):
     """One rank of each node does so."""
-    module = import_module("inference_insitu.attach")
+    module = import_module("inference_insitu.placement.joined")
     monkeypatch.setattr(module, "remove_stale", lambda: remove_stale(tmp_path))
     killed(ring)
     events = EventLog(tmp_path / "events-simulation0.jsonl", "simulation0")

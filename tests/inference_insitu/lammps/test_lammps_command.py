@@ -108,45 +108,45 @@ def test_an_answer_holds_plain_values_for_rules(run):
     assert isinstance(values["undetermined"], bool)
 
 
-def test_the_account_of_a_run_is_printed_and_checked(run, cdi, tmp_path):
+def test_the_account_of_a_run_is_printed_and_checked(run, cdi_here, tmp_path):
     """Exit code 1 where a row is missing."""
     output, _ = run
-    told = cdi("insitu", "books", output)
+    told = cdi_here("insitu", "books", output)
     assert told.returncode == 0, told.stderr
     assert "pattern: published 8" in told.stdout
     assert "the books balance" in told.stdout
-    figures = last_json(cdi("insitu", "books", output, "--json"))
+    figures = last_json(cdi_here("insitu", "books", output, "--json"))
     assert figures["published"] == 8 == figures["inferred"] + sum(figures["dropped"].values())
     for name in ("books.json", "ledger-0.csv"):
         (tmp_path / name).write_bytes((output / name).read_bytes())
-    wrong = cdi("insitu", "books", tmp_path)
+    wrong = cdi_here("insitu", "books", tmp_path)
     assert wrong.returncode == 1
     assert "THE BOOKS DO NOT BALANCE" in wrong.stdout
     assert wrong.stderr.startswith("cdi: the books do not balance: ")
 
 
-def test_a_run_that_has_ended_can_be_watched_and_reported(run, cdi):
+def test_a_run_that_has_ended_can_be_watched_and_reported(run, cdi_here):
     output, _ = run
-    watched = cdi("insitu", "watch", output, "--once")
+    watched = cdi_here("insitu", "watch", output, "--once")
     assert watched.returncode == 0, watched.stderr
     assert "the books balance" in watched.stdout
-    reported = cdi("insitu", "report", output)
+    reported = cdi_here("insitu", "report", output)
     assert reported.returncode == 0, reported.stderr
     assert reported.stdout.strip() == str(output / "report.html")
     assert (output / "report.html").stat().st_size > 10_000
 
 
-def test_a_run_is_not_overwritten_by_accident(run, cdi, model):
+def test_a_run_is_not_overwritten_by_accident(run, cdi_here, model):
     output, _ = run
-    line = one_line(cdi("insitu", *SMALL, f"inference.model={model}", "--output", output, "--ranks", "3"))
+    line = one_line(cdi_here("insitu", *SMALL, f"inference.model={model}", "--output", output, "--ranks", "3"))
     assert "--overwrite replaces a run" in line
     assert (output / "results-0.0.h5").exists()
 
 
-def test_a_log_is_not_overwritten_by_the_run_that_replays_it(run, cdi, model):
+def test_a_log_is_not_overwritten_by_the_run_that_replays_it(run, cdi_here, model):
     output, _ = run
     again = [f"inference.model={model}", f"steering.replay={output / 'steering.jsonl'}", "--output", output]
-    line = one_line(cdi("insitu", "run", *SMALL, *again, "--overwrite"))
+    line = one_line(cdi_here("insitu", "run", *SMALL, *again, "--overwrite"))
     assert "steering.replay must lie outside the output" in line
     assert (output / "steering.jsonl").exists()
 
@@ -164,19 +164,21 @@ def test_a_log_is_not_overwritten_by_the_run_that_replays_it(run, cdi, model):
         (["--once"], "--once is no option of cdi insitu run"),
     ],
 )
-def test_the_launcher_refuses_in_one_line(cdi, tmp_path, arguments, message):
+def test_the_launcher_refuses_in_one_line(cdi_here, tmp_path, arguments, message):
     output = tmp_path / "run"
-    assert message in one_line(cdi("insitu", "run", *arguments, "--output", output))
+    assert message in one_line(cdi_here("insitu", "run", *arguments, "--output", output))
     assert not output.exists()
 
 
 @pytest.mark.parametrize(
     ("ranks", "arguments", "message"),
     [
-        (1, [], "ranks must be at least 2"),
+        pytest.param(1, [], "ranks must be at least 2", marks=pytest.mark.slow),
         (3, ["crystal.potential=Cu_mishin2"], "got 'Cu_mishin2'; near names: Cu_mishin1"),
-        (3, ["coupling.evry=5"], "did you mean 'coupling.every'?"),
-        (3, ["inference.model=nowhere"], "model must be a checkpoint file or one of"),
+        pytest.param(3, ["coupling.evry=5"], "did you mean 'coupling.every'?", marks=pytest.mark.slow),
+        pytest.param(
+            3, ["inference.model=nowhere"], "model must be a checkpoint file or one of", marks=pytest.mark.slow
+        ),
         (2, ["--ranks", "3"], "ranks must be what the launcher started, 2, got --ranks 3"),
     ],
 )
@@ -189,8 +191,8 @@ def test_ranks_refuse_in_one_line_told_once(mpirun, tmp_path, ranks, arguments, 
 
 
 @pytest.mark.parametrize("arguments", [["watch"], ["report", "a", "b"], ["books", "nowhere"], ["look", "a"]])
-def test_an_action_wants_its_folder(cdi, arguments):
-    one_line(cdi("insitu", *arguments))
+def test_an_action_wants_its_folder(cdi_here, arguments):
+    one_line(cdi_here("insitu", *arguments))
 
 
 def test_a_network_that_does_not_load_ends_the_run_before_step_0(mpirun, tmp_path):
@@ -206,6 +208,7 @@ def test_a_network_that_does_not_load_ends_the_run_before_step_0(mpirun, tmp_pat
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_who_wants_the_simulation_anyway_gets_it(mpirun, tmp_path):
     broken, output = tmp_path / "broken.safetensors", tmp_path / "run"
     broken.write_bytes(b"no network")
@@ -219,6 +222,7 @@ def test_who_wants_the_simulation_anyway_gets_it(mpirun, tmp_path):
     assert len((output / "load.csv").read_text().splitlines()) == 1 + 7
 
 
+@pytest.mark.slow
 def test_lammps_that_refuses_the_crystal_ends_the_run_before_step_0(mpirun, model, tmp_path):
     """No small lattice direction is perpendicular to the axis: a problem of the simulation's ranks alone."""
     output = tmp_path / "run"
