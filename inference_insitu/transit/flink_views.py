@@ -4,12 +4,12 @@ History is asked in a batch job of its own first, so that no answer is compared 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyflink.common import Types
-from pyflink.datastream import MapFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.common import RowKind, Types
+from pyflink.datastream import FlatMapFunction, RuntimeContext, StreamExecutionEnvironment
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableEnvironment
 
 from inference_insitu.transit import answer_rows
@@ -42,7 +42,7 @@ def add_views(environment: StreamExecutionEnvironment, job: TransitJob) -> None:
         streaming.create_temporary_view(view.name, found)
         names = found.get_schema().get_field_names()
         changes = streaming.to_changelog_stream(found)
-        changes.map(TakeRow(str(job.path), view.name, tuple(names)), Types.INT()).print()
+        changes.flat_map(TakeRow(str(job.path), view.name, tuple(names)), Types.INT()).print()
 
 
 def _history_tables(job: TransitJob, views: Sequence[View]) -> list[str]:
@@ -85,7 +85,7 @@ def _defined(name: str, columns: Mapping[str, str], folder: Path, *, watched: bo
     return f"CREATE TEMPORARY TABLE `{name}` ({fields}) WITH ({options})"
 
 
-class TakeRow(MapFunction):
+class TakeRow(FlatMapFunction):
     """Takes each new row of a view to where it belongs."""
 
     def __init__(self, job: str, view: str, names: tuple[str, ...]) -> None:
@@ -97,8 +97,8 @@ class TakeRow(MapFunction):
         view = next(view for view in read_views(job.views) if view.name == self._name)
         self._rows = ViewRows(view, Path(job.folder), job.open_log())
 
-    def map(self, value: Any) -> int:
-        """A row that is new, or stands for one that was told before."""
-        if str(value.get_row_kind()) in ("RowKind.INSERT", "RowKind.UPDATE_AFTER"):
+    def flat_map(self, value: Any) -> Iterator[int]:
+        """A row that is new, or stands for one that was told before; nothing goes on from here."""
+        if value.get_row_kind() in (RowKind.INSERT, RowKind.UPDATE_AFTER):
             self._rows.take([dict(zip(self._names, value, strict=True))])
-        return 0
+        return iter(())

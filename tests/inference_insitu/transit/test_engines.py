@@ -183,13 +183,13 @@ def test_nothing_listens_but_on_loopback(site):
 
 def test_killed_in_the_middle_of_a_batch_it_loses_no_step_and_answers_none_twice(site):
     before = len(site.answers())
-    site.send(range(10, 60), ranks=(0, 1))
-    site.wait(before + 20)
+    site.send(range(10, 50), ranks=(0, 1), attributes={"slow": 10})
+    site.wait(before + 8)
     site.engine.kill()
-    assert len(site.answers()) < before + 100
-    site.send(range(60, 70), ranks=(0, 1))  # nobody is there: the log keeps them
+    assert len(site.answers()) < before + 80
+    site.send(range(50, 55), ranks=(0, 1))  # nobody is there: the log keeps them
     site.engine.start()
-    site.wait(before + 120, START_S)
+    site.wait(before + 90, START_S)
     assert in_transit(site, "pattern") == in_situ(site, "summed", "pattern")
     assert site.engine.wait_running(START_S).state == "running"
 

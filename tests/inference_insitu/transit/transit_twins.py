@@ -111,7 +111,7 @@ class Slow(Summed):
         self._pause_s, self.model = pause_s, f"summed {version}"
 
     def answer(self, frames):
-        time.sleep(self._pause_s * len(frames))
+        time.sleep(self._pause_s * sum(frame.attributes.get("slow", 1) for frame in frames))
         said = [{"line_density_per_A2": f.attributes["density"]} if "density" in f.attributes else {} for f in frames]
         return [{**values, **more} for values, more in zip(super().answer(frames), said, strict=True)]
 
