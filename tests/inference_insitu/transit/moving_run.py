@@ -1,0 +1,190 @@
+"""A coupled run of real processes whose query moves: ranks, workers, a Redis, an engine; each can be killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from launching import environment
+from moving_simulation import STOP, advance, initial
+
+from inference_insitu.placement.launcher import mpiexec
+from inference_insitu.ring.processes import runs
+from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.moving_worker import FOLDER
+from inference_insitu.transit.records import Move, Said
+from inference_insitu.watching.account import account
+from inference_insitu.watching.events import read_events
+
+HERE = Path(__file__).parent
+START_S, MOVE_S, END_S = 120.0, 120.0, 120.0
+PHASES = {
+    "begun": lambda agreement: agreement.migration is not None,
+    "ready": lambda agreement: agreement.migration is not None and agreement.migration.ready,
+    "cut": lambda agreement: agreement.cut is not None,
+    "installed": lambda agreement: agreement.migration is not None and agreement.migration.installed,
+    "committed": lambda agreement: False,
+}
+"""When a phase is reached; that a migration has ended counts for all of them."""
+
+
+class MovingRun:
+    """``simulating`` ranks and ``workers`` of a run in ``folder``; another process keeps its log and engine."""
+
+    def __init__(self, folder, *, simulating=2, workers=1, engine="flink", margin=2):
+        self.folder, self.simulating, self.margin = folder / "run", simulating, margin
+        self.killed, self.first_worker_death = Counter(), None
+        config = folder / "coupling.yaml"
+        config.write_text(yaml.safe_dump(coupling(workers, margin)))
+        self.output = folder / "output"
+        ranks = [mpiexec(), "-n", simulating + workers, sys.executable, "-m", "mpi4py"]
+        self.simulation = self._started(*ranks, HERE / "moving_simulation.py", config, self.folder)
+        self.serving = self._started(sys.executable, HERE / "moving_serving.py", self.folder, engine)
+
+    def _started(self, *command):
+        with self.output.open("ab") as output:
+            paths = f"{HERE}{os.pathsep}{environment()['PYTHONPATH']}"
+            return subprocess.Popen(
+                [str(word) for word in command],
+                env=environment() | {"PYTHONPATH": paths},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def ready(self):
+        """Until every worker has joined the log and the engine runs."""
+        self.until(lambda: "the engine runs" in self.output.read_text(), START_S, "the engine")
+        job = TransitJob.read(self.folder / FOLDER / NAME)
+        self.run, self.moves = job.run, Moves(job.open_log(), job.run, margin=self.margin)
+        self.until(lambda: len(self.agreement.workers) == self.agreement.expected > 0, START_S, "the workers")
+
+    @property
+    def agreement(self):
+        while self.moves.poll():
+            pass
+        return self.moves.agreement
+
+    def until(self, ask, timeout_s, what):
+        end_s = time.monotonic() + timeout_s
+        while not ask():
+            assert self.serving.poll() is self.simulation.poll() is None, self.said()
+            assert time.monotonic() < end_s, f"{what} did not come within {timeout_s} s: {self.said()}"
+            time.sleep(0.002)
+
+    def said(self):
+        engine = self.folder / FOLDER / "engine.log"
+        events = [f"{one.who} {one.event} {one.fields}" for one in read_events(self.folder)[-15:]]
+        tail = engine.read_text(errors="replace")[-1500:] if engine.exists() else ""
+        return "\n".join([self.output.read_text()[-2000:], *events, tail])
+
+    def move(self, to, phase=None, victim=None):
+        """Ask until it has moved ``to`` a site; ``victim`` is killed once the first try comes to ``phase``."""
+        end_s = time.monotonic() + MOVE_S
+        while self.agreement.site != to:
+            assert time.monotonic() < end_s, self.said()
+            asked = self.moves.say(Move(self.run, Said.REQUEST, to=to))
+            if victim is not None:
+                self.until(lambda at=asked: PHASES[phase](self.agreement) or self._ended(at), MOVE_S, phase)
+                self.kill(victim)
+                victim = None
+            self.until(lambda at=asked: self._ended(at), MOVE_S, f"the end of the migration to {to}")
+        if victim is not None:
+            self.kill(victim)
+
+    def _ended(self, asked):
+        last = self.agreement.last
+        return last is not None and last.id >= asked
+
+    def kill(self, victim):
+        pid = self.pid(victim)
+        if victim == "worker" and self.first_worker_death is None:
+            answered = [row for name in ("ledger-*.csv", "transit-*.csv") for row in self.rows(name)]
+            last = [
+                max((step for one, step, outcome in answered if one == rank and outcome == "inferred"), default=-1)
+                for rank in range(self.simulating)
+            ]
+            self.first_worker_death = min(last) + 1
+        (os.killpg if victim == "engine" else os.kill)(pid, signal.SIGKILL)
+        self.killed[victim] += 1
+
+    def pid(self, victim):
+        """The process that is ``victim`` now; of several workers the first."""
+        if victim == "worker":
+            started = [one for one in read_events(self.folder) if (one.who, one.event) == ("worker0", "worker_started")]
+            return started[-1].fields["pid"]
+        path = self.folder / FOLDER / ("engine.process" if victim == "engine" else "log/server.process")
+        self.until(lambda: runs(*map(int, path.read_text().split())), START_S, victim)
+        return int(path.read_text().split()[0])
+
+    def end(self):
+        """Stop the simulation and wait until all have ended by themselves."""
+        (self.folder / STOP).touch()
+        assert self.simulation.wait(END_S) == 0, self.said()
+        assert self.serving.wait(END_S) == 0, self.said()
+
+    def clear(self):
+        """Leave nothing behind, whatever has happened."""
+        if self.simulation.poll() is None:
+            os.killpg(self.simulation.pid, signal.SIGKILL)
+        self.serving.terminate()  # log and engine end with it
+        self.serving.wait(END_S)
+
+    def rows(self, pattern):
+        """(rank, step, outcome) of the files of ``pattern``, in their order."""
+        found = []
+        for path in sorted(self.folder.glob(pattern)):
+            with path.open(newline="") as file:
+                found += [(int(row["rank"]), int(row["step"]), row["outcome"]) for row in csv.DictReader(file)]
+        return found
+
+    def assert_whole(self):
+        """Each step was answered once and in order; sums and the simulation's numbers are those of a run alone."""
+        found = account(self.folder)
+        assert found["problems"] == [], self.said()
+        assert found["in_transit"]["in_log"] == 0
+        assert found["handed_over"] > 0
+        here, away = self.rows("ledger-*.csv"), self.rows("transit-*.csv")
+        assert {outcome for _, _, outcome in here} <= {"inferred", "handed_over"}, Counter(row[2] for row in here)
+        assert {outcome for _, _, outcome in away} == {"inferred"}, Counter(row[2] for row in away)
+        for rank in range(self.simulating):
+            said = json.loads((self.folder / f"simulated-{rank}.json").read_text())
+            inferred = [[s for r, s, outcome in rows if r == rank and outcome == "inferred"] for rows in (here, away)]
+            for steps in inferred:
+                assert steps == sorted(steps), "in order"
+            assert sorted(inferred[0] + inferred[1]) == list(range(said["steps"])), "each once"
+            self._assert_sums(rank, said)
+
+    def _assert_sums(self, rank, said):
+        """Up to a worker's death, which takes what its analysis remembers with it, the answers carry the whole past."""
+        answers = {}
+        for path in sorted(self.folder.glob("results-*.jsonl")):
+            for line in path.read_text().splitlines():
+                row = json.loads(line)
+                if row["rank"] == rank:
+                    answers.setdefault(row["step"], row["values"]["sum"])
+        state, total = initial(rank), 0.0
+        for step in range(said["steps"]):
+            advance(state)
+            total += state.sum()
+            if self.first_worker_death is None or step < self.first_worker_death:
+                assert answers[step] == total, (rank, step)
+        assert state.tolist() == said["state"]
+
+
+def coupling(workers, margin):
+    """Rings that take whatever comes while nobody reads."""
+    return {
+        "streams": {"pattern": {"analysis": "summed", "policy": {"kind": "drop_newest"}, "steps": 2048}},
+        "analyses": {"summed": {"plugin": "transit_twins:Summed", "batch": {"size": 32}}},
+        "placement": {"kind": "cores", "ranks": workers},
+        "migration": {"margin": margin, "timeout_s": 60.0},
+        "on_inference_failure": {"times": 100, "backoff_s": 0.05},
+    }

@@ -1,0 +1,95 @@
+"""Real processes are killed while a running query moves: every step is answered once, in order, by somebody."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from moving_run import PHASES, MovingRun
+
+from cdi.errors import MissingDependencyError
+from inference_insitu.transit.engine import engine
+from inference_insitu.transit.redis_server import redis_program
+
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(280)]
+
+OUT, BACK = "in_transit", "in_situ"
+
+
+@pytest.fixture
+def moving(tmp_path):
+    """Makes runs whose engine is the plain one, but where another is asked for by name."""
+    for needed in ("mpi4py", "redis", "pyarrow"):
+        pytest.importorskip(needed)
+    try:
+        redis_program()
+    except MissingDependencyError as missing:
+        pytest.skip(str(missing))
+    made = []
+
+    def make(**given):
+        made.append(MovingRun(tmp_path, **{"engine": "plain"} | given))
+        made[-1].ready()
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.clear()
+
+
+def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(moving):
+    run = moving()
+    for to, phase, victim in (
+        (OUT, "begun", "engine"),
+        (BACK, "cut", "engine"),
+        (OUT, "cut", "broker"),
+        (BACK, "begun", "broker"),
+        (OUT, "cut", "worker"),
+        (BACK, "committed", "worker"),
+    ):
+        run.move(to, phase, victim)
+    run.end()
+    assert run.killed == {"engine": 2, "broker": 2, "worker": 2}
+    run.assert_whole()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("victim", ["engine", "broker", "worker"])
+def test_each_part_may_die_at_each_phase_of_each_direction(moving, victim):
+    """Two workers, so that one may be ready, or have installed, before the other."""
+    run = moving(workers=2)
+    for phase in PHASES:
+        run.move(OUT, phase, victim)
+        run.move(BACK, phase, victim)
+    run.end()
+    assert run.killed == {victim: 2 * len(PHASES)}
+    run.assert_whole()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["flink", "spark"])
+def test_a_stream_engine_may_die_while_a_query_moves(moving, kind):
+    try:
+        engine(kind).command(FakeJob, None)
+    except MissingDependencyError as missing:
+        pytest.skip(str(missing))
+    run = moving(engine=kind)
+    for to, phase, victim in (
+        (OUT, "begun", "engine"),
+        (BACK, "cut", "engine"),
+        (OUT, "cut", "broker"),
+        (BACK, "committed", "engine"),
+    ):
+        run.move(to, phase, victim)
+    run.end()
+    run.assert_whole()
+
+
+class FakeJob:
+    """Enough of a job to ask whether an engine is installed."""
+
+    folder, path = "/nowhere", Path("/nowhere/job.json")
