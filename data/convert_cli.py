@@ -1,9 +1,5 @@
 """The command ``convert``. Free of torch at the top."""
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +7,10 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.help_examples import add_examples
+from data.stack_arguments import add_stack_arguments, stack_options, told_warnings
 
 if TYPE_CHECKING:
     from cdi.pattern import Exposure
-    from data.formats.stack import StackOptions
     from data.preparation.prepared import Preparation
 
 EXAMPLES = """
@@ -26,50 +22,6 @@ cdi convert answer.h5 crystal.vts                         # of cdi predict --vol
 cdi convert dump.lammps atoms.extxyz --element Cu
 cdi convert ovito.ca lines.vtp
 """
-
-
-def add_stack_arguments(parser: ArgumentParser) -> None:
-    """What a file of frames may leave open."""
-    group = parser.add_argument_group("files of frames")
-    group.add_argument("--dataset", type=str, default=None, metavar="PATH", help="within HDF5, .npz or .mat")
-    group.add_argument(
-        "--axes", type=str, default=None, metavar="frc", help="the file's axes: f rocking, r rows, c columns"
-    )
-    group.add_argument("--mask", type=str, default=None, metavar="FILE", help="dead pixels: .npy, .npz, TIFF, HDF5")
-    group.add_argument("--mask-marks", type=str, default="bad", help="what non-zero pixels are: bad or good")
-    group.add_argument(
-        "--geometry", type=str, default=None, metavar="FILE.yaml", help="the rocking curve (docs/formats.md)"
-    )
-
-
-def stack_options(arguments: Namespace) -> "StackOptions":
-    """What these options say.
-
-    Raises
-    ------
-    ValueError
-        For an order of axes or a word that there is not.
-    """
-    from data.formats.stack import StackOptions
-
-    return StackOptions(arguments.dataset, arguments.axes, arguments.mask, arguments.mask_marks, arguments.geometry)
-
-
-@contextmanager
-def told_warnings() -> Iterator[list[str]]:
-    """Warnings about files as one line each on stderr, once; the list holds them."""
-    from data.formats.stack import HeaderWarning
-
-    told: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", HeaderWarning)
-        yield told
-    for warning in caught:
-        if not issubclass(warning.category, HeaderWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        elif str(warning.message) not in told:
-            told.append(str(warning.message))
-            print(f"cdi: warning: {warning.message}", file=sys.stderr)
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.help_examples import add_examples
-from data.convert_cli import add_stack_arguments, stack_options, told_warnings
+from data.stack_arguments import add_stack_arguments, stack_options, told_warnings
 
 if TYPE_CHECKING:
     from data.viewing import Shown

@@ -116,12 +116,14 @@ def _save_picture(name: str, content: Any, path: Path) -> None:
     save_pattern_picture(path, shown.counts, grid=shown.grid, mask=shown.mask, unit="counts", title=title)
 
 
-def around_peak(exposure: Exposure) -> Exposure:
-    """``exposure`` with its peak in the middle voxel, where the slices are."""
+def around_peak(exposure: Exposure, largest: int | None = None) -> Exposure:
+    """``exposure`` with its peak in the middle voxel, where the slices are; at most ``largest`` voxels a side."""
     from cdi.retrieval.framing import cropped, peak
 
     middle = peak(exposure)
     reach = [2 * min(m, n - 1 - m) + 1 for m, n in zip(middle.tolist(), exposure.counts.shape, strict=True)]
     if min(reach) < min(8, *exposure.counts.shape):
         return exposure
+    if largest is not None:
+        reach = [min(n, largest) for n in reach]
     return cropped(exposure, middle, (reach[0], reach[1], reach[2]))

@@ -12,6 +12,7 @@ from cdi.lattices.lattice import Lattice
 from cdi.lattices.structures import STRUCTURES
 from cdi.pattern import Exposure, Reflection
 from data.formats.pattern_files import read_exposure
+from data.formats.stack import AS_THE_FILE_SAYS, StackOptions
 from data.layout import FORMAT_NAME
 from data.pattern_store import PATTERN_FORMAT
 from data.sample import Sample, Truth
@@ -37,7 +38,7 @@ class MeasuredCrystal:
 class Question:
     """What the user says beside the files; None where the files are to tell.
 
-    ``index`` is the position of the crystal in a data set; ``scans`` are one a file.
+    ``index`` is the position of the crystal in a data set; ``scans`` are one a file; ``options`` hold for all files.
     """
 
     index: int | None = None
@@ -45,6 +46,7 @@ class Question:
     scans: tuple[int, ...] = ()
     lattice: Lattice | None = None
     reflections: tuple[Reflection, ...] = ()
+    options: StackOptions = AS_THE_FILE_SAYS
 
 
 def read_crystal(files: Sequence[str], asked: Question) -> MeasuredCrystal:
@@ -67,7 +69,7 @@ def read_crystal(files: Sequence[str], asked: Question) -> MeasuredCrystal:
             raise ValueError(f"--scan must be one number a file, got {len(asked.scans)} for {len(files)} files")
         scans = asked.scans or (None,) * len(files)
         exposures = [
-            read_exposure(file, index=asked.index, spec=asked.spec, scan=scan)
+            read_exposure(file, index=asked.index, spec=asked.spec, scan=scan, options=asked.options)
             for file, scan in zip(files, scans, strict=True)
         ]
         names, told, lattice = tuple(Path(file).name for file in files), tuple(map(_told, files)), asked.lattice

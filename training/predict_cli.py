@@ -1,30 +1,42 @@
 """The command ``predict``. Free of torch at the top."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
-    from models.prediction import Prediction
     from training.measured_crystal import MeasuredCrystal
+    from training.prediction_page import PredictionReport
 
-OUTPUTS = ("picture", "vtk", "volumes", "sites")
+OUTPUTS = ("report", "picture", "vtk", "volumes", "sites")
+
+
+EXAMPLES = """
+cdi predict scan/frames --element Au --reflections "1 1 1" --report answer.html
+cdi predict 111.cxi 200.cxi --element Au --reflections "1 1 1" "2 0 0" --vtk lines.vtp --volumes answer.h5
+cdi predict run.nxs --dataset /entry/data/counts --geometry beamline.yaml --mask dead.npy --json
+"""
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument(
         "files", nargs="+", type=str, metavar="FILE",
-        help="one a reflection of the crystal: CXI, HDF5, .npy, .npz, TIFF stack, a directory of TIFF frames; "
-        "or one data set of `cdi generate`",
+        help="one a reflection of the crystal: CXI, NeXus, HDF5, .npy, .npz, .mat, TIFF stack, a directory of TIFF "
+        "frames; or one data set of `cdi generate`",
     )  # fmt: skip
     add_question_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--report", type=str, default=None, metavar="OUT.html", help="one page: quality, answer, pictures, alternatives"
+    )
     parser.add_argument(
         "--picture", type=str, default=None, metavar="OUT.png", help="what the network saw and answered"
     )
@@ -39,6 +51,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _predict(arguments: Namespace) -> None:
     from data.formats.vtk_lines import check_vtk_name
+    from data.stack_arguments import told_warnings
     from data.whole_file import check_output
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal
@@ -50,35 +63,56 @@ def _predict(arguments: Namespace) -> None:
             check_output(arguments[name], overwrite=True)
     if arguments.vtk is not None:
         check_vtk_name(arguments.vtk)
-    crystal = read_crystal(arguments.files, question(arguments))
-    prediction, fitted = _answer(crystal, arguments.model)
-    written = _write(prediction, fitted, arguments)
+    if arguments.report is not None and Path(arguments.report).suffix != ".html":
+        raise ValueError(f"report must end in .html, got {arguments.report!r}")
+    with told_warnings() as warnings:
+        crystal = read_crystal(arguments.files, question(arguments))
+    report = _report(crystal, arguments, warnings)
+    written = _write(report, arguments)
     if arguments.json:
-        print(json.dumps(_to_json(prediction, crystal)))
+        print(json.dumps(_to_json(report)))
         return
-    from training.prediction_text import report
+    from training.prediction_quality import quality_text
+    from training.prediction_text import report as answer_text
 
-    for line in (*report(prediction, crystal), *written):
+    quality = quality_text(report.quality, report.familiar)
+    for line in (*quality, *answer_text(report.prediction, crystal), *written):
         print(line)
 
 
-def _answer(crystal: "MeasuredCrystal", model: str) -> "tuple[Prediction, MeasuredCrystal]":
-    """The prediction, and the crystal's exposures as the network saw them."""
+def _report(crystal: "MeasuredCrystal", arguments: Namespace, warnings: list[str]) -> "PredictionReport":
+    """The answer, with the exposures as the network saw them and what they are worth."""
+    from models.checkpoint import load
     from models.predictor import Predictor
     from models.preprocess import fit_set
+    from training.prediction_page import PredictionReport
+    from training.prediction_quality import familiarity, pattern_quality
 
-    predictor = Predictor.load(model)
+    quality = [pattern_quality(*named) for named in zip(crystal.names, crystal.exposures, strict=True)]
+    predictor = Predictor.load(arguments.model)
     (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
-    return prediction, replace(crystal, exposures=fit_set(crystal.exposures, predictor.shape))
+    fitted = replace(crystal, exposures=fit_set(crystal.exposures, predictor.shape))
+    element = None if crystal.known is None else crystal.known.lattice.formula
+    familiar = familiarity(quality, fitted.exposures, load(arguments.model).training, element)
+    first = Path(arguments.files[0]).resolve()
+    title = f"{first.parent.name}/{first.name}" if first.is_dir() else first.name
+    return PredictionReport(title, prediction, crystal, fitted, quality, familiar, tuple(warnings))
 
 
-def _write(prediction: "Prediction", fitted: "MeasuredCrystal", arguments: Namespace) -> list[str]:
+def _write(report: "PredictionReport", arguments: Namespace) -> list[str]:
     """Write what is asked for; a line about each."""
+    from data.whole_file import whole_file
     from training.prediction_files import write_lines, write_sites, write_volumes
 
+    prediction, fitted = report.prediction, report.fitted
     done = []
+    if arguments.report is not None:
+        from training.prediction_page import write_page
+
+        with whole_file(arguments.report) as temporary:
+            write_page(report, temporary)
+        done.append(f"report       {arguments.report}")
     if arguments.picture is not None:
-        from data.whole_file import whole_file
         from training.prediction_picture import save_prediction_picture
 
         with whole_file(arguments.picture) as temporary:
@@ -95,15 +129,19 @@ def _write(prediction: "Prediction", fitted: "MeasuredCrystal", arguments: Names
     return done
 
 
-def _to_json(prediction: "Prediction", crystal: "MeasuredCrystal") -> dict[str, Any]:
-    """The stable object, with what it was made of."""
+def _to_json(report: "PredictionReport") -> dict[str, Any]:
+    """The stable object, with what it was made of and what that is worth."""
+    crystal = report.crystal
     known = crystal.known
     return {
-        **prediction.to_json(),
+        **report.prediction.to_json(),
         "patterns": list(crystal.names),
         "reflections": None if known is None else [list(hkl) for hkl in known.reflections],
         "lattice": None if known is None else known.lattice.formula,
         "unit": "voxel" if crystal.exposures[0].grid is None else "angstrom",
+        "quality": [quality.to_json() for quality in report.quality],
+        "familiarity": [asdict(entry) for entry in report.familiar],
+        "warnings": list(report.warnings),
     }
 
 

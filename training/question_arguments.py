@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from data.stack_arguments import add_stack_arguments, stack_options
+
 if TYPE_CHECKING:
     from cdi.pattern import Reflection
     from training.measured_crystal import Question
@@ -20,6 +22,7 @@ def add_question_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
     parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    add_stack_arguments(parser)
 
 
 def question(arguments: Namespace) -> "Question":
@@ -42,7 +45,8 @@ def question(arguments: Namespace) -> "Question":
     elif arguments.structure_file is not None:
         lattice = read_lattice(arguments.structure_file)
     reflections = tuple(_miller(text) for text in arguments.reflections or ())
-    return Question(arguments.index, arguments.spec, tuple(arguments.scan or ()), lattice, reflections)
+    options = stack_options(arguments)
+    return Question(arguments.index, arguments.spec, tuple(arguments.scan or ()), lattice, reflections, options)
 
 
 def _miller(text: str) -> "Reflection":

@@ -94,15 +94,23 @@ def test_a_crystal_of_a_data_set_and_its_exposures_as_files_are_one_answer(
     for key in ("class_probabilities", "count_probabilities", "lines", "unit"):
         assert whole[key] == apart[key]
     assert set(whole["class_probabilities"]) == set(CLASSES)
+    assert [entry["name"] for entry in apart["quality"]] == ["0.h5", "1.h5", "2.h5"]
+    assert all(len(entry["oversampling"]) == 3 for entry in apart["quality"])
+    assert apart["warnings"] == []
 
 
 def test_every_output_is_written(stored: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = {"picture": "a.png", "vtk": "a.vtp", "volumes": "a.h5"}
+    names = {"report": "a.html", "picture": "a.png", "vtk": "a.vtp", "volumes": "a.h5"}
     options = [word for name, file in names.items() for word in (f"--{name}", str(tmp_path / file))]
     printed = asked(capsys, str(stored), "--index", "0", "--model", str(model), *options)
     for file in names.values():
         assert str(tmp_path / file) in printed
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("data:image/png;base64,") >= 3
+    assert "What these data cannot tell apart" in page
+    assert "<script src=" not in page
+    assert printed.index("quality ") < printed.index("class ")
     assert "<VTKFile" in (tmp_path / "a.vtp").read_text()
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["format"] == "cdi-prediction"
@@ -123,6 +131,8 @@ def test_every_output_is_written(stored: Path, model: Path, tmp_path: Path, caps
         (["--index", "0", "--reflections", "1 1"], "--reflections must be three whole numbers each"),
         (["--index", "0", "--reflections", "1 1 1"], "--reflections must be one a file"),
         (["--index", "0", "--vtk", "lines.vtk"], "vtk output must end in .vtp"),
+        (["--index", "0", "--report", "a.pdf"], "report must end in .html"),
+        (["--index", "0", "--axes", "abc"], "axes must name frames, rows and columns"),
         (["--index", "0", "--volumes", "no/such/folder.h5"], "output must lie in an existing directory"),
         (["--index", "0", "--element", "Au", "--structure-file", "x.cif"], "must be left out with --structure-file"),
     ],
