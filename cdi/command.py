@@ -17,10 +17,11 @@ class Command:
     """One sub-command: ``help`` line, its arguments, and what it does.
 
     ``run`` returns nothing on success and raises otherwise; ``cdi.main`` turns exceptions into
-    one line and an exit code.
+    one line and an exit code. ``interrupted`` says what Ctrl-C leaves and how to go on.
     """
 
     name: str
     help: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], None]
+    interrupted: str = ""

@@ -1,6 +1,7 @@
 """The console command ``cdi``: sub-commands found through entry points, errors as one line.
 
-Exit codes: 0 done, 2 bad usage or input, 1 failure while running, 130 interrupted. With
+Exit codes: 0 done, 2 bad usage or input, 1 failure while running, 130 interrupted: what is left then, and
+how to go on, is the command's to say. With
 ``CDI_TRACEBACK=1`` in the environment the full traceback is shown as well.
 """
 
@@ -13,21 +14,31 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from cdi import __version__
 from cdi.command import ENTRY_POINT_GROUP, Command
+from cdi.completion import SHELLS, PrintCompletion
 from cdi.errors import MissingDependencyError
-from cdi.help_examples import LineByLine
+from cdi.help_examples import LineByLine, add_examples
+
+EXAMPLES = """
+cdi simulate --element Au --defect edge --reflection 1 1 1 --shape 64 --oversampling 3 --output first.h5
+cdi predict scan/frames --element Au --reflections "1 1 1"
+cdi COMMAND --help                       # every command ends its help with examples
+eval "$(cdi --completion bash)"          # complete commands and options with Tab
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    commands = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    parser = _parser(commands)
+    commands = _commands()
+    parser, chosen = _parser(commands), ""
     try:
         namespace = parser.parse_args(arguments)
-        commands[namespace.subcommand].run(namespace[namespace.subcommand])
+        chosen = namespace.subcommand
+        commands[chosen].run(namespace[chosen])
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt:
-        return _report("interrupted", 130)
+        left = commands[chosen].interrupted if chosen else ""
+        return _report(f"interrupted; {left}" if left else "interrupted", 130)
     except ArgumentError as error:
         return _report(f"{error}; {_usage_hint(str(error))}", 2)
     except (ValueError, OSError, MissingDependencyError) as error:
@@ -37,17 +48,42 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def command_helps() -> dict[str, str]:
+    """What each command prints for ``--help``, in the order of ``cdi --help``."""
+    return {name: _command_parser(command).format_help() for name, command in _commands().items()}
+
+
+def console_parser() -> ArgumentParser:
+    """The parser of ``cdi`` with all its commands."""
+    return _parser(_commands())
+
+
+def _commands() -> dict[str, Command]:
+    return {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
 def _parser(commands: dict[str, Command]) -> ArgumentParser:
     parser = ArgumentParser(
         prog="cdi", description="Dislocations from Bragg coherent diffraction patterns.", exit_on_error=False,
-        formatter_class=LineByLine,  # of the commands' parsers too
+        formatter_class=LineByLine,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"cdi {__version__}")
+    parser.add_argument(
+        "--completion", action=PrintCompletion,
+        help=f"print the script that completes commands and options in {', '.join(SHELLS)}",
+    )  # fmt: skip
+    add_examples(parser, EXAMPLES)
     subcommands = parser.add_subcommands(required=True, title="commands")
     for name, command in commands.items():
-        child = ArgumentParser(description=command.help, exit_on_error=False)
-        command.add_arguments(child)
-        subcommands.add_subcommand(name, child, help=command.help)
+        subcommands.add_subcommand(name, _command_parser(command), help=command.help)
+    return parser
+
+
+def _command_parser(command: Command) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"cdi {command.name}", description=command.help, exit_on_error=False, formatter_class=LineByLine
+    )
+    command.add_arguments(parser)
     return parser
 
 

@@ -8,9 +8,22 @@ import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 
 if TYPE_CHECKING:
     from data.recipe import Recipe
+
+SIMULATE_EXAMPLES = """
+cdi simulate --element Au --defect edge --reflection 1 1 1 --shape 64 --oversampling 3 --output edge.h5
+cdi simulate --atoms md.dump --element Cu --reflection 1 1 1 --shape 128 --oversampling 2.5 --output md.h5
+cdi simulate --element Au --crystal-shape wulff --diameter-A 3000 --elasticity anisotropic --reflection 1 1 1 \\
+    --defect dissociated surface-strain --scan examples/scan.yaml --detector examples/detector.yaml --output scan.h5
+"""
+GENERATE_EXAMPLES = """
+cdi generate examples/recipes/small.yaml --output output/small
+cdi generate examples/recipes/crystals.yaml samples=2000 reflection_count=3 --output output/crystals --processes 8
+mpiexec -n 64 cdi generate examples/recipes/crystals.yaml samples=200000 --output output/large
+"""
 
 OF_A_BUILT_CRYSTAL = {
     "crystal_shape": "shape", "diameter_A": "diameter_A", "defect": "defects", "burgers": "burgers",
@@ -74,6 +87,7 @@ def built_options(arguments: Namespace) -> dict[str, Any]:
 
 
 def _add_simulate_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, SIMULATE_EXAMPLES)
     parser.add_argument("--reflection", nargs=3, type=int, required=True, metavar=("H", "K", "L"))
     grid = parser.add_argument_group("grid of q, along the laboratory's axes or as a rocking curve samples it")
     grid.add_argument("--shape", nargs="+", type=int, default=None, metavar="N", help="voxels: N, or N N N")
@@ -257,6 +271,7 @@ def _draw(path: Path, specimen: Any, pattern: Any, exposure: Any) -> None:
 
 
 def _add_generate_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, GENERATE_EXAMPLES)
     parser.add_argument("recipe", type=str, metavar="RECIPE.yaml", help="what to draw (examples/recipes)")
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
@@ -313,5 +328,9 @@ simulate = Command(
     "simulate", "the diffraction pattern of atoms in a file or of a built crystal", _add_simulate_arguments, _simulate
 )
 generate = Command(
-    "generate", "a data set of dislocated crystals with their truth, from a recipe", _add_generate_arguments, _generate
+    "generate",
+    "a data set of dislocated crystals with their truth, from a recipe",
+    _add_generate_arguments,
+    _generate,
+    "whole files are kept in --output, and the same command goes on",
 )

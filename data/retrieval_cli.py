@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 
 if TYPE_CHECKING:
     from cdi.pattern import Exposure
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from cdi.retrieval.vortex_lines import VortexLine
 
 
+EXAMPLES = """
+cdi retrieve pattern.h5 --output object.h5                       # Ctrl-C: what the starts have reached is written
+cdi retrieve scan/frames starts=6 --shape 64 --output gold.h5
+cdi retrieve 111.h5 --also 200.h5 11-1.h5 starts=10 --output three.h5    # one crystal, one support
+cdi retrieve scan.cxi coherence.kernel=gaussian --device cuda --output object.h5
+"""
+
+
 def _add_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument("file", type=str, help="exposure: HDF5, .npy, .npz, TIFF stack, or a directory of TIFF frames")
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="settings, e.g. starts=50")
     parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="densities, and OUT.png beside")

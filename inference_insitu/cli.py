@@ -16,6 +16,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from cdi.command import Command
 from cdi.config import read_config
 from cdi.errors import MissingDependencyError, RunError, optional_import
+from cdi.help_examples import add_examples
 from cdi.launched import INTERRUPTED, available_cores, launched_rank, launched_size, share_cores
 from inference_insitu.lammps.config import InsituConfig
 
@@ -26,7 +27,19 @@ SERVE_TIMEOUT_S = 300.0
 LAST_PORT = 65535
 
 
+EXAMPLES = """
+cdi insitu run load.steps=600 --config examples/insitu-quick.yaml --output runs/quick     # ten seconds, to see
+mpiexec -n 4 cdi insitu run --config examples/insitu.yaml --output runs/insitu
+cdi insitu watch runs/insitu                   # in the terminal; view: in a browser
+cdi insitu books runs/insitu --json            # exit code 1 where a frame is not accounted for
+cdi insitu serve runs/job                      # infer for a run of placement.kind=job
+cdi insitu transit runs/yours engine=spark     # keep its stream log and engine; then, from anywhere:
+cdi insitu migrate runs/yours in_transit
+"""
+
+
 def _add_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument(
         "arguments",
         nargs="*",

@@ -6,12 +6,31 @@ from pathlib import Path
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 from training.predict_cli import predict
 
 __all__ = ["evaluate", "predict", "train"]
 
+TRAIN_EXAMPLES = """
+cdi train examples/train.yaml --output output/run                         # killed? the same command goes on
+cdi train examples/train-proposal.yaml minutes=20 recipe.seed=3 --output output/proposal
+cdi train examples/train.yaml dataset=output/crystals reflections=[1] --output output/stored
+"""
+TIERS_EXAMPLES = """
+cdi tiers --config examples/tiers/quick.yaml --output output/tiers
+cdi tiers --only T1 T2-rod --crystals 40 --output output/tiers
+cdi tiers --only T4 --real measured/ --output output/tiers                # lines implanted into measured crystals
+"""
+EVALUATE_EXAMPLES = """
+cdi evaluate --dataset output/small --output output/report
+cdi evaluate --model output/run/model.safetensors --tiers output/tiers --baselines output/baselines --output report
+cdi evaluate --tiers output/tiers --crystals 25 --starts 0 --output output/quick-report
+"""
+GOES_ON = "whole epochs are kept in --output, and the same command goes on after the last of them"
+
 
 def _train_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, TRAIN_EXAMPLES)
     parser.add_argument("config", type=str, help="YAML configuration (examples/train.yaml)")
     parser.add_argument("overrides", nargs="*", type=str, help="key=value overrides, e.g. epochs=5 recipe.seed=3")
     parser.add_argument("--output", type=str, required=True, help="directory of the run; a killed run continues there")
@@ -29,6 +48,7 @@ def _train(arguments: Namespace) -> None:
 
 
 def _tiers_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, TIERS_EXAMPLES)
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="a folder a tier; made, or resumed")
     parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="sizes (examples/tiers)")
     parser.add_argument("--only", nargs="+", type=str, default=None, metavar="TIER", help="T1, T2, T2-rod, T5, ...")
@@ -55,6 +75,7 @@ def _tiers(arguments: Namespace) -> None:
 
 
 def _evaluate_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EVALUATE_EXAMPLES)
     parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
     parser.add_argument(
         "--tiers",
@@ -88,13 +109,18 @@ def _evaluate(arguments: Namespace) -> None:
     print(f"report: {output / 'report.html'}")
 
 
-train = Command("train", "train a network on crystals drawn on the fly", _train_arguments, _train)
+train = Command("train", "train a network on crystals drawn on the fly", _train_arguments, _train, GOES_ON)
 tiers = Command(
-    "tiers", "the frozen test sets: new crystals, other physics, networks, measured crystals", _tiers_arguments, _tiers
+    "tiers",
+    "the frozen test sets: new crystals, other physics, networks, measured crystals",
+    _tiers_arguments,
+    _tiers,
+    "whole files are kept in --output, and the same command goes on",
 )
 evaluate = Command(
     "evaluate",
     "score a network beside its baselines on crystals it never saw, with a report",
     _evaluate_arguments,
     _evaluate,
+    "no report was written; --crystals N makes a shorter one",
 )

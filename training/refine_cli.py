@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
     from training.measured_crystal import MeasuredCrystal
 
 
+EXAMPLES = """
+cdi refine pattern.h5 --from network retrieval            # both starts; the better one by voxels that were held out
+cdi refine 111.h5 200.h5 11-1.h5 --element Au --reflections "1 1 1" "2 0 0" "1 1 -1" --output refined.h5
+cdi refine pattern.h5 --from object.h5 --set order=6 --ensemble 8 --json
+"""
+
 STARTS = 10
 """Of a retrieval, where none are said."""
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument(
         "files", nargs="+", type=str, metavar="PATTERN",
         help="one a reflection of the crystal, as for `cdi predict`; or one data set of `cdi generate`",

@@ -1,7 +1,9 @@
 """Run a training: progress, resuming, a wall-clock budget, and the checkpoint at its end."""
 
 import json
+import os
 import platform
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -22,6 +24,8 @@ from training.config import TrainConfig
 from training.module import DefectModule
 
 LAST = "last.ckpt"
+NODES_VARIABLE = "SLURM_STEP_NUM_NODES"
+"""How many nodes the tasks are on that srun started; without it, one."""
 
 
 class SaveWeights(Callback):
@@ -55,7 +59,8 @@ def train(config: TrainConfig, output: Path) -> Path:
     last = output / LAST
     saver = SaveWeights(output / "model.safetensors")
     keep = ModelCheckpoint(output, filename="last", save_top_k=1, monitor=None, enable_version_counter=False)
-    callbacks: list[Callback] = [saver, keep, TQDMProgressBar(refresh_rate=5)]
+    shown = sys.stdout.isatty()
+    callbacks: list[Callback] = [saver, keep, *([TQDMProgressBar(refresh_rate=5)] if shown else [])]
     if config.minutes is not None:
         callbacks.append(Timer(timedelta(minutes=config.minutes), interval="epoch"))
     if config.patience is not None:
@@ -63,7 +68,8 @@ def train(config: TrainConfig, output: Path) -> Path:
     trainer = lightning.Trainer(
         max_epochs=config.epochs, accelerator="auto", devices="auto", callbacks=callbacks, logger=_loggers(output),
         precision=config.precision, gradient_clip_val=1.0, enable_model_summary=False, log_every_n_steps=10,
-        num_sanity_val_steps=0, default_root_dir=output, use_distributed_sampler=False,
+        num_sanity_val_steps=0, default_root_dir=output, use_distributed_sampler=False, enable_progress_bar=shown,
+        num_nodes=int(os.environ.get(NODES_VARIABLE, 1)),
     )  # fmt: skip
     try:
         trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)

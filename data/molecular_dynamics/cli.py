@@ -10,12 +10,29 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.errors import RunError
+from cdi.help_examples import add_examples
 from data.cli import add_crystal_arguments, built_options
 
 if TYPE_CHECKING:
     from cdi.atoms import Atoms
     from data.molecular_dynamics.dxa import ExtractedLine
     from data.molecular_dynamics.relaxation import RelaxConfig, Relaxed
+
+
+RELAX_EXAMPLES = """
+cdi relax --element Cu --potential Cu_mishin1 --diameter-A 70 --defect screw --output cu.extxyz
+cdi relax --atoms given.extxyz --potential Al_zhou.eam.alloy --anneal-K 300 --output relaxed.extxyz
+mpiexec -n 4 cdi relax --element Cu --potential Cu_mishin1 --diameter-A 200 --defect edge --output large.extxyz
+"""
+LINES_EXAMPLES = """
+cdi lines md.dump --element Cu --output lines.json
+cdi lines relaxed.extxyz --output lines.json && cdi simulate --atoms relaxed.extxyz --lines lines.json \\
+    --reflection 1 1 1 --shape 64 --oversampling 3 --output pattern.h5
+"""
+RELAXED_SET_EXAMPLES = """
+cdi relaxed-set examples/recipes/relaxed.yaml --output output/relaxed
+cdi relaxed-set examples/recipes/relaxed.yaml samples=10 --output output/tiers/T2-relaxed --processes 2
+"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,7 @@ def _add_output_arguments(parser: ArgumentParser) -> None:
 
 
 def _add_relax_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, RELAX_EXAMPLES)
     parser.add_argument("--potential", type=str, required=True, metavar="NAME", help="of LAMMPS, or an EAM file")
     parser.add_argument(
         "--output", type=str, required=True, metavar="OUT.extxyz", help="relaxed atoms; OUT.json: report and lines"
@@ -193,6 +211,7 @@ def _lines(lines: Sequence["ExtractedLine"]) -> str:
 
 
 def _add_lines_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, LINES_EXAMPLES)
     parser.add_argument("file", type=str, metavar="FILE", help="extxyz, LAMMPS dump or LAMMPS data")
     parser.add_argument("--output", type=str, required=True, metavar="OUT.json", help="for cdi simulate --lines")
     parser.add_argument("--element", nargs="+", type=str, default=None, help="elements of the LAMMPS types")
@@ -255,6 +274,7 @@ def _draw(
 
 
 def _add_relaxed_set_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, RELAXED_SET_EXAMPLES)
     parser.add_argument("recipe", type=str, metavar="RECIPE.yaml", help="what to relax (examples/recipes/relaxed.yaml)")
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
@@ -286,4 +306,5 @@ relaxed_set = Command(
     "a data set of relaxed crystals with the lines that are left, from a recipe",
     _add_relaxed_set_arguments,
     _relaxed_set,
+    "whole files are kept in --output, and the same command goes on",
 )

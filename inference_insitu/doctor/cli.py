@@ -6,13 +6,22 @@ from collections.abc import Iterable
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
 from inference_insitu.doctor.verdict import Level, Verdict
 
 DEFAULT_TIMEOUT_S = 60.0
 NAME_WIDTH = 19
 
 
+EXAMPLES = """
+cdi doctor                               # exit code 1 where a coupled run cannot start
+cdi doctor --json > machine.json
+cdi doctor --clean                       # remove what killed runs left in shared memory
+"""
+
+
 def _add_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--clean", action="store_true", help="only remove what killed runs left in shared memory")
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="most seconds that one trial may take")

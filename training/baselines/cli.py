@@ -5,9 +5,17 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.help_examples import add_examples
+
+EXAMPLES = """
+cdi baselines --output output/baselines                          # those that the shipped network must beat
+cdi baselines --model output/run/model.safetensors --minutes 20 --output output/baselines
+cdi baselines --only [prior,radial] --crystals 1000 --output output/shortcut
+"""
 
 
 def _arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, EXAMPLES)
     parser.add_argument("--model", type=str, default="default", help="checkpoint whose training recipe they learn from")
     parser.add_argument("--recipe", type=str, help="YAML of another recipe (examples/recipes/crystals.yaml)")
     parser.add_argument("--output", type=str, required=True, help="directory to keep them in; a stopped run goes on")
@@ -46,5 +54,9 @@ def _run(arguments: Namespace) -> None:
 
 
 baselines = Command(
-    "baselines", "train what a network must beat: prior, shortcut, classifiers, phase network", _arguments, _run
+    "baselines",
+    "train what a network must beat: prior, shortcut, classifiers, phase network",
+    _arguments,
+    _run,
+    "finished ones are kept in --output, and the same command goes on",
 )
