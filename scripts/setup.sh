@@ -32,7 +32,7 @@ python=$(find_python)
 [ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || make_venv
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
 
-groups='.[md,dxa,fast,sst,transit,view,notebooks,dev]'
+groups='.[md,dxa,fast,sst,transit,view,notebooks,site,dev]'
 # uv installs several times faster than pip. It does not know pip's own settings (a local mirror, say),
 # so pip has the last word.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv || true
