@@ -21,6 +21,8 @@ from cdi.pattern import Exposure
 from inference_insitu.inference.frame import Frame
 from models.prediction import CLASSES, Prediction
 
+IN_TRANSIT = "transit/answered"
+"""In the run's folder: where the analyses of a stream engine keep theirs."""
 _UNITS = {
     "step": "1",
     "time_ps": "ps",
@@ -159,8 +161,8 @@ def read_results(folder: Path, stream: str = "pattern") -> list[StoredResult]:
 
 
 def results_files(folder: Path) -> list[Path]:
-    """Results files of every life of every worker, whole and partial, the older life first."""
-    return sorted(folder.glob("results-*.h5"), key=_life)
+    """Results files of every life of every worker and of a stream engine, whole and partial, the older life first."""
+    return sorted([*folder.glob("results-*.h5"), *folder.glob(f"{IN_TRANSIT}/results-*.h5")], key=_life)
 
 
 def whole_rows(group: Any) -> int:

@@ -13,6 +13,7 @@ from cdi.requirements import require, require_positive
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.steering.config import SteeringConfig
+from inference_insitu.transit.migration.config import MigrationConfig
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class TruthConfig:
 class InsituConfig:
     """Everything that defines a coupled run but where it runs and where it writes.
 
-    ``placement``, ``policy``, ``on_inference_failure`` and ``steering`` are those of every coupling.
+    ``placement``, ``policy``, ``on_inference_failure``, ``steering`` and ``migration`` are those of every coupling.
     """
 
     crystal: CrystalConfig = field(default_factory=CrystalConfig)
@@ -166,6 +167,7 @@ class InsituConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     on_inference_failure: FailureConfig = field(default_factory=FailureConfig)
     steering: SteeringConfig = field(default_factory=SteeringConfig)
+    migration: MigrationConfig = field(default_factory=MigrationConfig)
     truth: TruthConfig = field(default_factory=TruthConfig)
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ def coupling_config(config: InsituConfig) -> CouplingConfig:
         placement=config.placement,
         on_inference_failure=config.on_inference_failure,
         steering=config.steering,
+        migration=config.migration,
     )
 
 

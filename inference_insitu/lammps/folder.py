@@ -1,6 +1,7 @@
 """The folder of one run: free before it starts, and recognised as ours before it is overwritten."""
 
 import csv
+import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,12 @@ SUMMARY = "summary.json"
 LOAD = "load.csv"
 PICTURE = "insitu.png"
 LOG = "lammps.log"
+TRANSIT = "transit"
 _OURS = (
     *(CONFIG, SUMMARY, LOAD, PICTURE, LOG, "dxa.json", "results-*.h5", "atoms/step-*", "snapshot-*.dump"),
     # Of the coupling.
     *("coupling.yaml", "ledger-*.csv", "books.json", "events-*.jsonl", "metrics-*.prom", "results-*.jsonl"),
-    *("steering.jsonl", "worker-*.json", "spill-*", "report.html", "job/*"),
+    *("steering.jsonl", "worker-*.json", "spill-*", "report.html", "job/*", "transit-*.csv"),
 )
 
 
@@ -42,6 +44,8 @@ def prepare(folder: Path) -> None:
     for pattern in _OURS:
         for path in folder.glob(pattern):
             path.unlink()
+    # Log, checkpoints and table of the earlier run: an engine would go on from them.
+    shutil.rmtree(folder / TRANSIT, ignore_errors=True)
     for within in (folder / "atoms", folder / "job"):
         if within.is_dir() and not any(within.iterdir()):
             within.rmdir()

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cdi.lattices.materials import material
+from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.inference.results import read_results
 from inference_insitu.lammps import dxa, folder
 from inference_insitu.lammps.comparison import compare
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.watching.balance import imbalances, read_books
+from inference_insitu.watching.in_transit import read_in_transit, transit_imbalances
 from inference_insitu.watching.ledger_files import read_ledger
 
 _PARTIAL = "reduced"
@@ -34,13 +36,15 @@ def finish_run(output: Path, config: InsituConfig, figures: dict[str, Any]) -> t
         line["dxa"] = _attempt("dislocation analysis", problems, lambda: _truth(output, config))
         _write_summary(output, line)
     _attempt("the picture", problems, lambda: _draw(output, config))
-    if account.get("published") and not account["inferred"]:
+    if account.get("published") and not account["inferred"] + account["in_transit"].get(INFERRED, 0):
         problems.append(f"no pattern was inferred out of {account['published']}: {account['dropped']}")
     return line, problems
 
 
 def patterns_account(output: Path, problems: list[str]) -> dict[str, Any]:
     """Patterns published, inferred and dropped by reason, and the latency, as the coupling's books say.
+
+    ``handed_over`` are those that went to a stream engine, ``in_transit`` what became of them there.
 
     Raises
     ------
@@ -50,12 +54,15 @@ def patterns_account(output: Path, problems: list[str]) -> dict[str, Any]:
     books = read_books(output)
     if books is None:
         raise ValueError(f"{output} holds no books")
-    problems += imbalances(books, read_ledger(output))
+    ledger, transit = read_ledger(output), read_in_transit(output)
+    problems += [*imbalances(books, ledger), *transit_imbalances(ledger, transit, ended=True)]
     dropped = dict(books.total.dropped)
     partial = dropped.pop(_PARTIAL, 0)
     return {
         "published": books.total.published - partial,
         "inferred": books.total.inferred,
+        "handed_over": books.total.handed_over,
+        "in_transit": transit.outcomes,
         "dropped": dropped,
         "latency_s": dict(books.latency_s),
     }

@@ -89,6 +89,10 @@ class Serving:
             If the folder holds the log of an earlier run.
         """
         spec, folder = self._spec(), self._output / FOLDER
+        if (folder / NAME).exists() and (earlier := TransitJob.read(folder / NAME).run) != spec.run:
+            raise ValueError(
+                f"{folder} must be of run {spec.run}, got log and checkpoints of the earlier run {earlier}; remove it"
+            )
         folder.mkdir(exist_ok=True)
         events = EventLog(self._output / "events-transit.jsonl", "transit")
         with ExitStack() as stack:
@@ -124,10 +128,6 @@ class Serving:
 
     def _job(self, spec: WorkerSpec, address: RedisAddress) -> TransitJob:
         config, folder = self._config, self._output / FOLDER
-        if (folder / NAME).exists() and (earlier := TransitJob.read(folder / NAME).run) != spec.run:
-            raise ValueError(
-                f"{folder} must be of run {spec.run}, got log and checkpoints of the earlier run {earlier}; remove it"
-            )
         return TransitJob(
             run=spec.run,
             coupling=spec.config,

@@ -162,6 +162,38 @@ def test_the_report_is_made_of_however_few_results(tmp_path, frames):
     assert (tmp_path / folder.PICTURE).stat().st_size > 10_000
 
 
+def test_patterns_that_an_engine_answered_are_part_of_the_run(tmp_path):
+    """Volumes of both sides are read by step; the summary says what became of what was handed over."""
+    (tmp_path / "transit/answered").mkdir(parents=True)
+    for path, steps in (("results-0.0.h5", (0, 30)), ("transit/answered/results-0.0.h5", (10, 20))):
+        sink = ResultsFile(tmp_path / path)
+        for step in steps:
+            append(sink, step)
+        sink.close()
+    assert [one.step for one in read_results(tmp_path)] == [0, 10, 20, 30]
+    keep_books(tmp_path, 4, 0)
+    books = json.loads((tmp_path / "books.json").read_text())
+    for counts in (books, books["streams"]["pattern"]):
+        counts |= {"inferred": 2, "handed_over": 2}
+    (tmp_path / "books.json").write_text(json.dumps(books))
+    ledger = tmp_path / "ledger-0.csv"
+    ledger.write_text(
+        ledger.read_text().replace("10,inferred", "10,handed_over").replace("20,inferred", "20,handed_over")
+    )
+    (tmp_path / "transit-0.csv").write_text("stream,rank,step,outcome\npattern,0,10,inferred\npattern,0,20,failed\n")
+    line, problems = finish_run(tmp_path, InsituConfig(), {})
+    assert (line["inferred"], line["handed_over"], line["in_transit"]) == (2, 2, {"inferred": 1, "failed": 1})
+    assert [problem for problem in problems if "the picture" not in problem] == []
+
+
+def test_a_folder_that_is_used_again_keeps_nothing_that_an_engine_would_go_on_from(tmp_path):
+    for name in ("config.yaml", "transit-0.csv", "transit/job.json", "transit/checkpoints/a/chk-1/_metadata", "mine"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folder.prepare(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_picture_that_cannot_be_drawn_loses_nothing_but_itself(tmp_path):
     """The load curve is missing: the summary is there all the same, and the problem is told."""
     keep_books(tmp_path, 3, 0)
