@@ -6,7 +6,7 @@ OUT := output
 # Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
 TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
-.PHONY: demo test test-slow test-transit engines lint format bench setup clean
+.PHONY: demo transit-demo test test-slow test-transit engines lint format bench setup clean
 
 setup: $(READY)
 
@@ -16,6 +16,10 @@ $(READY): pyproject.toml constraints.txt scripts/setup.sh
 
 demo: $(READY)
 	bash scripts/demo.sh $(BIN) $(OUT)/demo
+
+# LAMMPS runs while its inference moves to a stream engine and back. ENGINE=spark for the other one.
+transit-demo: $(READY)
+	bash scripts/transit_demo.sh $(VENV) $(OUT)/transit-demo $(ENGINE)
 
 test: lint
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
