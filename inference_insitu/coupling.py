@@ -40,6 +40,7 @@ REDUCED = Publication("dropped", "reduced")
 CLOSED = "the coupling is closed"
 LOOK_S = 0.005
 """Between looks at whether all ranks have drained."""
+LOOK_NS = 100_000_000
 DEVICE_TIMEOUT_S = 5.0
 """How long the end waits for a GPU's copies, and for a worker that maps its memory to be gone."""
 
@@ -91,6 +92,9 @@ class Coupling:
         self._closed = False
         self._reduced: dict[str, Any] = {}
         config, rank = parts.config, parts.simulation_comm.rank
+        self._look_ns = 0
+        # Frames that leave by messages, and ranks that must agree, need every step.
+        self._at_every_step = parts.carrier.carries or config.on_inference_failure.action == "abort"
         self._device = DevicePublisher(parts.producer, config.device, config.placement.kind, parts.events, rank)
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
@@ -134,7 +138,8 @@ class Coupling:
             published = self._device.publish(name, on_device, step, attributes)
         if not published:
             parts.events.first("drop", published.reason, stream=name, step=step, reason=published.reason)
-        parts.carrier.progress()
+        if parts.carrier.carries:
+            parts.carrier.progress()
         return published
 
     def _reduction(self, reduction: Pipeline, array: Any, on_device: DeviceArray | None) -> NDArray[Any] | None:
@@ -170,8 +175,14 @@ class Coupling:
         """
         if self._closed:
             raise RunError(CLOSED)
-        parts = self._parts
         self._step = step
+        if self._at_every_step or self._device.filling or time.monotonic_ns() > self._look_ns:
+            self._look(step)
+
+    def _look(self, step: int) -> None:
+        """Take in what inference has said; seldom where nothing depends on it: it costs more than a frame."""
+        parts = self._parts
+        self._look_ns = time.monotonic_ns() + LOOK_NS
         self._device.poll()
         if parts.producer is not None:
             parts.producer.poll()

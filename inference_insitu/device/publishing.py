@@ -90,6 +90,11 @@ class DevicePublisher:
         self._plain_way(array).write(array, copy.reshape(-1).view(np.uint8), lambda: None)
         return copy
 
+    @property
+    def filling(self) -> bool:
+        """Whether slots may become full without this process's doing."""
+        return self._path is not None
+
     def poll(self) -> bool:
         """Hand over slots that are full by now; whether none is being filled. Never waits."""
         if self._path is None:

@@ -16,7 +16,7 @@ def settle_estate(consumer: Consumer, output: Path, events: EventLog) -> None:
     Nothing happens where the producer lives or has closed its books itself.
     """
     region, words = consumer.region, consumer.region.words
-    if consumer.producer_lives or consumer.producer_state in (Side.CLOSED, Side.FAILED):
+    if consumer.producer_lives or consumer.producer_state is Side.CLOSED:
         return
     if words[Word.RELAYED]:  # the keeper died: the simulation rank, elsewhere, keeps these books itself
         region.unlink()

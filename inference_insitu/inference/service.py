@@ -26,7 +26,7 @@ Propose = Callable[[str, str, int, int, Mapping[str, Any]], Sequence[bytes]]
 
 LOOK_NS = 50_000_000
 """How often it is looked whether the simulation's processes live."""
-ENDING = (Side.ENDING, Side.CLOSED, Side.FAILED)
+ENDING = (Side.ENDING, Side.CLOSED)
 
 
 @dataclass(frozen=True)

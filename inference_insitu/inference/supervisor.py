@@ -20,8 +20,6 @@ from inference_insitu.starting import start_python
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
-ENDED = (Side.CLOSED, Side.FAILED)
-"""A simulation rank whose books are closed: it ended, or gave up."""
 GONE_BY_ITSELF_S = 5.0
 LONGEST_BACKOFF_S = 60.0
 NOT_STARTED = 127
@@ -123,7 +121,7 @@ class Supervisor:
         for region in self.regions:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
         self._tell_death(code)
-        if all(region.words[Word.PRODUCER_STATE] in ENDED for region in self.regions):
+        if all(region.words[Word.PRODUCER_STATE] == Side.CLOSED for region in self.regions):
             self.over = True  # the books are closed: nobody needs another one
             self._say(Side.CLOSED)
             return
@@ -155,7 +153,7 @@ class Supervisor:
     def _hangs(self) -> str | None:
         now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s
         # A rank that gave up has taken its ring away: the worker shows nothing there.
-        served = [region for region in self.regions if region.words[Word.PRODUCER_STATE] not in ENDED]
+        served = [region for region in self.regions if region.words[Word.PRODUCER_STATE] != Side.CLOSED]
         words = (served or self.regions)[0].words
         if words[Word.CONSUMER_STATE] not in (Side.READY, Side.CLOSED):
             ready_s = self._placement.ready_timeout_s

@@ -15,7 +15,14 @@ LOOK_NS = 250_000_000
 
 
 class Carrier(Protocol):
-    """Moves what must be moved, and knows how inference stands."""
+    """Moves what must be moved, and knows how inference stands.
+
+    Attributes
+    ----------
+    carries : whether frames leave by ``progress``, which must then be called at every step.
+    """
+
+    carries: bool
 
     def progress(self) -> None:
         """Take a bounded step; never waits."""
@@ -66,6 +73,8 @@ class SharedMemory(OfRing):
     take_over : starts a supervisor here once the rank that supervises has died, or None.
     waits_for_heir : whether another rank would do that, for this one too.
     """
+
+    carries = False
 
     def __init__(
         self,
@@ -126,6 +135,7 @@ class SharedMemory(OfRing):
 class NoRing:
     """A rank whose content goes into other ranks' frames."""
 
+    carries = False
     state = Side.READY
     failed = False
     supervisor_lost = False

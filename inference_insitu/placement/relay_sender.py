@@ -63,6 +63,8 @@ class Sender(OfRing):
     take_over : starts a worker here once the keeper is lost, or None; the region must then have a path.
     """
 
+    carries = True
+
     def __init__(
         self, region: Region, wire: Wire, *, events: EventLog, take_over: Callable[[], Supervisor] | None = None
     ) -> None:

@@ -172,7 +172,7 @@ class Consumer:
     @property
     def publishing(self) -> bool:
         """Whether the simulation's side may publish yet."""
-        return self.producer_state not in (Side.ENDING, Side.CLOSED, Side.FAILED) and self.producer_lives
+        return self.producer_state not in (Side.ENDING, Side.CLOSED) and self.producer_lives
 
     @property
     def producer_lives(self) -> bool:

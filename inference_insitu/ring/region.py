@@ -57,9 +57,12 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class Slot:
-    """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word."""
+    """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word.
 
-    __slots__ = ("_region", "_texts", "_views", "base", "payload", "place", "words")
+    ``same`` is the writer's: the payload in the form that the row speaks of, where nothing else has to be said of it.
+    """
+
+    __slots__ = ("_region", "_texts", "_views", "base", "payload", "place", "same", "words")
 
     def __init__(self, region: "Region", place: SlotPlace) -> None:
         self.place = place
@@ -70,6 +73,7 @@ class Slot:
         self._texts = region.bytes[start : start + ATTRIBUTE_BYTES + DETAIL_BYTES]
         source = region.spilled if place.kind is Kind.SPILL else region.bytes
         self.payload = source[place.offset : place.offset + place.capacity]
+        self.same: NDArray[np.generic] | None = None
         self._views: dict[tuple[int, tuple[int, ...]], NDArray[np.generic]] = {}
 
     def view(self, dtype: int, shape: tuple[int, ...]) -> "NDArray[np.generic]":

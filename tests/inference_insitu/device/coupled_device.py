@@ -127,7 +127,7 @@ class Coupled:
 
     def _parts(self, config: CouplingConfig, folder: Path, reductions: Any) -> Parts:
         nothing = lambda *_: None  # noqa: E731
-        carrier = SimpleNamespace(progress=self._drain, failed=False, state=Side.READY, close=nothing)
+        carrier = SimpleNamespace(carries=False, progress=self._drain, failed=False, state=Side.READY, close=nothing)
         return Parts(
             SimpleNamespace(rank=0), Alone(), config, folder, self.ledger, self.producer, reductions, carrier,  # type: ignore[arg-type]
             SimpleNamespace(close=nothing, abandon=nothing), self.events, lambda data: [data], lambda: True, nothing,  # type: ignore[arg-type]
