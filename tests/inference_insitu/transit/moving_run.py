@@ -182,7 +182,7 @@ class MovingRun:
 def coupling(workers, margin):
     """Rings that take whatever comes while nobody reads."""
     return {
-        "streams": {"pattern": {"analysis": "summed", "policy": {"kind": "drop_newest"}, "steps": 2048}},
+        "streams": {"pattern": {"analysis": "summed", "policy": {"kind": "drop_newest"}, "steps": 4096}},
         "analyses": {"summed": {"plugin": "transit_twins:Summed", "batch": {"size": 32}}},
         "placement": {"kind": "cores", "ranks": workers},
         "migration": {"margin": margin, "timeout_s": 60.0},

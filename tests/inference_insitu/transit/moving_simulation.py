@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 SHAPE = (4, 6)
-STOP, PERIOD_S = "stop", 0.03
+STOP, PERIOD_S = "stop", 0.05
 MOST_STEPS = 60_000
 ASKED_EVERY = 10
 
