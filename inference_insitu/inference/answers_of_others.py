@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.inference.service import Outputs, Propose
 from inference_insitu.ring.region import Region
-from inference_insitu.transit.records import Answer
+from inference_insitu.transit.records import Alert, Answer
 
 
 class AnswersOfOthers:
-    """Takes answers to frames of the ranks whose rings are ``regions``."""
+    """Takes answers to, and alerts of, frames of the ranks whose rings are ``regions``."""
 
     def __init__(self, regions: Mapping[int, Region], outputs: Outputs, propose: Propose) -> None:
         self._regions, self._outputs, self._propose = regions, outputs, propose
@@ -46,6 +47,15 @@ class AnswersOfOthers:
             }
         )
         self._outputs.metrics.said(stream, dict(answer.values))
-        for record in self._propose(stream, answer.analysis, rank, step, answer.values):
+        self._leave(stream, answer.analysis, rank, step, answer.values)
+
+    def heed(self, alert: Alert) -> None:
+        """Show ``alert`` to the rules, as an answer of an analysis that has the name of its view."""
+        self._outputs.events.log("alert", view=alert.view, stream=alert.stream, step=alert.step, values=alert.values)
+        self._leave(alert.stream, alert.view, alert.rank, alert.step, alert.values)
+
+    def _leave(self, stream: str, analysis: str, rank: int, step: int, values: Mapping[str, Any]) -> None:
+        """What rules propose goes into the rank's ring."""
+        for record in self._propose(stream, analysis, rank, step, values):
             if not self._regions[rank].leave(record):
                 self._outputs.events.first("proposal_lost", stream, stream=stream, step=step)

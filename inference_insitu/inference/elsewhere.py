@@ -24,7 +24,7 @@ class Elsewhere(Protocol):
         """Take all ``frames`` over for good, each with its attempts; False where that cannot be done now."""
         ...
 
-    def answered(self, stream: str, rank: int, step: int) -> None:
+    def answered(self, stream: str, rank: int, step: int, outcome: str) -> None:
         """A frame has met its end here."""
         ...
 
@@ -51,7 +51,7 @@ class Nowhere:
         """Nobody takes them."""
         return False
 
-    def answered(self, stream: str, rank: int, step: int) -> None:
+    def answered(self, stream: str, rank: int, step: int, outcome: str) -> None:
         """Nobody asks."""
 
     def progress(self) -> bool:

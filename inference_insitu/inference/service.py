@@ -278,7 +278,7 @@ class Service:
     def _settle(self, consumer: Consumer, one: Claimed, outcome: str, detail: str) -> None:
         detail = " ".join(detail.split())
         consumer.settle(one, outcome, detail)
-        self._elsewhere.answered(one.stream, one.rank, one.step)
+        self._elsewhere.answered(one.stream, one.rank, one.step, outcome)
         latency = (time.monotonic_ns() - one.published_ns) * 1e-9
         self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None, step=one.step)
         if outcome != INFERRED:

@@ -82,6 +82,7 @@ def main(spec_path: str, incarnation: str) -> int:
     outputs = Outputs(answers, events, Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)))
     outputs.metrics.restarts(max(one.region.words[Word.RESTARTS] for one in consumers))
     propose = proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line))
+    others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs, propose)
     elsewhere = MovingWorker(
         output,
         spec.run,
@@ -91,7 +92,8 @@ def main(spec_path: str, incarnation: str) -> int:
         worker=spec.worker,
         workers=spec.workers,
         config=config.migration,
-        take=AnswersOfOthers({one.rank: one.region for one in consumers}, outputs, propose).take,
+        take=others.take,
+        heed=others.heed,
         events=events,
     )
     service = Service(

@@ -6,16 +6,17 @@ from cdi.requirements import require, require_positive
 from inference_insitu.steering.condition import Condition
 from inference_insitu.transit.migration.protocol import Site
 
-FIGURES = ("queue", "oldest_s", "late", "superseded", "full", "memory_mb", "in_log")
-"""What a rule may ask of a worker: frames that wait in its rings and the age of the oldest; frames dropped for a reason
-in the last second; its resident memory; frames that lie in the log unanswered."""
+FIGURES = ("queue", "oldest_s", "late", "memory_mb", "in_log")
+"""What a rule may ask of a worker: frames that wait in its rings and the age of the oldest; frames whose deadline has
+passed since it was last asked; its resident memory; frames that lie in the log unanswered."""
 
 
 @dataclass(frozen=True)
 class MigrationRule:
     """Frames are to be answered ``to`` a site once ``when`` has held for ``for_s``; not again within ``pause_s``.
 
-    ``when`` is a condition on ``FIGURES``, as the conditions of steering are: ``queue >= 3 or late > 0``.
+    ``when`` is a condition on ``FIGURES``, as those of steering are: ``queue >= 3 or late > 0``. Any worker may ask;
+    where several do, the first request holds.
     """
 
     when: str

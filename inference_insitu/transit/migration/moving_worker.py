@@ -15,13 +15,14 @@ from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.ring.consumer import Consumer
-from inference_insitu.ring.layout import Word
+from inference_insitu.ring.layout import PAGE, Word
 from inference_insitu.transit.account import Account
 from inference_insitu.transit.job import NAME, TransitJob
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.marking import Asked, Key
+from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
-from inference_insitu.transit.records import Answer, FrameRecord
+from inference_insitu.transit.records import Alert, Answer, FrameRecord
 from inference_insitu.transit.stream_log import LogAway, LogFull
 from inference_insitu.watching.events import EventLog
 
@@ -29,6 +30,8 @@ FOLDER = "transit"
 """In the run's folder: what engine and workers know of each other."""
 LOOK_S = 0.25
 """Between looks for a log, before there is one."""
+RULES_S = 0.1
+"""Between looks at the rules."""
 RESTING_S = 0.02
 """Between looks into the log while everything is answered in situ."""
 PATIENCE_S = 0.3
@@ -45,6 +48,7 @@ class MovingWorker:
     output : folder of the run.
     streams : name of the analysis of each.
     take : what is done with an answer that somebody else gave, or that was given to a frame from the log.
+    heed : what is done with an alert of the engine's views.
     """
 
     def __init__(
@@ -59,17 +63,19 @@ class MovingWorker:
         workers: int,
         config: MigrationConfig,
         take: Callable[[Answer], None],
+        heed: Callable[[Alert], None],
         events: EventLog,
     ) -> None:
         self.worker = worker
         self._output, self._run, self._workers = output, run, workers
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
-        self._config, self._take, self._events = config, take, events
+        self._config, self._take, self._heed, self._events = config, take, heed, events
         self._met: dict[Key, int] = {}
         self._answered: dict[Key, int] = {}
         self._account: Account | None = None
         self._share: Share | None = None
         self._next_s, self._pause_s, self._away = 0.0, FIRST_PAUSE_S, False
+        self._rules, self._ruled_s, self._late = Rules(config.rules), 0.0, 0
 
     # What the service asks of it.
 
@@ -103,9 +109,10 @@ class MovingWorker:
             data=array.reshape(-1).view(np.uint8).data,
         )
 
-    def answered(self, stream: str, rank: int, step: int) -> None:
+    def answered(self, stream: str, rank: int, step: int, outcome: str) -> None:
         """A frame has met its end here."""
         key = stream, rank
+        self._late += outcome == "late"
         self._answered[key] = max(step, self._answered.get(key, -1))
 
     def progress(self) -> bool:
@@ -121,9 +128,29 @@ class MovingWorker:
         def poll() -> None:
             busy[0] = share.poll()
 
-        if self._tried(poll) and share.resting and share.settled:
-            self._next_s = time.monotonic() + RESTING_S
+        if self._tried(poll) and share.resting:
+            if self._rules and time.monotonic() - self._ruled_s > RULES_S:
+                self._follow_rules(share)
+            if share.settled:
+                self._next_s = time.monotonic() + RESTING_S
         return busy[0]
+
+    def _follow_rules(self, share: Share) -> None:
+        self._ruled_s = time.monotonic()
+        now_ns = time.monotonic_ns()
+        waiting = [ready.published_ns for consumer in self._consumers for ready in consumer.ready()]
+        figures = {
+            "queue": len(waiting),
+            "oldest_s": (now_ns - min(waiting, default=now_ns)) * 1e-9,
+            "late": self._late,
+            "memory_mb": _resident_mb(),
+            "in_log": share.open,
+        }
+        self._late = 0
+        rule = self._rules.fired(figures, share.site, self._ruled_s)
+        if rule is not None:
+            self._events.log("migration_rule", when=rule.when, to=rule.to, **figures)
+            self._tried(lambda: share.ask(rule.to, rule.when))
 
     @property
     def settled(self) -> bool:
@@ -202,7 +229,14 @@ class MovingWorker:
             self._account = Account(self._output, self.worker, origin_ns=origin_ns)
         connection = Connection(job.open_log(PATIENCE_S), self._run, job.store(), self._workers, job.partitions)
         self._share = Share(
-            connection, self._keys(), self, self._account, self._take, config=self._config, events=self._events
+            connection,
+            self._keys(),
+            self,
+            self._account,
+            self._take,
+            self._heed,
+            config=self._config,
+            events=self._events,
         )
         self._events.log("log_joined", run=self._run)
 
@@ -214,3 +248,9 @@ class MovingWorker:
                 name = self._streams[stream]
                 keys[stream, consumer.rank] = Asked(name, self._analyses[name].model, Variable(*variable))
         return keys
+
+
+def _resident_mb() -> float:
+    """Memory that this process takes now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * PAGE / 2**20

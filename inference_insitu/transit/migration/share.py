@@ -18,6 +18,7 @@ from inference_insitu.transit.migration.protocol import Ended, Refused, Site
 from inference_insitu.transit.payloads import PayloadStore
 from inference_insitu.transit.records import (
     RELEASE,
+    Alert,
     Answer,
     Control,
     FrameRecord,
@@ -26,8 +27,9 @@ from inference_insitu.transit.records import (
     Reply,
     Said,
     decoded,
+    decoded_as,
 )
-from inference_insitu.transit.stream_log import ANSWERS, StreamLog, Topic
+from inference_insitu.transit.stream_log import ALERTS, ANSWERS, StreamLog, Topic
 from inference_insitu.watching.events import EventLog
 
 COMMIT_S = 1.0
@@ -57,6 +59,7 @@ class Share:
     keys : streams and ranks of this worker, and who answers them.
     account : of the frames that this worker has handed over.
     take : what is done with an answer, once it is in the account.
+    heed : what is done with an alert that a view of the engine gives on a frame of these keys.
     """
 
     def __init__(
@@ -66,18 +69,19 @@ class Share:
         local: Local,
         account: Account,
         take: Callable[[Answer], None],
+        heed: Callable[[Alert], None] = lambda alert: None,
         *,
         config: MigrationConfig,
         events: EventLog,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._store, self._local = connection.log, connection.store, local
-        self._account, self._take = account, take
+        self._account, self._take, self._heed = account, take, heed
         self._config, self._events, self._clock = config, events, clock
         self._run = connection.run
         self._marking = Marking(self._log, connection.run, self._store, keys, partitions=connection.partitions)
         self._moves = Moves(self._log, connection.run, margin=config.margin)
-        self._answers = Topic(connection.run, ANSWERS)
+        self._answers, self._alerts = Topic(connection.run, ANSWERS), Topic(connection.run, ALERTS)
         self._reader = f"worker-{local.worker}"
         self._outcomes: dict[int, Ended] = {}
         self._moving: Outward | Inward | None = None
@@ -153,6 +157,7 @@ class Share:
         self._flush()
         busy = self._read_moves()
         busy |= self._take_answers()
+        self._take_alerts()
         self._follow()
         if self._inherited in self._outcomes:
             self._go_on()
@@ -181,6 +186,7 @@ class Share:
         for topic in (*self._marking.topics, self._answers):
             self._log.register(topic, self._reader)
         self._answers_read = self._log.committed(self._answers).get(self._reader, 0)
+        self._alerts_read = self._log.standing(self._alerts).last  # earlier ones are of the past
         while self._read_moves(told=True):
             pass
         self._say(Move(self._run, Said.JOINED, worker=self._local.worker, step=workers))
@@ -240,6 +246,17 @@ class Share:
                 self._marking.take(record)
             self._answers_read = stored.offset
         return bool(found)
+
+    def _take_alerts(self) -> None:
+        for stored in self._log.read(self._alerts, after=self._alerts_read, count=_AT_A_TIME):
+            self._alerts_read = stored.offset
+            try:
+                alert = decoded_as(Alert, stored)
+            except PoisonedRecordError as error:
+                self._events.log("damaged_alert", offset=stored.offset, error=str(error))
+                continue
+            if (alert.stream, alert.rank) in self._marking.keys:
+                self._heed(alert)
 
     def _keep(self, answer: Answer) -> None:
         key = answer.stream, answer.rank

@@ -72,6 +72,7 @@ class Worker:
             self,
             self.account,
             run.take,
+            lambda alert: run.alerts.append((number, alert)),
             config=run.config,
             events=EventLog(None, "test"),
             clock=lambda: run.now_s,
@@ -132,7 +133,7 @@ class Run:
         self.now_s, self.step, self.over = 0.0, -1, False
         self.ranks = range(ranks)
         self.rings = defaultdict(list)
-        self.published, self.handed_over, self.here = [], [], []
+        self.published, self.handed_over, self.here, self.alerts = [], [], [], []
         self.answers = defaultdict(list)  # by rank: (step, sum), in the order in which they were known
         self.observer = Moves(self.log, RUN, margin=self.config.margin)
         self.engine = None

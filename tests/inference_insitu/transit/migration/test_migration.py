@@ -5,10 +5,11 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from migration_model import Run, Site, sites
+from migration_model import STREAM, Run, Site, sites
 
 from inference_insitu.transit.migration.protocol import Ended, Refused
-from inference_insitu.transit.stream_log import LogAway
+from inference_insitu.transit.records import Alert, encoded
+from inference_insitu.transit.stream_log import ALERTS, LogAway, Topic
 
 TO_TRANSIT, BACK = Site.IN_TRANSIT, Site.IN_SITU
 
@@ -183,3 +184,15 @@ def test_any_schedule_of_faults_answers_every_frame_once(tmp_path_factory, seed,
 @given(seed=st.integers(0, 2**32))
 def test_many_schedules_of_faults_answer_every_frame_once(tmp_path_factory, seed, deadly):
     assert_holds(tmp_path_factory.mktemp("run"), seed, deadly=deadly)
+
+
+def test_an_alert_of_a_view_is_heeded_by_the_worker_whose_rank_it_is_of(tmp_path):
+    run = Run(tmp_path)
+    for rank in (0, 1, 7):
+        run.log.append(Topic("run", ALERTS), encoded(Alert("run", STREAM, rank, 3, "unusual", {"z": 4.5})))
+    for worker in run.workers:
+        worker.share.poll()
+    assert [(number, alert.rank, alert.values["z"]) for number, alert in run.alerts] == [(0, 0, 4.5), (1, 1, 4.5)]
+    run.kill_worker(0)
+    run.workers[0].share.poll()
+    assert len(run.alerts) == 2, "what was before a worker came is of the past"
