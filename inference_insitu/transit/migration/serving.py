@@ -21,11 +21,13 @@ from inference_insitu.transit.partition import SEEN
 from inference_insitu.transit.redis_log import RedisAddress
 from inference_insitu.transit.redis_server import RedisServer
 from inference_insitu.transit.stream_log import LogAway, StreamLog, lag
+from inference_insitu.transit.views import shipped_views
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
 SPECS = "worker-*.json"
 LOOK_S = 0.2
+SHIPPED = "shipped"
 PATIENCE_S = 0.3
 """How long a call may wait for a log that is away: its server may have died, and who starts it anew is asking."""
 LONGEST_BACKOFF_S = 30.0
@@ -47,7 +49,7 @@ class TransitConfig:
     payloads : folder that workers and engine see; '' for the run's folder.
     conditions : of the run (material, load, temperature), by which earlier runs are compared.
     history : folder with the tables of earlier runs; '' for none.
-    views : SQL files over the answers.
+    views : SQL files over the answers; ``shipped`` stands for those that come with the program.
     timeout_s : how long the run may not be there, and its end may take.
     """
 
@@ -139,7 +141,7 @@ class Serving:
             conditions=config.conditions,
             parallelism=config.parallelism,
             threads=config.threads,
-            views=config.views,
+            views=tuple(path for one in config.views for path in (shipped_views() if one == SHIPPED else (one,))),
             history=config.history,
         )
 
