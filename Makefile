@@ -6,7 +6,9 @@ OUT := output
 # Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
 TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
-.PHONY: demo transit-demo test test-slow test-transit engines lint format bench setup clean
+BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling
+
+.PHONY: demo transit-demo docs test test-slow test-transit engines lint format bench setup clean
 
 setup: $(READY)
 
@@ -44,18 +46,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation as a site in site/; a broken link is an error.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "documentation: site/index.html"
+
+# Their JSON lines are kept in benchmarks/records, of which the site makes its page of figures.
+bench: SHELL := bash
 bench: $(READY)
-	$(BIN)/python benchmarks/recognition.py
-	$(BIN)/python benchmarks/designs.py
-	$(BIN)/python benchmarks/consistency.py
-	$(BIN)/python benchmarks/answer_speed.py
-	$(BIN)/python benchmarks/training_throughput.py
-	$(BIN)/python benchmarks/scattering.py
-	$(BIN)/python benchmarks/generation.py
-	$(BIN)/python benchmarks/retrieval.py
-	$(BIN)/python benchmarks/insitu.py
-	$(BIN)/python benchmarks/coupling.py
-	$(BIN)/python benchmarks/coupling_scaling.py
+	@mkdir -p benchmarks/records
+	@set -eo pipefail; for name in $(BENCHMARKS); do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py | tee benchmarks/records/$$name.jsonl; \
+	done
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) site
