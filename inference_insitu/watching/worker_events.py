@@ -57,7 +57,7 @@ PLAIN_EVENTS = {
     *("attach", "ready", "end", "session", "serving_job", "courier_started", "stale_removed", "relay", "device"),
     *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed", "steering_replay"),
     *("engine_running", "log_back", "log_joined", "migration", "transit_account", "transit_started", "transit_stopped"),
-    *("alert", "migration_rule"),
+    *("alert", "engine_scales", "migration_rule"),
 }
 _WORKER, _SIMULATION = "worker", "simulation"
 _WRITER = re.compile(r"(worker|keeper|serving)(?P<number>[0-9]{1,9})")

@@ -7,7 +7,7 @@ when it dies. It ends by itself when every worker has said that nothing will fol
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cdi.errors import RunError
@@ -17,6 +17,7 @@ from inference_insitu.transit.engine import DEAD, FAILED, RUNNING, RunningEngine
 from inference_insitu.transit.job import NAME, TransitJob
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
+from inference_insitu.transit.migration.scaling import Scaling, ScalingConfig
 from inference_insitu.transit.partition import SEEN
 from inference_insitu.transit.redis_log import RedisAddress
 from inference_insitu.transit.redis_server import RedisServer
@@ -45,6 +46,7 @@ class TransitConfig:
     memory_bytes : of a log that is started here.
     partitions : of every stream; frames of a rank stay in one.
     parallelism, threads : how many partitions are dealt with at once, and threads that each computes with.
+    scaling : bounds of the parallelism, and when it changes; it begins with ``parallelism`` within them.
     threshold_bytes : larger arrays are written once into ``payloads`` and referred to.
     payloads : folder that workers and engine see; '' for the run's folder.
     conditions : of the run (material, load, temperature), by which earlier runs are compared.
@@ -59,6 +61,7 @@ class TransitConfig:
     partitions: int = 1
     parallelism: int = 1
     threads: int = 1
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
     threshold_bytes: int = 1 << 18
     payloads: str = ""
     conditions: dict[str, str | float | int] = field(default_factory=dict)
@@ -95,23 +98,24 @@ class Serving:
             raise ValueError(
                 f"{folder} must be of run {spec.run}, got log and checkpoints of the earlier run {earlier}; remove it"
             )
+        port = TransitJob.read(folder / NAME).log.port if (folder / NAME).exists() else None  # workers know it
         folder.mkdir(exist_ok=True)
         events = EventLog(self._output / "events-transit.jsonl", "transit")
         with ExitStack() as stack:
             server = None
             if self._config.log is None:
-                server = RedisServer(folder / "log", memory_bytes=self._config.memory_bytes)
+                server = RedisServer(folder / "log", memory_bytes=self._config.memory_bytes, port=port)
                 stack.callback(server.stop)
                 server.start()
             job = self._job(spec, self._config.log or self._address(server))
-            program = RunningEngine(engine(self._config.engine), job)
-            stack.callback(program.kill)
+            program = self._program(job)
+            stack.callback(lambda: self._running.kill())
             program.start()
             events.log("transit_started", engine=self._config.engine, run=spec.run)
             self._say(f"run {spec.run}: its log is there, the engine {self._config.engine} starts")
             with closing(job.open_log(PATIENCE_S)) as log:
-                self._watch(job, log, server, program, events)
-            status = program.stop()
+                self._watch(job, log, server, events)
+            status = self._running.stop()
             events.log("transit_stopped", state=status.state, problem=status.problem)
             self._say(f"run {spec.run}: everything is answered, the engine has {status.state}")
 
@@ -139,17 +143,20 @@ class Serving:
             payloads=config.payloads,
             threshold_bytes=config.threshold_bytes,
             conditions=config.conditions,
-            parallelism=config.parallelism,
+            parallelism=max(config.parallelism, config.scaling.least),
             threads=config.threads,
             views=tuple(path for one in config.views for path in (shipped_views() if one == SHIPPED else (one,))),
             history=config.history,
         )
 
-    def _watch(
-        self, job: TransitJob, log: StreamLog, server: RedisServer | None, program: RunningEngine, events: EventLog
-    ) -> None:
-        """Start anew what dies, until nothing is left to be done."""
+    def _program(self, job: TransitJob) -> RunningEngine:
+        self._running = RunningEngine(engine(self._config.engine), job)
+        return self._running
+
+    def _watch(self, job: TransitJob, log: StreamLog, server: RedisServer | None, events: EventLog) -> None:
+        """Start anew what dies, and scale, until nothing is left to be done."""
         moves = Moves(log, job.run, margin=0)
+        scaling = Scaling(self._config.scaling, job.parallelism, time.monotonic())
         told = False
         while True:
             time.sleep(LOOK_S)
@@ -157,7 +164,7 @@ class Serving:
                 events.log("log_died")
                 self._say("the log's server has died and is started anew")
                 server.start()
-            status = program.status()
+            status = self._running.status()
             if status.state == RUNNING:
                 if not told:
                     told = True
@@ -165,17 +172,31 @@ class Serving:
                     events.log("engine_running", pid=status.pid)
                 self._deaths = 0
             elif status.state in (DEAD, FAILED):
-                self._restart(program, status.problem, events)
+                self._restart(status.problem, events)
             try:
                 while moves.poll():
                     pass
-                gone = moves.agreement.workers and not moves.agreement.taking_part
-                if gone and status.state == RUNNING and not any(lag(log, topic, SEEN) for topic in job.topics()):
+                waiting = sum(lag(log, topic, SEEN) for topic in job.topics())
+                if (
+                    moves.agreement.workers
+                    and not moves.agreement.taking_part
+                    and status.state == RUNNING
+                    and not waiting
+                ):
                     return
+                if status.state == RUNNING and (wanted := scaling.due(waiting, time.monotonic())) is not None:
+                    self._scale(job, wanted, waiting, events)
             except LogAway as error:
                 events.first("log_away", "serving", error=str(error))
 
-    def _restart(self, program: RunningEngine, problem: str, events: EventLog) -> None:
+    def _scale(self, job: TransitJob, parallelism: int, waiting: int, events: EventLog) -> None:
+        """Go on with another parallelism, from a savepoint."""
+        events.log("engine_scales", parallelism=parallelism, waiting=waiting)
+        self._say(f"{waiting} frames wait: the engine goes on with {parallelism} partitions at once")
+        status = self._running.stop()
+        self._program(replace(job, parallelism=parallelism)).start(Path(status.savepoint) if status.savepoint else None)
+
+    def _restart(self, problem: str, events: EventLog) -> None:
         """Start the engine from its last checkpoint, each time after a longer while."""
         now_s = time.monotonic()
         if self._start_s is None:
@@ -186,8 +207,8 @@ class Serving:
             self._say(f"the engine has ended and starts anew in {wait_s:g} s: {problem}")
         elif now_s >= self._start_s:
             self._start_s = None
-            program.kill()
-            program.start()
+            self._running.kill()
+            self._running.start()
 
     @staticmethod
     def _address(server: RedisServer | None) -> RedisAddress:
