@@ -57,6 +57,7 @@ def _session(job: TransitJob) -> SparkSession:
         "spark.authenticate": "true",
         "spark.authenticate.secret": secrets.token_urlsafe(32),
         "spark.ui.enabled": "false",
+        "spark.python.authenticate.socketTimeout": "300s",  # of a worker on a machine that has other work too
         "spark.driver.memory": "1g",
         "spark.sql.shuffle.partitions": str(job.parallelism),
         "spark.sql.adaptive.enabled": "false",

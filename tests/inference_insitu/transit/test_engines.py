@@ -30,9 +30,9 @@ from inference_insitu.transit.rows import COLUMNS
 from inference_insitu.transit.stream_log import ALERTS, ANSWERS, QUARANTINE, Record, Topic, frames_topic
 from inference_insitu.transit.views import shipped_views
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-START_S, ANSWER_S = 400.0, 120.0
+START_S, ANSWER_S = 900.0, 300.0
 PARTITIONS = 2
 COUPLING = """
 streams: {{pattern: {{analysis: summed}}, network: {{analysis: defects}}}}
