@@ -1,5 +1,6 @@
 """The command ``retrieve``. Free of torch at the top."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the starts and the held-out voxels")
     parser.add_argument("--device", type=str, default=None, help="cpu or cuda (default: a GPU where there is one)")
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
@@ -72,7 +74,11 @@ def _retrieve(arguments: Namespace) -> None:
     if arguments.picture:
         with whole_file(picture, overwrite=arguments.overwrite) as temporary:
             save_retrieval_picture(temporary, found, title=", ".join(Path(name).name for name in names))
-    for text in _report(found, names, lines):
+    told = _to_json(found, names, lines)
+    if arguments.json:
+        print(json.dumps({**told, "output": str(output)}))
+        return
+    for text in _report(told):
         print(text)
     print(f"written      {output}")
 
@@ -152,26 +158,52 @@ def _vortex_lines(found: Any) -> "list[tuple[VortexLine, ...]]":
     ]
 
 
-def _report(found: Any, names: list[str], lines: "list[tuple[VortexLine, ...]]") -> Iterator[str]:
-    import numpy as np
-
+def _to_json(found: Any, names: list[str], lines: "list[tuple[VortexLine, ...]]") -> dict[str, Any]:
+    """What was found of each pattern, in plain values; lengths in the pattern's own ``unit``."""
     from cdi.retrieval.averaging import FSC_LEVEL, PRTF_LEVEL
 
     transfer, halves = found.transfer.resolution(PRTF_LEVEL), found.halves.resolution(FSC_LEVEL)
+    patterns = []
     for row, name in enumerate(names):
-        grid, best = found.grids[row], found.kept[row, 0]
-        size = 1.0 if grid is None else float(np.linalg.norm(grid.voxel, axis=1).mean())
-        unit = "voxels" if grid is None else "Å"
-        yield f"pattern      {name}, {' × '.join(map(str, found.density.shape[1:]))} voxels"
-        yield f"starts       {len(found.iterations)}, best {best}, {found.kept.shape[1]} averaged"
-        yield f"misfit       {found.error[row, best]:.4g} of the intensity"
-        yield f"free         {found.free_deviance[row, best]:.4g} per held-out voxel (photon noise alone: 1)"
-        yield f"first mode   {found.mode_weight[row]:.4f} of the power"
-        yield f"resolution   {transfer[row] * size:.3g} {unit} (PRTF), {halves[row] * size:.3g} {unit} (FSC of halves)"
-        yield f"lines        {len(lines[row])}"
-        for line in lines[row]:
-            ends = " to ".join(str(line.points[end].round(1).tolist()) for end in (0, -1))
-            yield f"  winding {line.winding}, {line.length:.4g} {unit}, from {ends}, confidence {line.confidence:.2f}"
+        best, size = int(found.kept[row, 0]), _voxel_size(found.grids[row])
+        patterns.append({
+            "pattern": name, "shape": list(found.density.shape[1:]), "best": best,
+            "misfit": float(found.error[row, best]), "free_deviance": float(found.free_deviance[row, best]),
+            "first_mode": float(found.mode_weight[row]), "unit": "voxel" if found.grids[row] is None else "angstrom",
+            "resolution_prtf": float(transfer[row] * size), "resolution_fsc": float(halves[row] * size),
+            "lines": [
+                {
+                    "winding": line.winding, "length": float(line.length), "confidence": float(line.confidence),
+                    "points": line.points.round(2).tolist(),
+                }
+                for line in lines[row]
+            ],
+        })  # fmt: skip
+    return {"starts": len(found.iterations), "averaged": int(found.kept.shape[1]), "patterns": patterns}
+
+
+def _voxel_size(grid: Any) -> float:
+    """Mean edge of a voxel in Å; 1 where the geometry is unknown."""
+    import numpy as np
+
+    return 1.0 if grid is None else float(np.linalg.norm(grid.voxel, axis=1).mean())
+
+
+def _report(told: dict[str, Any]) -> Iterator[str]:
+    for each in told["patterns"]:
+        unit = "voxels" if each["unit"] == "voxel" else "Å"
+        yield f"pattern      {each['pattern']}, {' × '.join(map(str, each['shape']))} voxels"
+        yield f"starts       {told['starts']}, best {each['best']}, {told['averaged']} averaged"
+        yield f"misfit       {each['misfit']:.4g} of the intensity"
+        yield f"free         {each['free_deviance']:.4g} per held-out voxel (photon noise alone: 1)"
+        yield f"first mode   {each['first_mode']:.4f} of the power"
+        prtf, fsc = each["resolution_prtf"], each["resolution_fsc"]
+        yield f"resolution   {prtf:.3g} {unit} (PRTF), {fsc:.3g} {unit} (FSC of halves)"
+        yield f"lines        {len(each['lines'])}"
+        for line in each["lines"]:
+            ends = " to ".join(str([round(x, 1) for x in line["points"][end]]) for end in (0, -1))
+            sure = f"confidence {line['confidence']:.2f}"
+            yield f"  winding {line['winding']}, {line['length']:.4g} {unit}, from {ends}, {sure}"
 
 
 retrieve = Command("retrieve", "the density behind a pattern by iterative phase retrieval", _add_arguments, _retrieve)

@@ -135,6 +135,8 @@ def _tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | dict):

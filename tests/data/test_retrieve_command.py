@@ -1,5 +1,6 @@
 """``cdi retrieve``: from every kind of file to densities and a picture, or one line that says why not."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -43,10 +44,15 @@ def test_a_pattern_becomes_a_density_with_all_that_made_it(
     pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "found.h5"
-    assert run(str(pattern), *SETTINGS, "--output", str(output), "--seed", "3") == 0
+    assert run(str(pattern), *SETTINGS, "--output", str(output), "--seed", "3", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert run(str(pattern), *SETTINGS, "--output", str(output), "--seed", "3", "--overwrite") == 0
     printed = capsys.readouterr().out
     assert "first mode" in printed
     assert "Å (PRTF)" in printed
+    assert (told["starts"], told["averaged"], told["output"]) == (2, 2, str(output))
+    assert (told["patterns"][0]["unit"], told["patterns"][0]["lines"]) == ("angstrom", [])
+    assert f"misfit       {told['patterns'][0]['misfit']:.4g} of the intensity" in printed
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
     with h5py.File(output) as file, h5py.File(pattern) as source:
         density = file["density"][()]
