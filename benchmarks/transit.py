@@ -42,7 +42,7 @@ OUT, BACK = "in_transit", "in_situ"
 PERIOD_S = {128: 0.05, 2048: 0.1, 8192: 0.4}
 STAY_S = 8.0
 """How long the query stays on a side before it moves on."""
-OUTAGE_S, RECOVER_S = 8.0, 120.0
+OUTAGE_S, RECOVER_S = 8.0, 300.0
 
 
 def main(

@@ -3,8 +3,8 @@
     python benchmarks/workflow.py [--steps 1000] [--every 25] [--radius_A 20] [--engine flink] [--repeats 1]
 
 LAMMPS compresses a copper nanoparticle on one rank; every 25 steps its diffraction pattern is answered by the same
-network (``defects``, batches of one, one thread). The answers must be equal, value for value. ``alone`` simulates and
-makes the patterns, and nobody looks at them: what the others add is against that.
+network (``defects``, batches of one, one thread). The answers must be equal, value for value and, by checksum, voxel
+for voxel. ``alone`` simulates and makes the patterns, and nobody looks at them: what the others add is against that.
 
 ``wall_s``           of the simulation's loop; ``added_percent`` against ``alone``
 ``first_defect_s``   from the loop's beginning until the first answer "a defect, more likely than not" is there
@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -36,6 +37,7 @@ from parts import Part, mpi, wait_for
 
 from cdi.config import read_object
 from inference_insitu.inference.batching import BatchConfig
+from inference_insitu.inference.results import read_results
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.lammps.coupled import ANALYSIS, coupling_config
 from inference_insitu.transit.migration.request import migrate
@@ -128,7 +130,12 @@ def serve(folder: Path, output: Path, engine: str) -> Part:
 def told(way: str, output: Path, said: dict[str, float]) -> tuple[Answers, dict[str, np.ndarray]]:
     """Answers by step, and of each when its pattern was published and when it was there (``time.monotonic``)."""
     rows = [json.loads(line) for path in sorted(output.glob("results-*.jsonl")) for line in path.open()]
-    answers: Answers = {row["step"]: row["values"] for row in rows}
+    volumes = {one.step: crc32(one.counts, crc32(one.support, crc32(one.line_density))) for one in read_results(output)}
+    answers: Answers = {
+        row["step"]: {name: value for name, value in row["values"].items() if name != "seconds"}
+        | {"volumes": volumes.get(row["step"])}
+        for row in rows
+    }
     if way in ("alone", "offline"):
         names = ("step", "published_s", "at_s", "inferred_s")
         return answers, {name: np.array([row[name] for row in rows]) for name in names}
