@@ -19,6 +19,8 @@ from inference_insitu.transit.stream_log import StreamLog
 MOST_PROBLEM = 1000
 
 _ERROR = re.compile(r"(Caused by: )?[\w.]*(Error|Exception)\b")
+_OF_PYTHON = re.compile(r"^pemja\.core\.PythonException: <class '(?:[\w.]*\.)?(\w+)'>:")
+"""How Java tells of an error in Python."""
 
 Run = Callable[[TransitJob, str, threading.Event], EngineStatus]
 
@@ -46,7 +48,8 @@ def cause(error: Exception) -> str:
     """What is at the root of what an engine tells at length, over lines of Java and Python."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR.match(line)]
-    return (errors or lines or [type(error).__name__])[-1][:MOST_PROBLEM]
+    told = (errors or lines or [type(error).__name__])[-1].removeprefix("Caused by: ")
+    return _OF_PYTHON.sub(r"\1:", told)[:MOST_PROBLEM]
 
 
 def standing(job: TransitJob, log: StreamLog, durable: Durable, state: str, savepoint: str = "") -> EngineStatus:

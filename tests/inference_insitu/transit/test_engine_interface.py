@@ -8,6 +8,7 @@ import pytest
 
 from cdi.errors import MissingDependencyError, RunError
 from inference_insitu.transit.engine import PROCESS, RunningEngine, engine
+from inference_insitu.transit.engine_program import cause
 from inference_insitu.transit.job import TransitJob
 from inference_insitu.transit.left_behind import end_left_behind
 
@@ -66,3 +67,24 @@ def test_a_number_that_is_another_s_by_now_is_left_alone(tmp_path):
     for text in ("", "x y", f"{os.getpid()} 1", "1"):
         (tmp_path / "p").write_text(text)
         assert not end_left_behind(tmp_path / "p", 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "cause_told"),
+    [
+        (
+            "An error occurred while calling o1.get.\n: java.util.X: y\nCaused by: java.lang.A: b\n\t... 23 more\n"
+            "Caused by: pemja.core.PythonException: <class 'inference_insitu.x.StateRefusedError'>: the state must be\n"
+            "\tat /x.py(x.py:1)\n\t... 2 more",
+            "StateRefusedError: the state must be",
+        ),
+        (
+            "[X] it failed: Traceback:\n  File x\nValueError: no\n SQLSTATE: 3\n=== Streaming Query ===",
+            "ValueError: no",
+        ),
+        ("plain", "plain"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_what_an_engine_tells_at_length_is_one_line(told, cause_told):
+    assert cause(RuntimeError(told)) == cause_told
