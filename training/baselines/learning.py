@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from data.symmetry import AxisSymmetry
 from training.baselines.exposures import LabelledExposures
 
 POINTS = 8
 """Of a curve."""
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 @dataclass(frozen=True)
@@ -99,21 +101,24 @@ def learned(network: nn.Module, exposures: LabelledExposures, loss: Loss, budget
     begin, batches, share, due = time.process_time(), 0, 0.0, 0.0
     order: list[int] = []
     curve: list[tuple[int, float]] = []
-    while share < 1:
-        if len(order) < budget.batch_size:
-            order = generator.permutation(len(seen)).tolist()
-        rows, order = np.array(order[: budget.batch_size]), order[budget.batch_size :]
-        optimizer.param_groups[0]["lr"] = budget.learning_rate * (0.02 + 0.49 * (1 + np.cos(np.pi * share)))
-        value = loss(network.train(), turned(batch_of(seen, rows), generator))
-        optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        batches += 1
-        share = budget.spent(time.process_time() - begin, batches)
-        if share >= due or share == 1:
-            curve.append((batches, round(judge(network, judged, loss, budget.batch_size), 4)))
-            due = share + 1 / POINTS
+    with tqdm(total=1.0, desc=type(network).__name__, bar_format=BAR, mininterval=1.0, disable=None) as bar:
+        while share < 1:
+            if len(order) < budget.batch_size:
+                order = generator.permutation(len(seen)).tolist()
+            rows, order = np.array(order[: budget.batch_size]), order[budget.batch_size :]
+            optimizer.param_groups[0]["lr"] = budget.learning_rate * (0.02 + 0.49 * (1 + np.cos(np.pi * share)))
+            value = loss(network.train(), turned(batch_of(seen, rows), generator))
+            optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            batches += 1
+            before, share = share, budget.spent(time.process_time() - begin, batches)
+            bar.set_postfix_str(f"{batches} batches", refresh=False)
+            bar.update(share - before)
+            if share >= due or share == 1:
+                curve.append((batches, round(judge(network, judged, loss, budget.batch_size), 4)))
+                due = share + 1 / POINTS
     return {
         "crystals": len(seen),
         "exposures": batches * budget.batch_size,
