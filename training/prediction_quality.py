@@ -131,7 +131,7 @@ def familiarity(
         if key in recipe and here:
             low, high = map(float, recipe[key])
             # Estimates from an autocorrelation are good to a fifth.
-            within = min(here) >= 0.8 * low and max(here) <= 1.2 * high
+            within = bool(min(here) >= 0.8 * low and max(here) <= 1.2 * high)
             span = f"{min(here):.3g}" if len(here) == 1 else f"{min(here):.3g} to {max(here):.3g}"
             found.append(Familiarity(what, span, f"{low:.3g} to {high:.3g}", within))
     if element is not None and "elements" in recipe:

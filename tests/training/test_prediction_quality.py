@@ -1,6 +1,7 @@
 """What a pattern is worth: numbers of made patterns, each fault told, and nothing told of a sound one."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,7 @@ def test_what_the_network_was_not_trained_on_is_told() -> None:
     found = {entry.what: entry for entry in familiarity(quality, [sound()], training, "Au")}
     assert [entry.within for entry in found.values()] == [True, False, True, False]
     assert found["material"].trained == "Al Cu"
+    assert json.loads(json.dumps([asdict(entry) for entry in found.values()]))[1]["within"] is False
     assert familiarity(quality, [sound()], {}, "Au") == ()
     text = list(quality_text(quality, tuple(found.values())))
     assert text[-1] == "unfamiliar   material: Au, trained on Al Cu"
