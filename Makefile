@@ -48,7 +48,7 @@ format: $(READY)
 
 # The documentation as a site in site/; a broken link is an error.
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "documentation: site/index.html"
 
 # Their JSON lines are kept in benchmarks/records, of which the site makes its page of figures.
