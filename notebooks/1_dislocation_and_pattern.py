@@ -126,8 +126,10 @@ def change(b, character_deg):
 
 screws = np.array([change(b, 0.0) for b in systems])
 figure, panels = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-for panel, numbers, title in zip(panels, (table, screws), ("g·b", "change of the pattern by a screw"), strict=True):
-    image = panel.imshow(numbers, cmap="coolwarm" if numbers is table else "viridis", aspect="auto")
+for panel, numbers, title, colours, least in zip(
+    panels, (table, screws), ("g·b", "change of the pattern by a screw"), ("coolwarm", "viridis"), (-2, 0), strict=True
+):
+    image = panel.imshow(numbers, cmap=colours, vmin=least, vmax=2, aspect="auto")
     panel.set(title=title, xticks=range(len(names)), yticks=range(len(systems)), yticklabels=list(systems))
     panel.set_xticklabels(names, rotation=60)
     figure.colorbar(image, ax=panel, shrink=0.8)
