@@ -188,8 +188,9 @@ def faults(engine: str) -> None:
         run.stop(output)
         calls = run.end()
         found = answered(read_run(output))
-        for part, at_s in killed.items():
-            seconds = longest_silence(found, at_s, at_s + RECOVER_S)
+        ends_s = [*killed.values(), back_s - OUTAGE_S][1:]
+        for (part, at_s), end_s in zip(killed.items(), ends_s, strict=True):
+            seconds = longest_silence(found, at_s, end_s)
             emit(section="faults", killed=part, answers_again_s=round(seconds, 2), load=at_start)
         emit(section="faults", **caught_up(found, back_s), arrivals_per_s=1 / given["period_s"], load=at_start)
         emit(section="faults", **books(output, calls[:, 0].astype(int)))

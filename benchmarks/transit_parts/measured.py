@@ -1,5 +1,6 @@
 """What a run that moved shows: of its ledgers, its accounts, its events, and the times of its calls."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from inference_insitu.books.outcomes import INFERRED
+from inference_insitu.books.outcomes import HANDED_OVER, INFERRED
 from inference_insitu.watching.account import account
 from inference_insitu.watching.answers_files import PATTERN as ANSWERS
 from inference_insitu.watching.run_files import RunFiles, read_run
@@ -76,12 +77,16 @@ def books(folder: Path, steps: Iterable[int]) -> dict[str, Any]:
     run, expected = read_run(folder), set(steps)
     found = answered(run)
     unique = set(found.step.tolist())
-    dropped = account(folder)["dropped"]
+    rows = (run.ledger, run.transit.rows)
+    dropped = Counter(name for one in rows for name in one.fate.counts() if name not in (INFERRED, HANDED_OVER))
+    for name in dropped:
+        dropped[name] = sum(one.fate.counts().get(name, 0) for one in rows)
     said = sum(text.count("\n") for text in (path.read_text() for path in folder.glob(ANSWERS)))
     return {
         "published": len(expected),
-        "dropped": dropped,
-        "lost": len(expected - unique) - sum(dropped.values()),
+        "dropped": dict(dropped),
+        "left_in_log": run.transit.in_log,
+        "lost": len(expected - unique) - sum(dropped.values()) - run.transit.in_log,
         "duplicates": len(found.step) - len(unique),
         "answers_told": said,
         "in_order": bool(np.all(np.diff(found.step) > 0)),
