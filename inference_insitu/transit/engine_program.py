@@ -46,7 +46,8 @@ def run_program(run: Run, job_path: str, restore: str = "") -> NoReturn:
 
 def cause(error: Exception) -> str:
     """What is at the root of what an engine tells at length, over lines of Java and Python."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error).partition("=== Streaming Query ===")[0]  # Spark's plan follows
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR.match(line)]
     told = (errors or lines or [type(error).__name__])[-1].removeprefix("Caused by: ")
     return _OF_PYTHON.sub(r"\1:", told)[:MOST_PROBLEM]

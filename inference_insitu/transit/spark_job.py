@@ -17,8 +17,9 @@ from inference_insitu.transit.engine import RUNNING, STARTING, STOPPED, EngineSt
 from inference_insitu.transit.engine_program import run_program, standing
 from inference_insitu.transit.job import TransitJob
 from inference_insitu.transit.spark_operator import ROWS, STATE, answer_partition
+from inference_insitu.transit.spark_query import Query, patiently
 from inference_insitu.transit.spark_source import NAME, LogSource
-from inference_insitu.transit.spark_views import start_views
+from inference_insitu.transit.spark_views import view_writers
 
 LOOK_S = 0.1
 QUIET_TIMEOUT_S = 30.0
@@ -29,24 +30,24 @@ def run(job: TransitJob, restore: str, stop: threading.Event) -> EngineStatus:
     """Answer the job's frames until ``stop``; how it stands then."""
     folder = Path(job.folder)
     spark = _session(job)
-    query = _query(spark, job)
-    queries = [query]
+    query = Query(_writer(spark, job).start)
+    views = []
     if job.views:
-        queries += start_views(spark, job, spark_engine.checkpoint(folder.resolve()).with_name("spark-views"))
+        writers = view_writers(spark, job, spark_engine.checkpoint(folder.resolve()).with_name("spark-views"))
+        views = [Query(writer.start) for writer in writers]
     with closing(job.open_log()) as log:
         durable = Durable(job, log, job.store(), lambda: spark_engine.completed(folder))
         while not stop.wait(LOOK_S):
-            for one in queries:
-                if not one.isActive:
-                    raise RuntimeError(f"Spark's query has ended: {one.exception()}")
+            for one in (query, *views):
+                one.look()
             durable.look()
-            standing(job, log, durable, RUNNING if query.lastProgress is not None else STARTING)
-        _stop(query)
+            standing(job, log, durable, RUNNING if query.running.lastProgress is not None else STARTING)
+        _stop(query.running)
         # The state after a batch that was cut is the one before: what that needs must stay in the log.
         durable.finish(holds_all=spark_engine.planned(folder) == spark_engine.completed(folder))
-        for one in queries[1:]:
-            one.processAllAvailable()
-            one.stop()
+        for one in views:
+            one.running.processAllAvailable()
+            one.running.stop()
         return standing(job, log, durable, STOPPED, str(spark_engine.checkpoint(folder)))
 
 
@@ -74,13 +75,14 @@ def _session(job: TransitJob) -> SparkSession:
     return session
 
 
-def _query(spark: SparkSession, job: TransitJob) -> Any:
-    news = spark.readStream.format(NAME).option("job", str(job.path)).load()
+def _writer(spark: SparkSession, job: TransitJob) -> Any:
+    """The query that answers, to be started."""
+    news = patiently(spark.readStream.format(NAME).option("job", str(job.path)).load)
     answer = partial(answer_partition, str(job.path))
     answered = news.groupBy("topic").applyInPandasWithState(answer, ROWS, STATE, "append", "NoTimeout")
     where = str(spark_engine.checkpoint(Path(job.folder)).resolve())
     writer = answered.writeStream.format("noop").option("checkpointLocation", where)
-    return writer.trigger(processingTime="0 seconds").start()
+    return writer.trigger(processingTime="0 seconds")
 
 
 def _stop(query: Any) -> None:

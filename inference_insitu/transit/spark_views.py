@@ -16,14 +16,14 @@ _TYPES = {INTEGER: "BIGINT", REAL: "DOUBLE", TEXT: "STRING"}
 SCHEMA = ", ".join(f"`{name}` {_TYPES[kind]}" for name, kind in COLUMNS.items())
 
 
-def start_views(spark: SparkSession, job: TransitJob, checkpoints: Path) -> list[Any]:
-    """Start the job's views; their queries."""
+def view_writers(spark: SparkSession, job: TransitJob, checkpoints: Path) -> list[Any]:
+    """The queries of the job's views, to be started."""
     folder = Path(job.folder).resolve()
     rows = folder / answer_rows.FOLDER
     rows.mkdir(parents=True, exist_ok=True)
     spark.readStream.schema(SCHEMA).json(str(rows)).createOrReplaceTempView("answers")
     _history(spark, job).createOrReplaceTempView("history")
-    queries = []
+    writers = []
     for view in read_views(job.views):
         found = spark.sql(view.sql)
         if view.kind == HISTORY:
@@ -31,8 +31,8 @@ def start_views(spark: SparkSession, job: TransitJob, checkpoints: Path) -> list
         found.createOrReplaceTempView(view.name)
         if view.kind != HISTORY:
             writer = found.writeStream.outputMode("update").foreachBatch(partial(_take, job, view))
-            queries.append(writer.option("checkpointLocation", str(checkpoints / view.name)).start())
-    return queries
+            writers.append(writer.option("checkpointLocation", str(checkpoints / view.name)))
+    return writers
 
 
 def _history(spark: SparkSession, job: TransitJob) -> Any:
