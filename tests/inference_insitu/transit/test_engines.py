@@ -221,11 +221,15 @@ def test_views_compare_with_earlier_runs_and_their_alerts_come_to_the_log(site):
     mean = np.mean(1e-4 + 1e-5 * (np.arange(20) % 3))
     assert alert.values["z"] == pytest.approx((9e-4 - mean) / deviation)
     assert alert.values["compared_with"] == 40
-    rows = [json.loads(line) for line in (Path(site.job.folder) / "views/over_time.jsonl").read_text().splitlines()]
-    newest = {(row["stream"], row["window_start_s"]): row for row in rows}
-    assert sum(row["frames"] for row in newest.values() if row["stream"] == "pattern") == len(
-        in_transit(site, "pattern")
-    )
+    until(lambda: told_over_time(site) == len(in_transit(site, "pattern")), ANSWER_S, site.said)
+
+
+def told_over_time(site):
+    """How many frames of the pattern the windows have; of a window the last row counts."""
+    path = Path(site.job.folder) / "views/over_time.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    newest = {row["window_start_s"]: row["frames"] for row in rows if row["stream"] == "pattern"}
+    return sum(newest.values())
 
 
 def test_stopped_with_a_savepoint_it_goes_on_and_refuses_the_state_of_another_model(site):
