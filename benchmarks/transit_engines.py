@@ -19,11 +19,11 @@ import numpy as np
 from machine import emit, machine
 
 from cdi.errors import MissingDependencyError
-from inference_insitu.transit.engine import RunningEngine, engine
-from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.records import Answer, FrameRecord, decoded, encoded
-from inference_insitu.transit.redis_server import RedisServer
-from inference_insitu.transit.stream_log import ANSWERS, StreamLog, Topic, frames_topic
+from inference_insitu.transit.engines.engine import RunningEngine, engine
+from inference_insitu.transit.engines.job import TransitJob
+from inference_insitu.transit.log.records import Answer, FrameRecord, decoded, encoded
+from inference_insitu.transit.log.redis_server import RedisServer
+from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic, frames_topic
 
 KILOBYTES = (128, 2048)
 FRAMES = {128: 200, 2048: 60}

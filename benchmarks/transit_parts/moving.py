@@ -17,11 +17,11 @@ import yaml
 from simulation import CALLS, GO, STOP
 
 from inference_insitu.placement.launcher import mpiexec
-from inference_insitu.transit.engine import PROCESS as ENGINE_PROCESS
+from inference_insitu.transit.engines.engine import PROCESS as ENGINE_PROCESS
+from inference_insitu.transit.log.redis_server import PROCESS as SERVER_PROCESS
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.protocol import Ended
 from inference_insitu.transit.migration.request import migrate
-from inference_insitu.transit.redis_server import PROCESS as SERVER_PROCESS
 from inference_insitu.watching.events import read_events
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import plain_values
 from inference_insitu.inference.frame import Variable
 from inference_insitu.lammps.coupled import ANALYSIS, STREAM
-from inference_insitu.transit.analyses import Analyses
+from inference_insitu.transit.operators.analyses import Analyses
 
 
 def main(task: dict[str, Any]) -> None:

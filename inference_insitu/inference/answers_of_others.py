@@ -7,7 +7,7 @@ from typing import Any
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.inference.service import Outputs, Propose
 from inference_insitu.ring.region import Region
-from inference_insitu.transit.records import Alert, Answer
+from inference_insitu.transit.log.records import Alert, Answer
 
 
 class AnswersOfOthers:

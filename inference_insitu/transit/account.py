@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inference_insitu.books.ledger import COLUMNS
 from inference_insitu.books.outcomes import INFERRED
-from inference_insitu.transit.records import Answer
+from inference_insitu.transit.log.records import Answer
 
 Key = tuple[str, int]
 SET_ASIDE = "the engine set it aside"

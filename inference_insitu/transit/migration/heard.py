@@ -1,7 +1,7 @@
 """Whether the engine has done what all marks of one kind asked of it."""
 
+from inference_insitu.transit.log.records import REFUSED, Reply
 from inference_insitu.transit.migration.marking import Marking
-from inference_insitu.transit.records import REFUSED, Reply
 
 
 class RefusedError(RuntimeError):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from inference_insitu.inference.frame import Variable
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import (
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import (
     INSTALL,
     LET_GO,
     PREPARE,
@@ -19,7 +19,7 @@ from inference_insitu.transit.records import (
     Reply,
     encoded,
 )
-from inference_insitu.transit.stream_log import Once, Record, StreamLog, Topic, frames_topic
+from inference_insitu.transit.log.stream_log import Once, Record, StreamLog, Topic, frames_topic
 
 _ORDER = (PREPARE, RELEASE, INSTALL, RESUME, LET_GO)
 """Of a migration's marks on one key: who repeats one, after a restart, adds nothing."""

@@ -1,8 +1,8 @@
 """The topic of moves, read from its beginning: what this worker knows of the agreement."""
 
+from inference_insitu.transit.log.records import Move, PoisonedRecordError, decoded_as, encoded
+from inference_insitu.transit.log.stream_log import MOVES, StreamLog, Topic
 from inference_insitu.transit.migration.protocol import Agreement, Ended, Refused
-from inference_insitu.transit.records import Move, PoisonedRecordError, decoded_as, encoded
-from inference_insitu.transit.stream_log import MOVES, StreamLog, Topic
 
 _AT_A_TIME = 256
 

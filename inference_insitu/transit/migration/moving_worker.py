@@ -17,13 +17,13 @@ from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import PAGE, Word
 from inference_insitu.transit.account import Account
-from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.engines.job import NAME, TransitJob
+from inference_insitu.transit.log.records import Alert, Answer, FrameRecord
+from inference_insitu.transit.log.stream_log import LogAway, LogFull
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.marking import Asked, Key
 from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
-from inference_insitu.transit.records import Alert, Answer, FrameRecord
-from inference_insitu.transit.stream_log import LogAway, LogFull
 from inference_insitu.watching.events import EventLog
 
 FOLDER = "transit"

@@ -4,12 +4,12 @@ from enum import Enum
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
+from inference_insitu.transit.log.records import INSTALL, PREPARE, Move, Said
 from inference_insitu.transit.migration.heard import heard
 from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Key, Marking
 from inference_insitu.transit.migration.protocol import Agreement, Site
-from inference_insitu.transit.operator_state import OperatorState
-from inference_insitu.transit.records import INSTALL, PREPARE, Move, Said
+from inference_insitu.transit.operators.operator_state import OperatorState
 
 
 class Stage(Enum):

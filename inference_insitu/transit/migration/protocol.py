@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from inference_insitu.transit.records import Move, Said
+from inference_insitu.transit.log.records import Move, Said
 
 
 class Site(StrEnum):

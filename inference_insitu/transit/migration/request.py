@@ -8,11 +8,11 @@ from pathlib import Path
 from cdi.config import read_config
 from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig
-from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.engines.job import NAME, TransitJob
+from inference_insitu.transit.log.records import Move, Said
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.protocol import Ended, Refused, Site
-from inference_insitu.transit.records import Move, Said
 
 
 def migrate(output: Path, to: str, *, timeout_s: float, say: Callable[[str], None] = lambda line: None) -> Ended:

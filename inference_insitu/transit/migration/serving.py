@@ -13,16 +13,16 @@ from pathlib import Path
 from cdi.errors import RunError
 from cdi.requirements import require, require_positive
 from inference_insitu.inference.spec import WorkerSpec
-from inference_insitu.transit.engine import DEAD, FAILED, RUNNING, RunningEngine, engine
-from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.engines.engine import DEAD, FAILED, RUNNING, RunningEngine, engine
+from inference_insitu.transit.engines.job import NAME, TransitJob
+from inference_insitu.transit.engines.partition import SEEN
+from inference_insitu.transit.log.redis_log import RedisAddress
+from inference_insitu.transit.log.redis_server import RedisServer
+from inference_insitu.transit.log.stream_log import LogAway, StreamLog, lag
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.scaling import Scaling, ScalingConfig
-from inference_insitu.transit.partition import SEEN
-from inference_insitu.transit.redis_log import RedisAddress
-from inference_insitu.transit.redis_server import RedisServer
-from inference_insitu.transit.stream_log import LogAway, StreamLog, lag
-from inference_insitu.transit.views import shipped_views
+from inference_insitu.transit.results.views import shipped_views
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 

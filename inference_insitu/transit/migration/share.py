@@ -6,17 +6,8 @@ from dataclasses import dataclass, replace
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account
-from inference_insitu.transit.migration.catching_up import CatchingUp
-from inference_insitu.transit.migration.config import MigrationConfig
-from inference_insitu.transit.migration.heard import RefusedError, heard
-from inference_insitu.transit.migration.inward import Inward, install_states
-from inference_insitu.transit.migration.local import Local
-from inference_insitu.transit.migration.marking import Asked, Key, Marking, mark_id
-from inference_insitu.transit.migration.moves import Moves
-from inference_insitu.transit.migration.outward import Outward
-from inference_insitu.transit.migration.protocol import Ended, Refused, Site
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import (
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import (
     RELEASE,
     Alert,
     Answer,
@@ -29,7 +20,16 @@ from inference_insitu.transit.records import (
     decoded,
     decoded_as,
 )
-from inference_insitu.transit.stream_log import ALERTS, ANSWERS, StreamLog, Topic
+from inference_insitu.transit.log.stream_log import ALERTS, ANSWERS, StreamLog, Topic
+from inference_insitu.transit.migration.catching_up import CatchingUp
+from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.heard import RefusedError, heard
+from inference_insitu.transit.migration.inward import Inward, install_states
+from inference_insitu.transit.migration.local import Local
+from inference_insitu.transit.migration.marking import Asked, Key, Marking, mark_id
+from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.outward import Outward
+from inference_insitu.transit.migration.protocol import Ended, Refused, Site
 from inference_insitu.watching.events import EventLog
 
 COMMIT_S = 1.0

@@ -16,15 +16,16 @@ from moving_simulation import STOP, advance, initial
 
 from inference_insitu.placement.launcher import mpiexec
 from inference_insitu.ring.processes import runs
-from inference_insitu.transit.job import NAME, TransitJob
+from inference_insitu.transit.engines.job import NAME, TransitJob
+from inference_insitu.transit.log.records import Move, Said
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
-from inference_insitu.transit.records import Move, Said
 from inference_insitu.watching.account import account
 from inference_insitu.watching.events import read_events
 
 HERE = Path(__file__).parent
-START_S, MOVE_S, END_S = 120.0, 120.0, 120.0
+PATIENCE_S, ENGINE_PATIENCE_S = 120.0, 600.0
+"""For each thing that is waited for; an engine of its own environment takes a minute to start, and is killed too."""
 PHASES = {
     "begun": lambda agreement: agreement.migration is not None,
     "ready": lambda agreement: agreement.migration is not None and agreement.migration.ready,
@@ -41,6 +42,7 @@ class MovingRun:
     def __init__(self, folder, *, simulating=2, workers=1, engine="flink", margin=2):
         self.folder, self.simulating, self.margin = folder / "run", simulating, margin
         self.killed, self.first_worker_death = Counter(), None
+        self.patience_s = PATIENCE_S if engine == "plain" else ENGINE_PATIENCE_S
         config = folder / "coupling.yaml"
         config.write_text(yaml.safe_dump(coupling(workers, margin)))
         self.output = folder / "output"
@@ -61,10 +63,10 @@ class MovingRun:
 
     def ready(self):
         """Until every worker has joined the log and the engine runs."""
-        self.until(lambda: "the engine runs" in self.output.read_text(), START_S, "the engine")
+        self.until(lambda: "the engine runs" in self.output.read_text(), "the engine")
         job = TransitJob.read(self.folder / FOLDER / NAME)
         self.run, self.moves = job.run, Moves(job.open_log(), job.run, margin=self.margin)
-        self.until(lambda: len(self.agreement.workers) == self.agreement.expected > 0, START_S, "the workers")
+        self.until(lambda: len(self.agreement.workers) == self.agreement.expected > 0, "the workers")
 
     @property
     def agreement(self):
@@ -72,11 +74,11 @@ class MovingRun:
             pass
         return self.moves.agreement
 
-    def until(self, ask, timeout_s, what):
-        end_s = time.monotonic() + timeout_s
+    def until(self, ask, what):
+        end_s = time.monotonic() + self.patience_s
         while not ask():
             assert self.serving.poll() is self.simulation.poll() is None, self.said()
-            assert time.monotonic() < end_s, f"{what} did not come within {timeout_s} s: {self.said()}"
+            assert time.monotonic() < end_s, f"{what} did not come within {self.patience_s} s: {self.said()}"
             time.sleep(0.002)
 
     def said(self):
@@ -87,15 +89,15 @@ class MovingRun:
 
     def move(self, to, phase=None, victim=None):
         """Ask until it has moved ``to`` a site; ``victim`` is killed once the first try comes to ``phase``."""
-        end_s = time.monotonic() + MOVE_S
+        end_s = time.monotonic() + self.patience_s
         while self.agreement.site != to:
             assert time.monotonic() < end_s, self.said()
             asked = self.moves.say(Move(self.run, Said.REQUEST, to=to))
             if victim is not None:
-                self.until(lambda at=asked: PHASES[phase](self.agreement) or self._ended(at), MOVE_S, phase)
+                self.until(lambda at=asked: PHASES[phase](self.agreement) or self._ended(at), phase)
                 self.kill(victim)
                 victim = None
-            self.until(lambda at=asked: self._ended(at), MOVE_S, f"the end of the migration to {to}")
+            self.until(lambda at=asked: self._ended(at), f"the end of the migration to {to}")
         if victim is not None:
             self.kill(victim)
 
@@ -121,21 +123,21 @@ class MovingRun:
             started = [one for one in read_events(self.folder) if (one.who, one.event) == ("worker0", "worker_started")]
             return started[-1].fields["pid"]
         path = self.folder / FOLDER / ("engine.process" if victim == "engine" else "log/server.process")
-        self.until(lambda: runs(*map(int, path.read_text().split())), START_S, victim)
+        self.until(lambda: runs(*map(int, path.read_text().split())), victim)
         return int(path.read_text().split()[0])
 
     def end(self):
         """Stop the simulation and wait until all have ended by themselves."""
         (self.folder / STOP).touch()
-        assert self.simulation.wait(END_S) == 0, self.said()
-        assert self.serving.wait(END_S) == 0, self.said()
+        assert self.simulation.wait(self.patience_s) == 0, self.said()
+        assert self.serving.wait(self.patience_s) == 0, self.said()
 
     def clear(self):
         """Leave nothing behind, whatever has happened."""
         if self.simulation.poll() is None:
             os.killpg(self.simulation.pid, signal.SIGKILL)
         self.serving.terminate()  # log and engine end with it
-        self.serving.wait(END_S)
+        self.serving.wait(self.patience_s)
 
     def rows(self, pattern):
         """(rank, step, outcome) of the files of ``pattern``, in their order."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plain_engine import PlainEngine
 
-from inference_insitu.transit.engine import engine
+from inference_insitu.transit.engines.engine import engine
 from inference_insitu.transit.migration import serving
 
 

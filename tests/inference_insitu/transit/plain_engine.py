@@ -12,12 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from inference_insitu.transit.durable import Durable
-from inference_insitu.transit.engine import RUNNING, STOPPED, EngineStatus
-from inference_insitu.transit.engine_program import run_program, standing
-from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.partition import Partition
-from inference_insitu.transit.serving_folder import opened
+from inference_insitu.transit.engines.durable import Durable
+from inference_insitu.transit.engines.engine import RUNNING, STOPPED, EngineStatus
+from inference_insitu.transit.engines.engine_program import run_program, standing
+from inference_insitu.transit.engines.job import TransitJob
+from inference_insitu.transit.engines.partition import Partition
+from inference_insitu.transit.engines.serving_folder import opened
 
 LOOK_S = 0.05
 

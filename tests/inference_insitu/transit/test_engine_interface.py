@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from cdi.errors import MissingDependencyError, RunError
-from inference_insitu.transit.engine import PROCESS, RunningEngine, engine
-from inference_insitu.transit.engine_program import cause
-from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.left_behind import end_left_behind
+from inference_insitu.transit.engines.engine import PROCESS, RunningEngine, engine
+from inference_insitu.transit.engines.engine_program import cause
+from inference_insitu.transit.engines.job import TransitJob
+from inference_insitu.transit.log.left_behind import end_left_behind
 
 
 def test_an_engine_that_is_not_there_says_what_makes_it(monkeypatch, tmp_path):

@@ -20,15 +20,15 @@ from cdi.errors import MissingDependencyError
 from inference_insitu.inference.analysis import build_analysis
 from inference_insitu.inference.defects import example
 from inference_insitu.inference.frame import Frame
-from inference_insitu.transit.durable import TABLE
-from inference_insitu.transit.engine import RunningEngine, engine
-from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.records import Alert, Answer, Quarantined, decoded, encoded
-from inference_insitu.transit.redis_server import RedisServer, redis_program
-from inference_insitu.transit.results_table import read_table
-from inference_insitu.transit.rows import COLUMNS
-from inference_insitu.transit.stream_log import ALERTS, ANSWERS, QUARANTINE, Record, Topic, frames_topic
-from inference_insitu.transit.views import shipped_views
+from inference_insitu.transit.engines.durable import TABLE
+from inference_insitu.transit.engines.engine import RunningEngine, engine
+from inference_insitu.transit.engines.job import TransitJob
+from inference_insitu.transit.log.records import Alert, Answer, Quarantined, decoded, encoded
+from inference_insitu.transit.log.redis_server import RedisServer, redis_program
+from inference_insitu.transit.log.stream_log import ALERTS, ANSWERS, QUARANTINE, Record, Topic, frames_topic
+from inference_insitu.transit.results.results_table import read_table
+from inference_insitu.transit.results.rows import COLUMNS
+from inference_insitu.transit.results.views import shipped_views
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -104,7 +104,7 @@ def write_history(folder):
             row |= {"run": run, "stream": "pattern", "step": step, "rank": 0, "outcome": "inferred", "model": "x"}
             row |= {"material": "Cu", "temperature_K": 10.0, "load_nN": 2.0 * step}
             row |= {"line_density_per_A2": 1e-4 + 1e-5 * (step % 3)}
-        from inference_insitu.transit.results_table import _schema
+        from inference_insitu.transit.results.results_table import _schema
 
         parquet.write_table(
             arrow.Table.from_pylist(rows, schema=_schema()),

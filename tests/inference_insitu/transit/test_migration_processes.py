@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from moving_run import PHASES, MovingRun
 
 from cdi.errors import MissingDependencyError
-from inference_insitu.transit.engine import engine
-from inference_insitu.transit.redis_server import redis_program
+from inference_insitu.transit.engines.engine import engine
+from inference_insitu.transit.log.redis_server import redis_program
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(280)]
 

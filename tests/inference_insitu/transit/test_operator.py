@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transit_twins import Summed, coupling, frame, stored
 
-from inference_insitu.transit.analyses import Analyses
-from inference_insitu.transit.operator import Operator
-from inference_insitu.transit.operator_state import OperatorState, StateRefusedError
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import Answer, Control, Quarantined, Reply
-from inference_insitu.transit.stream_log import Stored, frames_topic
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import Answer, Control, Quarantined, Reply
+from inference_insitu.transit.log.stream_log import Stored, frames_topic
+from inference_insitu.transit.operators.analyses import Analyses
+from inference_insitu.transit.operators.operator import Operator
+from inference_insitu.transit.operators.operator_state import OperatorState, StateRefusedError
 
 TOPIC = frames_topic("run", "pattern", 0, 1)
 

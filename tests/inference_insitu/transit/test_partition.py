@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from transit_twins import MemoryLog, Summed, frame
 
-from inference_insitu.transit import partition as partition_module
-from inference_insitu.transit.analyses import Analyses
-from inference_insitu.transit.answer_rows import AnswerRows
-from inference_insitu.transit.durable import Durable
-from inference_insitu.transit.job import TransitJob
-from inference_insitu.transit.partition import READER, SEEN, Partition
-from inference_insitu.transit.records import Answer, Control, Quarantined, decoded, encoded
-from inference_insitu.transit.results_table import MOST_PARTS, ResultsTable, parts, read_table
-from inference_insitu.transit.stream_log import ANSWERS, QUARANTINE, LogFull, Record, Topic, frames_topic
-from inference_insitu.transit.under_way import UnderWay
+from inference_insitu.transit.engines import partition as partition_module
+from inference_insitu.transit.engines.durable import Durable
+from inference_insitu.transit.engines.job import TransitJob
+from inference_insitu.transit.engines.partition import READER, SEEN, Partition
+from inference_insitu.transit.engines.under_way import UnderWay
+from inference_insitu.transit.log.records import Answer, Control, Quarantined, decoded, encoded
+from inference_insitu.transit.log.stream_log import ANSWERS, QUARANTINE, LogFull, Record, Topic, frames_topic
+from inference_insitu.transit.operators.analyses import Analyses
+from inference_insitu.transit.results.answer_rows import AnswerRows
+from inference_insitu.transit.results.results_table import MOST_PARTS, ResultsTable, parts, read_table
 
 TOPIC = frames_topic("run", "pattern", 0, 1)
 COUPLING = """

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from transit_twins import frame
 
-from inference_insitu.transit import payloads
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import (
+from inference_insitu.transit.log import payloads
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import (
     Answer,
     Control,
     Descriptor,
@@ -20,7 +20,7 @@ from inference_insitu.transit.records import (
     decoded_as,
     encoded,
 )
-from inference_insitu.transit.stream_log import LogFull, Stored
+from inference_insitu.transit.log.stream_log import LogFull, Stored
 
 
 @pytest.fixture

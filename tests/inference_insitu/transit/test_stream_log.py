@@ -13,13 +13,13 @@ import pytest
 from transit_twins import MemoryLog, frame
 
 from cdi.errors import MissingDependencyError, RunError
-from inference_insitu.transit import redis_server
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import decoded, encoded
-from inference_insitu.transit.redis_log import RedisAddress, RedisLog
-from inference_insitu.transit.redis_server import RedisServer, redis_program
-from inference_insitu.transit.retention import retire
-from inference_insitu.transit.stream_log import ANSWERS, LogAway, LogFull, Once, Record, Topic, frames_topic, lag
+from inference_insitu.transit.log import redis_server
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import decoded, encoded
+from inference_insitu.transit.log.redis_log import RedisAddress, RedisLog
+from inference_insitu.transit.log.redis_server import RedisServer, redis_program
+from inference_insitu.transit.log.retention import retire
+from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, LogFull, Once, Record, Topic, frames_topic, lag
 
 try:
     redis_program()

@@ -5,11 +5,11 @@ import json
 import pytest
 from transit_twins import MemoryLog
 
-from inference_insitu.transit.history import history_rows
-from inference_insitu.transit.records import Alert, Answer, decoded
-from inference_insitu.transit.rows import COLUMNS, row
-from inference_insitu.transit.stream_log import ALERTS, Topic
-from inference_insitu.transit.views import View, ViewRows, read_views, shipped_views
+from inference_insitu.transit.log.records import Alert, Answer, decoded
+from inference_insitu.transit.log.stream_log import ALERTS, Topic
+from inference_insitu.transit.results.history import history_rows
+from inference_insitu.transit.results.rows import COLUMNS, row
+from inference_insitu.transit.results.views import View, ViewRows, read_views, shipped_views
 
 
 def test_the_shipped_views_are_read_in_their_order():

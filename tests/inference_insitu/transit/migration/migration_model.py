@@ -11,17 +11,17 @@ from transit_twins import MemoryLog, Summed, coupling, frame
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.account import Account
-from inference_insitu.transit.analyses import Analyses
-from inference_insitu.transit.answering import Turn, answers_to
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import Move, Said, encoded
+from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, Topic
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.protocol import Site
 from inference_insitu.transit.migration.share import Connection, Share
-from inference_insitu.transit.operator import Operator
-from inference_insitu.transit.payloads import PayloadStore
-from inference_insitu.transit.records import Move, Said, encoded
-from inference_insitu.transit.stream_log import ANSWERS, LogAway, Topic
+from inference_insitu.transit.operators.analyses import Analyses
+from inference_insitu.transit.operators.answering import Turn, answers_to
+from inference_insitu.transit.operators.operator import Operator
 from inference_insitu.watching.events import EventLog
 
 RUN = "run"

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migration_model import STREAM, Run, Site, sites
 
+from inference_insitu.transit.log.records import Alert, encoded
+from inference_insitu.transit.log.stream_log import ALERTS, LogAway, Topic
 from inference_insitu.transit.migration.protocol import Ended, Refused
-from inference_insitu.transit.records import Alert, encoded
-from inference_insitu.transit.stream_log import ALERTS, LogAway, Topic
 
 TO_TRANSIT, BACK = Site.IN_TRANSIT, Site.IN_SITU
 

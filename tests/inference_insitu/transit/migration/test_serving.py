@@ -4,7 +4,7 @@ import pytest
 
 from cdi.errors import RunError
 from inference_insitu.inference.spec import WorkerSpec
-from inference_insitu.transit.job import TransitJob
+from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.migration.serving import Serving, TransitConfig
 
 

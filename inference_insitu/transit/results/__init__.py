@@ -1,0 +1,1 @@
+"""Answers as tables: Parquet, earlier runs, views in SQL."""
