@@ -17,9 +17,9 @@ from inference_insitu.transit.engines.engine import RUNNING, STARTING, STOPPED, 
 from inference_insitu.transit.engines.engine_program import run_program, standing
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.engines.spark_operator import ROWS, STATE, answer_partition
+from inference_insitu.transit.engines.spark_query import Query, patiently
 from inference_insitu.transit.engines.spark_source import NAME, LogSource
 from inference_insitu.transit.engines.spark_views import view_writers
-from inference_insitu.transit.spark_query import Query, patiently
 
 LOOK_S = 0.1
 QUIET_TIMEOUT_S = 30.0

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from inference_insitu.transit import spark_query
-from inference_insitu.transit.spark_query import MOST_TRIES, Query, patiently
+from inference_insitu.transit.engines import spark_query
+from inference_insitu.transit.engines.spark_query import MOST_TRIES, Query, patiently
 
 LATE = RuntimeError("Python worker failed to connect back.")
 
