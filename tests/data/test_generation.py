@@ -175,7 +175,7 @@ def test_ctrl_c_ends_with_one_line_and_what_is_there_is_kept(tmp_path: Path) -> 
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it too
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert errors.strip() == "cdi: interrupted"
+    assert errors.strip() == "cdi: interrupted; whole files are kept in --output, and the same command goes on"
     assert list(output.glob("shard-*.h5"))
     assert not list(output.glob(".*.tmp"))
 

@@ -57,7 +57,7 @@ def compute(comm: Any, coupling: Any, episode: dict[str, Any], folder: Path) -> 
             mine = fault if fault.get("rank") in (comm.rank, "all") and fault.get("step") == step else {}
             couple(coupling, episode["streams"], strip[1:-1], step, mine, folder)
             if episode["settles"] and step < episode["steps"] - 1:
-                await_(coupling, step, lambda: coupling._parts.ledger.open == 0)
+                await_(coupling, step, lambda: coupling._parts.producer.open == 0)
             if step == episode["awaits_failure"]:
                 await_(coupling, step, lambda: coupling.inference_failed)
         time.sleep(episode.get("step_s", 0.0))
