@@ -107,6 +107,7 @@ contains
   subroutine fail(why)
     character(len=*), intent(in) :: why
     write (error_unit, "(2a)") "stencil: ", why
+    flush (error_unit)  ! before the abort, which ends all at once
     call MPI_Abort(MPI_COMM_WORLD, 2, ierr)
     stop 2
   end subroutine
