@@ -177,9 +177,9 @@ class Coupling:
             raise RunError(CLOSED)
         self._step = step
         if self._at_every_step or self._device.filling or time.monotonic_ns() > self._look_ns:
-            self._look(step)
+            self._look()
 
-    def _look(self, step: int) -> None:
+    def _look(self) -> None:
         """Take in what inference has said; seldom where nothing depends on it: it costs more than a frame."""
         parts = self._parts
         self._look_ns = time.monotonic_ns() + LOOK_NS
@@ -189,12 +189,15 @@ class Coupling:
         else:
             parts.ledger.keep_up(time.monotonic_ns())
         parts.carrier.progress()
-        if not self._failed and parts.carrier.failed:
-            self._failed = True
-            parts.events.log("inference_failed", step=step)
+        self._notice_failure()
         if parts.config.on_inference_failure.action == "abort" and self._failed_anywhere():
             self._last_word()
-            raise InferenceFailedError(f"inference failed before step {step} (on_inference_failure: abort)")
+            raise InferenceFailedError(f"inference failed before step {self._step} (on_inference_failure: abort)")
+
+    def _notice_failure(self) -> None:
+        if not self._failed and self._parts.carrier.failed:
+            self._failed = True
+            self._parts.events.log("inference_failed", step=self._step)
 
     def poll_steering(self) -> tuple[Command, ...]:
         """The commands that every rank applies now, at the step that ended last; collective over the simulation.
@@ -234,6 +237,7 @@ class Coupling:
             parts.producer.close()
         else:
             parts.ledger.close()
+        self._notice_failure()  # since the last look
         self._wait_for_all()
         self._last_word()
         parts.steering.close()
