@@ -39,7 +39,8 @@ make_engine() { # make_engine NAME REQUIREMENT...
     echo "engines: uv did not install the packages; trying pip" >&2
     "$python" -m pip install --disable-pip-version-check -c "$pins" "$@" -e '.[transit]'
   fi
-  echo "engines: $name is in $home/$name: $((SECONDS - started)) s, $(du -sh "$home/$name" | cut -f1)"
+  echo "engines: $name is in $home/$name: $((SECONDS - started)) s, $(du -sh "$home/$name" | cut -f1)," \
+    "of which torch and CUDA $(du -shc "$home/$name"/lib/python*/site-packages/{torch,nvidia,triton} 2>/dev/null | tail -1 | cut -f1)"
 }
 
 for name in "${@:-flink spark}"; do

@@ -10,6 +10,7 @@ from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.retention import retire
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
 from inference_insitu.transit.results.answer_rows import FOLDER, AnswerRows
+from inference_insitu.transit.results.answer_rows import READER as VIEWS_READER
 from inference_insitu.transit.results.results_table import ResultsTable
 
 TABLE = "table"
@@ -31,9 +32,11 @@ class Durable:
 
     def __init__(self, job: TransitJob, log: StreamLog, store: PayloadStore, checkpoints: Callable[[], int]) -> None:
         self._job, self._log, self._store, self._checkpoints = job, log, store, checkpoints
-        self._topics = job.topics()
+        self._topics, self._answers = job.topics(), Topic(job.run, ANSWERS)
         self._table = ResultsTable(Path(job.folder) / TABLE, log, job.run, job.conditions)
         self._rows = AnswerRows(Path(job.folder) / FOLDER, log, job.run, job.conditions) if job.views else None
+        if self._rows is None:  # an earlier life of the job may have had views: nothing is kept for them any more
+            log.forget(self._answers, VIEWS_READER)
         self._table_s = self._rows_s = 0.0
         self._held: tuple[int, Mapping[Topic, int]] | None = None
 
@@ -83,4 +86,4 @@ class Durable:
             if offset > self._log.committed(topic).get(READER, 0):
                 self._log.commit(topic, READER, offset)
                 retire(self._log, topic, self._store, keep=self._job.keep_records)
-        retire(self._log, Topic(self._job.run, ANSWERS), keep=max(self._job.keep_records, KEPT_ANSWERS))
+        retire(self._log, self._answers, self._store, keep=max(self._job.keep_records, KEPT_ANSWERS))

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from cdi.errors import MissingDependencyError, RunError
 from cdi.requirements import nearest
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.log.left_behind import end_left_behind, remember
+from inference_insitu.waiting import wait_until
 
 STATUS, OUTPUT, PROCESS = "status.json", "engine.log", "engine.process"
 STARTING, RUNNING, STOPPED, FAILED, DEAD = "starting", "running", "stopped", "failed", "dead"
@@ -153,10 +153,8 @@ class RunningEngine:
         RunError
             If it ends, or is not running in time.
         """
-        end_s = time.monotonic() + timeout_s
-        while (status := self.status()).state == STARTING and time.monotonic() < end_s:
-            time.sleep(0.1)
-        if status.state != RUNNING:
+        wait_until(lambda: self.status().state != STARTING, timeout_s=timeout_s, interval_s=0.1)
+        if (status := self.status()).state != RUNNING:
             raise RunError(
                 f"the engine {self._kind.name} must run within {timeout_s:g} s, is {status.state}: "
                 f"{status.problem or 'see ' + str(self._folder / OUTPUT)}"

@@ -5,16 +5,14 @@ One program: PyFlink starts a JVM with a small cluster of its own in it, on loop
 """
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cdi.errors import MissingDependencyError
 from inference_insitu.transit.engines.engine import engine_python
+from inference_insitu.transit.engines.java import java
 from inference_insitu.transit.engines.job import TransitJob
 
 CHECKPOINTS, SAVEPOINTS = "checkpoints", "savepoints"
-JAVA = "apt-get install openjdk-17-jre-headless"
 
 
 class FlinkEngine:
@@ -39,23 +37,6 @@ class FlinkEngine:
             "_python_worker_execution_mode": "process",
             "FLINK_LOG_DIR": str(Path(job.folder) / "flink-log"),
         }
-
-
-def java() -> Path:
-    """The home of a Java runtime.
-
-    Raises
-    ------
-    MissingDependencyError
-        If there is none.
-    """
-    told = os.environ.get("JAVA_HOME")
-    if told and (Path(told) / "bin" / "java").exists():
-        return Path(told)
-    program = shutil.which("java", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin"]))
-    if program is None:
-        raise MissingDependencyError(f"an engine needs Java 17 or newer, which is not here; install it with: {JAVA}")
-    return Path(program).resolve().parents[1]
 
 
 def latest(folder: Path) -> Path | None:

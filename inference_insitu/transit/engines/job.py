@@ -7,6 +7,7 @@ from typing import Any
 
 from cdi.config import read_config, read_object
 from cdi.requirements import nearest, require, require_positive
+from data.whole_file import whole_file
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.log.payloads import THRESHOLD_BYTES, PayloadStore
@@ -80,9 +81,8 @@ class TransitJob:
     def write(self) -> Path:
         """Keep it in its folder, which is made; where."""
         Path(self.folder).mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.rename(self.path)
+        with whole_file(self.path) as file:
+            file.write_text(json.dumps(asdict(self), indent=1) + "\n")
         return self.path
 
     @classmethod

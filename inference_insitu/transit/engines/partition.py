@@ -105,7 +105,7 @@ class Partition:
 
     def _insist(self, topic: Topic, given: list[Given]) -> None:
         """Append; where the log is full, wait: frames then wait in theirs, and the stream's policy answers that."""
-        told, end_s = not given, time.monotonic() + FULL_TIMEOUT_S
+        told, end_s = False, time.monotonic() + FULL_TIMEOUT_S
         while given:
             try:
                 laid = [self._store.laid_out(one) if isinstance(one, Reply) else one for one in given]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inference_insitu.transit.engines.engine import engine_python
-from inference_insitu.transit.engines.flink_engine import java
+from inference_insitu.transit.engines.java import java
 from inference_insitu.transit.engines.job import TransitJob
 
 CHECKPOINT = "spark-checkpoint"

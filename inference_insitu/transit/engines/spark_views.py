@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.results import answer_rows
 from inference_insitu.transit.results.history import history_folders
+from inference_insitu.transit.results.results_table import parts
 from inference_insitu.transit.results.rows import COLUMNS, INTEGER, REAL, TEXT
 from inference_insitu.transit.results.views import HISTORY, View, ViewRows, read_views
 
@@ -36,8 +37,8 @@ def view_writers(spark: SparkSession, job: TransitJob, checkpoints: Path) -> lis
 
 
 def _history(spark: SparkSession, job: TransitJob) -> Any:
-    folders = [str(path) for path in history_folders(job.history)]
-    return spark.read.schema(SCHEMA).parquet(*folders) if folders else spark.createDataFrame([], SCHEMA)
+    files = [str(part.path) for folder in history_folders(job.history) for part in parts(folder)]
+    return spark.read.schema(SCHEMA).parquet(*files) if files else spark.createDataFrame([], SCHEMA)
 
 
 def _take(job: TransitJob, view: View, found: Any, batch: int) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from cdi.errors import RunError
 from inference_insitu.ring.processes import runs, started_at
+from inference_insitu.waiting import wait_until
 
 
 def remember(path: Path, pid: int) -> None:
@@ -32,9 +32,6 @@ def end_left_behind(path: Path, timeout_s: float) -> bool:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(pid, number)
-        end_s = time.monotonic() + timeout_s
-        while runs(pid, started) and time.monotonic() < end_s:
-            time.sleep(0.02)
-        if not runs(pid, started):
+        if wait_until(lambda: not runs(pid, started), timeout_s=timeout_s, interval_s=0.02):
             return True
     raise RunError(f"process {pid}, which {path} tells of, must end for another to take its place, and does not")

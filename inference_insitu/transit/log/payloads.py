@@ -8,7 +8,6 @@ run's own. A file appears whole, under a name that says whose it is; it is remov
 import errno
 import os
 import zlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +45,8 @@ class PayloadStore:
     def laid_out(self, record: Carrying) -> Carrying:
         """``record`` with its data in a file if they are above the threshold.
 
+        A record that is laid out again, because its append failed, has the file of the first time.
+
         Raises
         ------
         LogFull
@@ -54,19 +55,22 @@ class PayloadStore:
         data = record.data
         if isinstance(data, Descriptor) or len(data) <= self._threshold:
             return record
-        owner = f"{record.run}.{quote(record.stream, safe='')[:80]}.{record.rank}.{record.kind}.{record.step}"
-        return replace(record, data=self.write(data, owner))
+        return replace(record, data=self.write(data, _owner(record)))
 
     def write(self, data: bytes | memoryview, owner: str) -> Descriptor:
-        """Keep ``data`` in a new file whose name begins with ``owner``.
+        """Keep ``data`` in a file whose name begins with ``owner``; what is there already is not written again.
 
         Raises
         ------
         LogFull
             If the folder does not take it.
         """
-        name = f"{owner}.{uuid4().hex[:16]}{SUFFIX}"
-        partial = self.folder / (name + PARTIAL)
+        crc = zlib.crc32(data)
+        name = f"{owner}.{crc:08x}{SUFFIX}"
+        described, path = Descriptor(name, len(data), crc), self.folder / name
+        if path.exists():
+            return described
+        partial = path.with_name(f"{name}.{uuid4().hex[:16]}{PARTIAL}")
         try:
             with partial.open("xb", buffering=0) as file:
                 view = memoryview(data)
@@ -74,7 +78,7 @@ class PayloadStore:
                     view = view[file.write(view) :]
                 if self._flushed:
                     os.fsync(file.fileno())
-            partial.rename(self.folder / name)
+            partial.rename(path)
             if self._flushed:
                 self._flush_folder()
         except OSError as error:
@@ -85,7 +89,7 @@ class PayloadStore:
                     f"{self.folder} must take a payload of {len(data)} bytes, got: {error.strerror}"
                 ) from error
             raise
-        return Descriptor(name, len(data), zlib.crc32(data))
+        return described
 
     def read(self, data: Data) -> bytes | memoryview:
         """``data`` themselves, from the file if they are described.
@@ -116,15 +120,6 @@ class PayloadStore:
         """Nobody will read it any more."""
         self._path(descriptor.file).unlink(missing_ok=True)
 
-    def sizes(self) -> Mapping[str, int]:
-        """The files that are there, whole or not, and their sizes."""
-        found: dict[str, int] = {}
-        for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):
-                if path.name.endswith((SUFFIX, SUFFIX + PARTIAL)):
-                    found[path.name] = path.stat().st_size
-        return found
-
     def _path(self, name: str) -> Path:
         if "/" in name or "\0" in name or name.startswith(".") or not name.endswith(SUFFIX):
             raise PoisonedRecordError(f"a payload must be a plain file name that ends in {SUFFIX}, got {name[:80]!r}")
@@ -136,3 +131,11 @@ class PayloadStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _owner(record: FrameRecord | Control | Reply) -> str:
+    """A name for the file of ``record`` and of no other: a frame has its step, a mark and its reply have an id."""
+    mark = "" if isinstance(record, FrameRecord) else record.id
+    whole = zlib.crc32(f"{record.stream}\0{mark}".encode())  # the stream's name is cut to what a file system takes
+    stream = quote(record.stream, safe="")[:80]
+    return f"{record.run}.{stream}.{record.rank}.{record.kind}.{record.step}.{whole:08x}"

@@ -188,11 +188,6 @@ class Answer:
     attributes: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
     @property
-    def key(self) -> tuple[str, str, int, int, str]:
-        """Of which there is one answer."""
-        return self.run, self.stream, self.step, self.rank, self.model
-
-    @property
     def once(self) -> Once:
         """A model answers the frames of a rank once, in the order of their steps."""
         return Once(f"{self.stream}/{self.rank}/{self.analysis}/{self.model}", self.step)

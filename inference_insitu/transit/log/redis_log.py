@@ -154,8 +154,10 @@ class RedisLog:
         """As ``StreamLog``."""
         try:
             groups = self._asked(lambda: self._client.xinfo_groups(topic.name))
-        except self._redis.ResponseError:  # there is no such topic yet
-            return {}
+        except self._redis.ResponseError as error:
+            if "no such key" in str(error):  # there is no such topic yet
+                return {}
+            raise self._told(error, topic) from error
         return {group["name"].decode(): _offset(group["last-delivered-id"]) for group in groups}
 
     def headers(self, topic: Topic, *, after: int, through: int, count: int) -> list[tuple[int, bytes]]:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,8 @@ from types import TracebackType
 from cdi.errors import MissingDependencyError, RunError
 from inference_insitu.transit.log.left_behind import end_left_behind, remember
 from inference_insitu.transit.log.redis_log import RedisAddress, RedisLog
-from inference_insitu.transit.log.stream_log import LogAway, Topic
+from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, Topic
+from inference_insitu.waiting import wait_until
 
 INSTALL = "apt-get install redis-server"
 PROCESS = "server.process"
@@ -93,16 +93,14 @@ class RedisServer:
         log = self._folder / "server.log"
         with log.open("ab") as output:
             # Its own session: a Ctrl-C is the run's, and the log is stopped last.
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 [self._program, str(config)], stdout=output, stderr=output, start_new_session=True
             )
-        remember(self._folder / PROCESS, self._process.pid)
-        end_s = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end_s:
-                self.kill()
-                raise RunError(f"redis-server did not start: {_last_line(log)} ({log})")
-            time.sleep(0.02)
+        remember(self._folder / PROCESS, process.pid)
+        wait_until(lambda: process.poll() is not None or self._answers(), timeout_s=START_TIMEOUT_S, interval_s=0.02)
+        if process.poll() is not None or not self._answers():
+            self.kill()
+            raise RunError(f"redis-server did not start: {_last_line(log)} ({log})")
         return self.address
 
     def stop(self) -> None:
@@ -156,7 +154,7 @@ class RedisServer:
     def _answers(self) -> bool:
         with closing(RedisLog(self.address)) as log:
             try:
-                log.standing(Topic("probe", "answers"))
+                log.standing(Topic("probe", ANSWERS))
             except LogAway:
                 return False
         return True

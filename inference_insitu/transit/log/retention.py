@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import Descriptor, PoisonedRecordError, descriptor_of
+from inference_insitu.transit.log.records import PoisonedRecordError, descriptor_of
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 
 _AT_A_TIME = 256
@@ -31,6 +31,6 @@ def retire(log: StreamLog, topic: Topic, store: PayloadStore | None = None, *, k
             after = offset
             with suppress(PoisonedRecordError):  # set aside by the reader that met it
                 descriptor = descriptor_of(header)
-                if isinstance(descriptor, Descriptor):
+                if descriptor is not None:
                     store.remove(descriptor)
     return log.trim(topic, through=through)

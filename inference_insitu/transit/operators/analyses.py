@@ -1,6 +1,7 @@
 """The analyses of a run as an engine holds them: the plugins and options of in situ, loaded once for all partitions."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from cdi.errors import RunError
@@ -58,7 +59,7 @@ class Analyses:
             one = self.config.analyses[name]
             built = build_analysis(one.plugin, one.options)
             built.batching = one.batch
-            self._told(name, lambda: built.open(self._output, self._worker, self._life))
+            self._told(name, "loaded", lambda: built.open(self._output, self._worker, self._life))
             self._built[name] = built
         return self._built[name]
 
@@ -72,21 +73,28 @@ class Analyses:
         """
         analysis = self.get(name)
         if (name, variable) not in self._warmed:
-            self._told(name, lambda: analysis.warm_up(variable))
+            self._told(name, "loaded", lambda: analysis.warm_up(variable))
             self._warmed.add((name, variable))
 
     def close(self) -> None:
-        """No more frames will come."""
+        """No more frames will come.
+
+        Raises
+        ------
+        RunError
+            If one cannot be closed; the others are.
+        """
         built, self._built = self._built, {}
         self._warmed.clear()
-        for name, analysis in built.items():
-            self._told(name, analysis.close)
+        with ExitStack() as stack:
+            for name, analysis in built.items():
+                stack.callback(self._told, name, "closed", analysis.close)
 
-    def _told(self, name: str, do: Callable[[], None]) -> None:
+    def _told(self, name: str, what: str, do: Callable[[], None]) -> None:
         try:
             do()
         except ValueError:
             raise
         except (Exception, SystemExit) as error:
             line = " ".join(str(error).split())
-            raise RunError(f"the analysis {name!r} cannot be loaded: {type(error).__name__}: {line}") from error
+            raise RunError(f"the analysis {name!r} cannot be {what}: {type(error).__name__}: {line}") from error

@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from inference_insitu.transit.log.records import Answer, PoisonedRecordError, decoded
+from data.whole_file import remove_leftovers, whole_file
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
-from inference_insitu.transit.results.rows import row
+from inference_insitu.transit.results.rows import rows_of
 
 FOLDER = "answer_rows"
 READER = "views"
@@ -23,6 +22,7 @@ class AnswerRows:
 
     def __init__(self, folder: Path, log: StreamLog, run: str, conditions: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         self._folder, self._log, self._topic, self._conditions = folder, log, Topic(run, ANSWERS), conditions
         log.register(self._topic, READER)
         self._offset = max(
@@ -34,16 +34,9 @@ class AnswerRows:
         records = self._log.read(self._topic, after=self._offset, count=MOST_ROWS)
         if not records:
             return 0
-        lines: list[str] = []
-        for stored in records:
-            with suppress(PoisonedRecordError):
-                record = decoded(stored)
-                if isinstance(record, Answer):
-                    lines.append(json.dumps(row(record, self._conditions)) + "\n")
         name = f"rows-{self._offset + 1:012d}-{records[-1].offset:012d}.jsonl"
-        partial = self._folder / f".{name}.partial"  # engines leave out what begins with a dot
-        partial.write_text("".join(lines))
-        partial.rename(self._folder / name)
+        with whole_file(self._folder / name) as file:  # meanwhile under a name with a dot, which engines leave out
+            file.write_text("".join(json.dumps(one) + "\n" for one in rows_of(records, self._conditions)))
         self._offset = records[-1].offset
         self._log.commit(self._topic, READER, self._offset)
         return len(records)

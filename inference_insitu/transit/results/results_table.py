@@ -7,16 +7,15 @@ that a reader who comes in the middle of that sees every row once.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cdi.errors import optional_import
-from inference_insitu.transit.log.records import Answer, PoisonedRecordError, decoded
+from data.whole_file import remove_leftovers, whole_file
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
-from inference_insitu.transit.results.rows import COLUMNS, INTEGER, REAL, TEXT, row
+from inference_insitu.transit.results.rows import COLUMNS, INTEGER, REAL, TEXT, rows_of
 
 READER = "table"
 MOST_ROWS = 4096
@@ -70,32 +69,20 @@ class ResultsTable:
 
     def __init__(self, folder: Path, log: StreamLog, run: str, conditions: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob(".*.partial"):
-            partial.unlink()
+        remove_leftovers(folder)
         self._folder, self._log, self._topic, self._conditions = folder, log, Topic(run, ANSWERS), conditions
         _arrow()
         log.register(self._topic, READER)
         there = parts(folder)
         self._offset = there[-1].last if there else 0
 
-    @property
-    def offset(self) -> int:
-        """Of the last answer that is in the table."""
-        return self._offset
-
     def advance(self) -> int:
         """Add the answers that are new; how many records were read. Commits what is in files."""
         records = self._log.read(self._topic, after=self._offset, count=MOST_ROWS)
         if not records:
             return 0
-        answers: list[Answer] = []
-        for stored in records:
-            with suppress(PoisonedRecordError):  # replies are no rows; what nobody can read is none either
-                record = decoded(stored)
-                if isinstance(record, Answer):
-                    answers.append(record)
-        rows = [row(answer, self._conditions) for answer in answers]
-        self._write(self._offset + 1, records[-1].offset, _schema_table(rows))
+        rows = rows_of(records, self._conditions)
+        self._write(self._offset + 1, records[-1].offset, _arrow().Table.from_pylist(rows, schema=_schema()))
         self._offset = records[-1].offset
         self._log.commit(self._topic, READER, self._offset)
         self._join()
@@ -103,9 +90,8 @@ class ResultsTable:
 
     def _write(self, first: int, last: int, table: Any) -> None:
         name = f"part-{first:012d}-{last:012d}.parquet"
-        partial = self._folder / f".{name}.partial"  # readers leave out what begins with a dot
-        _parquet().write_table(table, partial, compression="zstd")
-        partial.rename(self._folder / name)
+        with whole_file(self._folder / name) as file:  # on the disk before the log may forget its answers
+            _parquet().write_table(table, file, compression="zstd")
 
     def _join(self) -> None:
         """Make one file of a row of small ones, where there are many."""
@@ -114,7 +100,7 @@ class ResultsTable:
             return
         small: list[Part] = []
         for part in reversed(there):  # the newest are the small ones
-            if _rows_of([*small, part]) > JOINED_ROWS:
+            if _span([*small, part]) > JOINED_ROWS:
                 break
             small.append(part)
         small.reverse()
@@ -126,7 +112,7 @@ class ResultsTable:
             part.path.unlink()
 
 
-def _rows_of(some: Iterable[Part]) -> int:
+def _span(some: Iterable[Part]) -> int:
     return sum(part.last - part.first + 1 for part in some)
 
 
@@ -142,7 +128,3 @@ def _schema() -> Any:
     arrow = _arrow()
     kinds = {INTEGER: arrow.int64(), REAL: arrow.float64(), TEXT: arrow.string()}
     return arrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
-
-
-def _schema_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    return _arrow().Table.from_pylist([dict(one) for one in rows], schema=_schema())

@@ -1,11 +1,13 @@
 """An answer as a row: the columns of the table of results and of what views may ask. Free of engines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
-from inference_insitu.transit.log.records import Answer
+from inference_insitu.transit.log.records import Answer, PoisonedRecordError, decoded
+from inference_insitu.transit.log.stream_log import Stored
 
 INTEGER, REAL, TEXT = "integer", "real", "text"
 
@@ -39,8 +41,6 @@ COLUMNS: Mapping[str, str] = {
 """Name and type. Numbers that an answer does not have are null. ``sent_s`` and ``answered_s`` are seconds since 1970;
 ``defects`` is the answer's ``count``; ``answer`` and ``attributes`` are all of it as JSON."""
 
-KEY = ("run", "stream", "step", "rank", "model")
-"""Of which there is one row."""
 _OF_VALUES = {
     "defects": "count",
     "defect_probability": "defect_probability",
@@ -49,6 +49,17 @@ _OF_VALUES = {
     "line_density_per_A2": "line_density_per_A2",
 }
 _OF_RUN = ("time_ps", "material", "temperature_K", "load_nN")
+
+
+def rows_of(records: Iterable[Stored], conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the answers among ``records``; replies are none, and what nobody can read is none either."""
+    found = []
+    for stored in records:
+        with suppress(PoisonedRecordError):
+            record = decoded(stored)
+            if isinstance(record, Answer):
+                found.append(row(record, conditions))
+    return found
 
 
 def row(answer: Answer, conditions: Mapping[str, Any]) -> dict[str, Any]:

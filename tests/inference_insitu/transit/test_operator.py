@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transit_twins import Summed, coupling, frame, stored
 
+from cdi.errors import RunError
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import Answer, Control, Quarantined, Reply
 from inference_insitu.transit.log.stream_log import Stored, frames_topic
+from inference_insitu.transit.operators import operator as operator_module
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.operators.operator import Operator
 from inference_insitu.transit.operators.operator_state import OperatorState, StateRefusedError
@@ -154,6 +156,31 @@ def test_what_waited_is_not_answered_here_once_it_is_let_go(made, marks):
     assert "elsewhere" in given[-1].why
     assert here.offset == 3 + len(marks)
     assert made(here.snapshot()).read_offset == here.offset
+
+
+def test_more_than_may_wait_in_memory_is_the_other_side_s(made, monkeypatch):
+    monkeypatch.setattr(operator_module, "MOST_WAITING_BYTES", 100)
+    here = made()
+    given = here.take(stored(mark("prepare"), frame(3), frame(4), frame(5), frame(6)))
+    assert [getattr(one, "said", "") for one in given] == ["ready", "refused", ""]
+    assert "more than 100 bytes wait" in given[1].detail
+    assert (given[2].offset, here.offset) == (5, 5)
+
+
+def test_analyses_that_cannot_be_loaded_or_closed_are_named(tmp_path, monkeypatch):
+    config, closed = coupling(), []
+    config.analyses["moments"] = type(config.analyses["summed"])("moments")
+    analyses = Analyses(config, tmp_path)
+    with pytest.raises(ValueError, match="did you mean 'pattern'"):
+        analyses.of_stream("patern")
+    for name in ("summed", "moments"):
+        monkeypatch.setattr(analyses.get(name), "close", lambda name=name: closed.append(name) or 1 / 0)
+    with pytest.raises(RunError, match="cannot be closed: ZeroDivisionError"):
+        analyses.close()
+    assert sorted(closed) == ["moments", "summed"]
+    monkeypatch.setattr(Summed, "open", lambda *_: 1 / 0)
+    with pytest.raises(RunError, match="'summed' cannot be loaded: ZeroDivisionError"):
+        analyses.get("summed")
 
 
 def test_a_released_lane_answers_nothing_more_until_it_is_installed_again(made):

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from transit_twins import MemoryLog, Summed, frame
 
+from inference_insitu.transit.engines import durable as durable_module
 from inference_insitu.transit.engines import partition as partition_module
 from inference_insitu.transit.engines.durable import Durable
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.engines.partition import READER, SEEN, Partition
 from inference_insitu.transit.engines.under_way import UnderWay
-from inference_insitu.transit.log.records import Answer, Control, Quarantined, decoded, encoded
+from inference_insitu.transit.log.payloads import PayloadStore
+from inference_insitu.transit.log.records import Answer, Control, Quarantined, Reply, decoded, encoded
 from inference_insitu.transit.log.stream_log import ANSWERS, QUARANTINE, LogFull, Record, Topic, frames_topic
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.results.answer_rows import AnswerRows
@@ -137,6 +139,15 @@ def test_a_full_answers_topic_is_waited_for(job, log, monkeypatch, capsys):
     one.advance()
     assert [one.step for one in answers(log)] == [0]
     assert capsys.readouterr().err.count("no room") == 1
+    monkeypatch.setattr(partition_module, "FULL_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(log, "append_all", _never)
+    append_frames(log, [1])
+    with pytest.raises(LogFull, match="never"):
+        one.advance()
+
+
+def _never(topic, records):
+    raise LogFull("never")
 
 
 def test_only_what_a_later_checkpoint_holds_is_committed(job, log):
@@ -153,6 +164,20 @@ def test_only_what_a_later_checkpoint_holds_is_committed(job, log):
         durable.look()
         assert log.committed(TOPIC)[READER] == committed
     assert log.standing(TOPIC).first == 7
+
+
+def test_states_in_old_replies_go_with_them_and_nothing_is_kept_for_views_that_are_gone(job, log, monkeypatch):
+    monkeypatch.setattr(durable_module, "KEPT_ANSWERS", 0)
+    folder, topic = Path(job.folder) / "payloads", Topic("run", ANSWERS)
+    store = PayloadStore(folder, threshold_bytes=16)
+    log.append(topic, encoded(store.laid_out(Reply("run", "pattern", 0, "m", "state", 1, data=bytes(99)))))
+    log.register(topic, "views")  # of an earlier life
+    durable = Durable(job, log, store, lambda: 0)
+    assert len([*folder.iterdir()]) == 1
+    durable.finish()  # the table has it
+    durable.finish()
+    assert [*folder.iterdir()] == []
+    assert log.read(topic, after=0, count=9) == []
 
 
 def test_the_table_has_each_answer_once_whoever_writes_it_and_joins_small_files(job, log, tmp_path):

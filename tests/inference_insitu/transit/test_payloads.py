@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,10 @@ def store(tmp_path):
     return PayloadStore(tmp_path / "payloads", threshold_bytes=32)
 
 
+def files(store):
+    return [path.name for path in store.folder.iterdir()]
+
+
 def test_what_is_above_the_threshold_becomes_a_file_and_comes_back(store):
     small, large = frame(0, array=np.arange(4.0)), frame(0, array=np.arange(5.0))
     assert store.laid_out(small) is small
@@ -36,7 +41,18 @@ def test_what_is_above_the_threshold_becomes_a_file_and_comes_back(store):
     record = decoded(Stored(1, encoded(described).header, b""))
     np.testing.assert_array_equal(record.array(store.read(record.data)), np.arange(5.0))
     store.remove(record.data)
-    assert not store.sizes()
+    assert not files(store)
+
+
+def test_a_record_whose_append_failed_is_laid_out_once(store):
+    record = frame(0, array=np.arange(5.0))
+    assert store.laid_out(record) == store.laid_out(record)
+    assert len(files(store)) == 1
+    marks = [Control("run", "pattern", 0, "install", mark, 3, data=bytes(99)) for mark in ("1.install", "2.install")]
+    long = [replace(record, stream="x" * 100 + end) for end in "ab"]
+    for one in (replace(record, step=1), replace(record, rank=1), replace(record, data=bytes(40)), *marks, *long):
+        store.laid_out(one)
+    assert len(files(store)) == 8  # each record's file is its own, to be removed with it alone
 
 
 def test_a_payload_that_is_not_what_was_described_is_poisoned(store):
@@ -67,7 +83,7 @@ def test_a_full_folder_is_a_full_log_and_leaves_nothing(store, monkeypatch):
     monkeypatch.setattr(payloads.os, "fsync", full)
     with pytest.raises(LogFull, match="No space left"):
         store.laid_out(frame(0))
-    assert not store.sizes()
+    assert not files(store)
 
 
 @pytest.mark.parametrize(

@@ -101,14 +101,14 @@ def test_retired_records_take_their_payload_files_along(log, tmp_path):
     store = PayloadStore(tmp_path, threshold_bytes=16)
     for step in range(4):
         log.append(TOPIC, encoded(store.laid_out(frame(step))))
-    assert len(store.sizes()) == 4
+    assert len([*tmp_path.iterdir()]) == 4
     assert retire(log, TOPIC, store) == 0  # nobody has said that it read them
     log.register(TOPIC, "engine")
     log.commit(TOPIC, "engine", 4)
     assert retire(log, TOPIC, store, keep=99) == 0
     assert retire(log, TOPIC, store, keep=1) == 3
     (left,) = log.read(TOPIC, after=0, count=9)
-    assert [*store.sizes()] == [decoded(left).data.file]
+    assert [path.name for path in tmp_path.iterdir()] == [decoded(left).data.file]
 
 
 def test_a_full_topic_takes_more_once_its_reader_has_committed(server):
@@ -266,6 +266,14 @@ def test_a_missing_server_says_what_installs_it(monkeypatch, tmp_path):
 def test_bad_values_are_one_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_what_else_lies_under_a_topic_s_name_is_told(server):
+    with closing(RedisLog(server.address)) as log:
+        topic = Topic("foreign", ANSWERS)
+        log._client.set(topic.name, "x")
+        with pytest.raises(LogAway, match="WRONGTYPE"):
+            log.committed(topic)
 
 
 def test_streams_of_any_name_have_topics_of_their_own():
