@@ -5,7 +5,7 @@ with a frame (raise, answer NaN, run out of memory), the frame gets an outcome a
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,11 @@ from inference_insitu.inference.batching import Batch, Batcher, Pending
 from inference_insitu.inference.elsewhere import Elsewhere, Nowhere, Route
 from inference_insitu.inference.frame import Frame
 from inference_insitu.inference.located import FrameMaker
-from inference_insitu.inference.sinks import AnswersFile
+from inference_insitu.inference.outputs import Outputs, Told
 from inference_insitu.ring.consumer import Claimed, Consumer, Ready, finite
 from inference_insitu.ring.layout import Side
-from inference_insitu.watching.events import EventLog
-from inference_insitu.watching.metrics import Metrics
 
 ReadyFrame = tuple[Consumer, Ready]
-Propose = Callable[[str, str, int, int, Mapping[str, Any]], Sequence[bytes]]
 
 LOOK_NS = 50_000_000
 """How often it is looked whether the simulation's processes live."""
@@ -38,15 +35,6 @@ class Served:
     deadline_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where answers and what happens to frames are told."""
-
-    answers: AnswersFile
-    events: EventLog
-    metrics: Metrics
-
-
 class Service:
     """Serves the rings of ``consumers``.
 
@@ -57,7 +45,6 @@ class Service:
     streams : by name.
     batcher : knows the same analyses.
     outputs : Outputs
-    propose : steering: encoded commands for an answer (stream, analysis, rank, step, values), or none.
     frames : makes frames of slots.
     elsewhere : what may take frames over.
     """
@@ -69,12 +56,11 @@ class Service:
         streams: Mapping[str, Served],
         batcher: Batcher[ReadyFrame],
         outputs: Outputs,
-        propose: Propose = lambda stream, analysis, rank, step, values: (),
         frames: FrameMaker | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
-        self._batcher, self._outputs, self._propose = batcher, outputs, propose
+        self._batcher, self._outputs = batcher, outputs
         self._frames, self._elsewhere = frames or FrameMaker(), elsewhere or Nowhere()
         self._known: dict[tuple[int, int], int] = {}
         self._looked_ns, self._all_dead = 0, False
@@ -239,18 +225,9 @@ class Service:
             if isinstance(answer, BaseException):
                 raise answer
             values = plain_values(answer)
-            self._outputs.answers.write(
-                {
-                    "stream": one.stream,
-                    "rank": one.rank,
-                    "step": one.step,
-                    "analysis": analysis,
-                    "values": values,
-                    "queued_s": round((time.monotonic_ns() - one.published_ns) * 1e-9 - seconds, 6),
-                    "inferred_s": round(seconds, 6),
-                    "batch": batch,
-                    "model": self._analyses[analysis].model,
-                }
+            model = self._analyses[analysis].model
+            self._outputs.write(
+                Told(one.stream, one.rank, one.step, analysis, model, one.published_ns, seconds, batch), values
             )
         except FloatingPointError as error:
             self._settle(consumer, one, "nonfinite", str(error))
@@ -261,9 +238,7 @@ class Service:
         else:
             self._settle(consumer, one, INFERRED, "")
             self._outputs.metrics.said(one.stream, values)
-            for record in self._propose(one.stream, analysis, one.rank, one.step, values):
-                if not consumer.region.leave(record):
-                    self._outputs.events.first("proposal_lost", one.stream, stream=one.stream, step=one.step)
+            self._outputs.consider(consumer.region, one.stream, analysis, one.rank, one.step, values)
 
     def _claim(self, consumer: Consumer, ready: Ready) -> Claimed | None:
         try:
@@ -279,12 +254,7 @@ class Service:
         detail = " ".join(detail.split())
         consumer.settle(one, outcome, detail)
         self._elsewhere.answered(one.stream, one.rank, one.step, outcome)
-        latency = (time.monotonic_ns() - one.published_ns) * 1e-9
-        self._outputs.metrics.settled(one.stream, outcome, latency if outcome == INFERRED else None, step=one.step)
-        if outcome != INFERRED:
-            self._outputs.events.first(
-                "drop", outcome, stream=one.stream, rank=one.rank, step=one.step, reason=outcome, detail=detail
-            )
+        self._outputs.settled(one.stream, one.rank, one.step, outcome, detail, one.published_ns)
 
     def _busy(self, since_ns: int) -> None:
         for consumer in self._consumers:

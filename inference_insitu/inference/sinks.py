@@ -12,11 +12,40 @@ def answers_name(worker: int, incarnation: int) -> str:
     return f"results-{worker}.{incarnation}.jsonl"
 
 
-class AnswersFile:
-    """Appends lines to ``path``; each is whole or not there."""
+class WholeLines:
+    """Appends lines to ``path``; each is whole or not there. What a kill cut of an earlier writer is taken away."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("a+b", buffering=0)
+        self.size = 0
+        if os.fstat(self._file.fileno()).st_size:
+            self._file.seek(0)
+            self.size = self._file.read().rfind(b"\n") + 1
+            self._file.truncate(self.size)
+
+    def append(self, lines: bytes) -> None:
+        """Append ``lines``, all of them.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them; none is there then.
+        """
+        if self._file.write(lines) != len(lines):  # a disk that fills up takes a part
+            self._file.truncate(self.size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += len(lines)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class AnswersFile:
+    """The answers of one life of a worker, at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = WholeLines(path)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one answer.
@@ -26,12 +55,8 @@ class AnswersFile:
         OSError
             If the disk does not take it.
         """
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        end = self._file.seek(0, os.SEEK_END)
-        if self._file.write(line) != len(line):  # a disk that fills up takes a part
-            self._file.truncate(end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._lines.append(json.dumps(record, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._lines.close()

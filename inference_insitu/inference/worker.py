@@ -16,18 +16,19 @@ from cdi.config import read_config
 from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
-from inference_insitu.inference.answers_of_others import AnswersOfOthers
 from inference_insitu.inference.batching import Batcher
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.inference.frame import Variable
 from inference_insitu.inference.heartbeat import Heartbeat
-from inference_insitu.inference.service import Outputs, ReadyFrame, Served, Service
+from inference_insitu.inference.outputs import Outputs
+from inference_insitu.inference.service import ReadyFrame, Served, Service
 from inference_insitu.inference.sinks import AnswersFile, answers_name
 from inference_insitu.inference.spec import UNUSABLE, WorkerSpec
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
 from inference_insitu.steering.start import proposer
+from inference_insitu.transit.answers_of_others import AnswersOfOthers
 from inference_insitu.transit.migration.moving_worker import MovingWorker
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.metrics import Metrics
@@ -79,10 +80,14 @@ def main(spec_path: str, incarnation: str) -> int:
         events.log("worker_unusable" if for_good else "worker_failed", error=line)
         print(f"cdi: worker {spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
         return UNUSABLE if for_good else FAILED
-    outputs = Outputs(answers, events, Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)))
+    outputs = Outputs(
+        answers,
+        events,
+        Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
+        proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
+    )
     outputs.metrics.restarts(max(one.region.words[Word.RESTARTS] for one in consumers))
-    propose = proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line))
-    others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs, propose)
+    others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs)
     elsewhere = MovingWorker(
         output,
         spec.run,
@@ -102,7 +107,6 @@ def main(spec_path: str, incarnation: str) -> int:
         {name: Served(one.analysis, one.priority, one.deadline_s) for name, one in config.streams.items()},
         Batcher[ReadyFrame]({name: one.batch for name, one in config.analyses.items()}),
         outputs,
-        propose,
         elsewhere=elsewhere,
     )
     model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)

@@ -14,7 +14,7 @@ from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.reduction.pipeline import Pipeline, pipeline
 from inference_insitu.ring.layout import DTYPES, MOST_DIMENSIONS, PAGE, Kind, Layout, SlotGroup
 from inference_insitu.ring.policies import MOST_SPILLED, PolicyConfig
-from inference_insitu.ring.producer import StreamPlan
+from inference_insitu.ring.stream import StreamPlan
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from inference_insitu.books.ledger import Settled
 from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import Kind, Row, State, Word
-from inference_insitu.ring.producer import Producer, Publication, Shaped, Stream, encode_attributes
+from inference_insitu.ring.producer import Producer, Publication, encode_attributes
 from inference_insitu.ring.region import Slot
+from inference_insitu.ring.stream import Shaped, Stream
 
 
 class FillingProducer(Producer):

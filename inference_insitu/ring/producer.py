@@ -12,10 +12,9 @@ those that were published behind it on its stream.
 import json
 import struct
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,8 @@ from inference_insitu.books.ledger import Ledger, Settled
 from inference_insitu.books.outcomes import DROPPED, INFERRED, OUTCOMES
 from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DTYPES, MOST_DIMENSIONS, Kind, Row, Side, State, Word
-from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.region import Region, Slot
-
-Coarsen = Callable[[NDArray[Any]], NDArray[Any] | None]
+from inference_insitu.ring.stream import Shaped, Stream, StreamPlan
 
 BEAT_TIMEOUT_NS = 5_000_000_000
 """A worker that has not stamped its beat for this long is not waited for."""
@@ -62,53 +59,6 @@ class Publication:
 ACCEPTED = Publication("accepted")
 SUPERSEDED = Settled("superseded")
 _DROPPED = {name: Publication("dropped", name) for name in DROPPED}
-
-
-class Shaped(Protocol):
-    """An array as far as its slot must know it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-    @property
-    def ndim(self) -> int: ...  # noqa: D102
-    @property
-    def nbytes(self) -> int: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class StreamPlan:
-    """What the producer must know of a stream: its policy, and how a frame is made coarser."""
-
-    policy: PolicyConfig
-    coarsen: Coarsen | None = None
-
-
-class Stream:
-    """Slots of one stream on the producer's side: those that are free, by kind, and those under way, oldest first."""
-
-    def __init__(self, name: str, plan: StreamPlan, slots: list[Slot]) -> None:
-        self.name = name
-        self.policy = plan.policy
-        self.one_in = plan.policy.takes_one_in
-        self.coarsen = plan.coarsen
-        self.free: dict[Kind, list[Slot]] = {kind: [] for kind in Kind}
-        for slot in reversed(slots):
-            self.free[slot.place.kind].append(slot)
-        self.free_memory = self.free[Kind.MEMORY]
-        self.capacity = self.free_memory[0].place.capacity
-        self.flying: deque[Slot] = deque()
-        self.filling: deque[Slot] = deque()  # the first that is being filled, and all that came after it
-        self.unfilled: set[int] = set()
-        self.in_turn(_READY, self.flying)
-        self.last_step = -1
-        self.seen = 0
-        self.fresh: list[Slot] = []  # under way behind those in ``flying``, and not in the ledger yet
-
-    def in_turn(self, state: int, line: deque[Slot]) -> None:
-        """What becomes of the next slot once it is written: its state, and where it stands in line."""
-        self.state, self.line = state, line
 
 
 class Producer:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from inference_insitu.books.ledger import COLUMNS
 from inference_insitu.books.outcomes import INFERRED
+from inference_insitu.inference.sinks import WholeLines
 from inference_insitu.transit.log.records import Answer
 
 Key = tuple[str, int]
+"""Stream and simulation rank: what has a state of its own, and steps in order."""
 SET_ASIDE = "the engine set it aside"
 
 
@@ -35,17 +37,18 @@ class Account:
     def __init__(self, folder: Path, worker: int, *, origin_ns: int) -> None:
         path = folder / account_name(worker)
         self._origin_ns = origin_ns
+        self.unwritten = 0
+        """Rows that the disk did not take."""
         self._settled: dict[Key, int] = {}
         self._open: dict[Key, list[int]] = defaultdict(list)
         self.outcomes = Counter[str]()
         """How many frames ended how, in all lives."""
-        known = path.exists()
-        for key, step, outcome in _rows(path) if known else ():
+        for key, step, outcome in _rows(path) if path.exists() else ():
             self._settled[key] = max(step, self._settled.get(key, -1))
             self.outcomes[outcome] += 1
-        self._file = path.open("a+b", buffering=0)
-        if not known:
-            self._file.write(",".join(COLUMNS).encode() + b"\n")
+        self._file = WholeLines(path)
+        if self._file.size == 0:
+            self._file.append(",".join(COLUMNS).encode() + b"\n")
 
     @property
     def open(self) -> int:
@@ -57,13 +60,7 @@ class Account:
         return self._settled.get(key, -1)
 
     def passed(self, key: Key, step: int) -> None:
-        """Whoever answered ``key`` has gone as far as ``step``: what has no answer by now will have none.
-
-        Raises
-        ------
-        OSError
-            If the disk does not take its rows.
-        """
+        """Whoever answered ``key`` has gone as far as ``step``: what has no answer by now will have none."""
         self._end(key, step + 1, [])
         self._settled[key] = max(step, self.settled(key))
 
@@ -75,12 +72,8 @@ class Account:
     def settle(self, answer: Answer, now_ns: int) -> bool:
         """Keep how a frame ended; False where that is known already.
 
-        Answers of a key come in the order of its steps: what was expected before and has none will have none.
-
-        Raises
-        ------
-        OSError
-            If the disk does not take it.
+        Answers of a key come in the order of its steps: what was expected before and has none will have none. A full
+        disk costs rows, as with a ledger, and nothing else.
         """
         key = answer.stream, answer.rank
         if answer.step <= self.settled(key):
@@ -102,7 +95,10 @@ class Account:
         failed = [[*key, one, "accepted", "failed", SET_ASIDE, "", "", "", "", 1, ""] for one in aside]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([*failed, *rows])
-        self._file.write(text.getvalue().encode())
+        try:
+            self._file.append(text.getvalue().encode())
+        except OSError:
+            self.unwritten += len(failed) + len(rows)
         self._open[key] = [one for one in steps if one >= step]
         self.outcomes.update(["failed"] * len(aside))
 

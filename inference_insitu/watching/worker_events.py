@@ -46,6 +46,7 @@ BAD_EVENTS = {
     "damaged_answer",
     "damaged_alert",
     "migration_failed",
+    "state_lost",
     "engine_died",
     "log_away",
     "log_died",

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from inference_insitu.inference.elsewhere import Route
-from inference_insitu.transit.account import Account
+from inference_insitu.transit.account import Account, Key
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import Answer, FrameRecord, PoisonedRecordError, decoded
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 from inference_insitu.transit.migration.local import Local
-from inference_insitu.transit.migration.marking import Key, Marking
+from inference_insitu.transit.migration.marking import Marking
 from inference_insitu.transit.operators.answering import Turn, answers_to
 
 _AT_A_TIME = 16

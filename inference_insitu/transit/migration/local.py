@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from inference_insitu.inference.analysis import Analysis
-from inference_insitu.transit.migration.marking import Key
+from inference_insitu.transit.account import Key
 
 
 class Local(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from inference_insitu.inference.frame import Variable
+from inference_insitu.transit.account import Key
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     INSTALL,
@@ -23,9 +24,6 @@ from inference_insitu.transit.log.stream_log import Once, Record, StreamLog, Top
 
 _ORDER = (PREPARE, RELEASE, INSTALL, RESUME, LET_GO)
 """Of a migration's marks on one key: who repeats one, after a restart, adds nothing."""
-
-Key = tuple[str, int]
-"""Stream and simulation rank: what has a state of its own, and steps in order."""
 
 
 @dataclass(frozen=True)

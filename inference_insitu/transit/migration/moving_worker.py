@@ -7,6 +7,7 @@ while they are not they stay in their rings, where the streams' policies act.
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,12 @@ from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import PAGE, Word
-from inference_insitu.transit.account import Account
+from inference_insitu.transit.account import Account, Key
 from inference_insitu.transit.engines.job import NAME, TransitJob
 from inference_insitu.transit.log.records import Alert, Answer, FrameRecord
 from inference_insitu.transit.log.stream_log import LogAway, LogFull
 from inference_insitu.transit.migration.config import MigrationConfig
-from inference_insitu.transit.migration.marking import Asked, Key
+from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
 from inference_insitu.watching.events import EventLog
@@ -47,7 +48,7 @@ class MovingWorker:
     ----------
     output : folder of the run.
     streams : name of the analysis of each.
-    take : what is done with an answer that somebody else gave, or that was given to a frame from the log.
+    take : keeps an answer that somebody else gave, or that was given to a frame from the log (``AnswersOfOthers``).
     heed : what is done with an alert of the engine's views.
     """
 
@@ -62,7 +63,7 @@ class MovingWorker:
         worker: int,
         workers: int,
         config: MigrationConfig,
-        take: Callable[[Answer], None],
+        take: Callable[[Answer], Answer],
         heed: Callable[[Alert], None],
         events: EventLog,
     ) -> None:
@@ -163,7 +164,9 @@ class MovingWorker:
         if share is None or account is None:
             return
         self._tried(share.leave)
-        self._events.log("transit_account", outcomes=dict(account.outcomes), in_log=account.open)
+        self._events.log(
+            "transit_account", outcomes=dict(account.outcomes), in_log=account.open, unwritten=account.unwritten
+        )
         account.close()
 
     # What a migration asks of it.
@@ -227,17 +230,20 @@ class MovingWorker:
         if self._account is None:
             origin_ns = min(one.region.words[Word.ORIGIN_NS] for one in self._consumers)
             self._account = Account(self._output, self.worker, origin_ns=origin_ns)
-        connection = Connection(job.open_log(PATIENCE_S), self._run, job.store(), self._workers, job.partitions)
-        self._share = Share(
-            connection,
-            self._keys(),
-            self,
-            self._account,
-            self._take,
-            self._heed,
-            config=self._config,
-            events=self._events,
-        )
+        with ExitStack() as undo:
+            log = job.open_log(PATIENCE_S)
+            undo.callback(log.close)
+            self._share = Share(
+                Connection(log, self._run, job.store(), self._workers, job.partitions),
+                self._keys(),
+                self,
+                self._account,
+                self._take,
+                self._heed,
+                config=self._config,
+                events=self._events,
+            )
+            undo.pop_all()
         self._events.log("log_joined", run=self._run)
 
     def _keys(self) -> dict[Key, Asked]:

@@ -93,6 +93,11 @@ class Agreement:
         return self.workers - self.gone
 
     @property
+    def over(self) -> bool:
+        """Whether every worker of the run was there, and has nothing to answer any more."""
+        return 0 < self.expected <= len(self.workers) and not self.taking_part
+
+    @property
     def cut(self) -> int | None:
         """s*, the first step that the new side answers; None until every worker is ready."""
         migration = self.migration

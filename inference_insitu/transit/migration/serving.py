@@ -1,7 +1,8 @@
 """What keeps a run's log and engine: a job of its own, on whatever machine, that the run may outlive and call back.
 
 ``cdi insitu transit FOLDER`` starts the log, tells the run's workers of it, starts the engine, and starts each anew
-when it dies. It ends by itself when every worker has said that nothing will follow and the engine has answered all.
+when it dies. It ends by itself when the engine has answered all, and every worker has said that nothing will follow, or
+none has told anything for long.
 """
 
 import time
@@ -27,6 +28,7 @@ from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 
 SPECS = "worker-*.json"
+METRICS = "metrics-*.prom"
 LOOK_S = 0.2
 SHIPPED = "shipped"
 PATIENCE_S = 0.3
@@ -52,7 +54,7 @@ class TransitConfig:
     conditions : of the run (material, load, temperature), by which earlier runs are compared.
     history : folder with the tables of earlier runs; '' for none.
     views : SQL files over the answers; ``shipped`` stands for those that come with the program.
-    timeout_s : how long the run may not be there, and its end may take.
+    timeout_s : how long the run may not be there, or its workers tell nothing, before it counts as ended.
     """
 
     engine: str = "flink"
@@ -73,6 +75,25 @@ class TransitConfig:
         engine(self.engine)
         require(self.memory_bytes >= 1 << 24, "memory_bytes", "be at least 16 MiB", self.memory_bytes)
         require_positive(self, "timeout_s")
+
+
+class Silence:
+    """Whether the workers of the run in ``output`` have told nothing for ``timeout_s``: killed, nobody says their end.
+
+    What they tell all the time are their metrics, whose files change (their times are another machine's clock).
+    """
+
+    def __init__(self, output: Path, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._output, self._timeout_s, self._clock = output, timeout_s, clock
+        self._seen: dict[str, int] = {}
+        self._since_s = clock()
+
+    def over(self) -> bool:
+        """One look."""
+        times = {path.name: path.stat().st_mtime_ns for path in self._output.glob(METRICS)}
+        if not times or times != self._seen:  # workers that load for long tell nothing yet
+            self._seen, self._since_s = times, self._clock()
+        return self._clock() - self._since_s > self._timeout_s
 
 
 class Serving:
@@ -102,15 +123,15 @@ class Serving:
         folder.mkdir(exist_ok=True)
         events = EventLog(self._output / "events-transit.jsonl", "transit")
         with ExitStack() as stack:
-            server = None
-            if self._config.log is None:
+            address, server = self._config.log, None
+            if address is None:
                 server = RedisServer(folder / "log", memory_bytes=self._config.memory_bytes, port=port)
                 stack.callback(server.stop)
-                server.start()
-            job = self._job(spec, self._config.log or self._address(server))
-            program = self._program(job)
+                address = server.start()
+            job = self._job(spec, address)
+            self._running = self._program(job)
             stack.callback(lambda: self._running.kill())
-            program.start()
+            self._running.start()
             events.log("transit_started", engine=self._config.engine, run=spec.run)
             self._say(f"run {spec.run}: its log is there, the engine {self._config.engine} starts")
             with closing(job.open_log(PATIENCE_S)) as log:
@@ -150,12 +171,12 @@ class Serving:
         )
 
     def _program(self, job: TransitJob) -> RunningEngine:
-        self._running = RunningEngine(engine(self._config.engine), job)
-        return self._running
+        return RunningEngine(engine(self._config.engine), job)
 
     def _watch(self, job: TransitJob, log: StreamLog, server: RedisServer | None, events: EventLog) -> None:
         """Start anew what dies, and scale, until nothing is left to be done."""
-        moves = Moves(log, job.run, margin=0)
+        moves = Moves(log, job.run, margin=0)  # asked for who takes part, and for no cut
+        silence = Silence(self._output, self._config.timeout_s)
         scaling = Scaling(self._config.scaling, job.parallelism, time.monotonic())
         told = False
         while True:
@@ -177,12 +198,7 @@ class Serving:
                 while moves.poll():
                     pass
                 waiting = sum(lag(log, topic, SEEN) for topic in job.topics())
-                if (
-                    moves.agreement.workers
-                    and not moves.agreement.taking_part
-                    and status.state == RUNNING
-                    and not waiting
-                ):
+                if status.state == RUNNING and not waiting and (moves.agreement.over or silence.over()):
                     return
                 if status.state == RUNNING and (wanted := scaling.due(waiting, time.monotonic())) is not None:
                     self._scale(job, wanted, waiting, events)
@@ -194,7 +210,8 @@ class Serving:
         events.log("engine_scales", parallelism=parallelism, waiting=waiting)
         self._say(f"{waiting} frames wait: the engine goes on with {parallelism} partitions at once")
         status = self._running.stop()
-        self._program(replace(job, parallelism=parallelism)).start(Path(status.savepoint) if status.savepoint else None)
+        self._running = self._program(replace(job, parallelism=parallelism))
+        self._running.start(Path(status.savepoint) if status.savepoint else None)
 
     def _restart(self, problem: str, events: EventLog) -> None:
         """Start the engine from its last checkpoint, each time after a longer while."""
@@ -209,8 +226,3 @@ class Serving:
             self._start_s = None
             self._running.kill()
             self._running.start()
-
-    @staticmethod
-    def _address(server: RedisServer | None) -> RedisAddress:
-        assert server is not None
-        return server.address

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from inference_insitu.inference.elsewhere import Route
-from inference_insitu.transit.account import Account
+from inference_insitu.transit.account import Account, Key
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     RELEASE,
@@ -15,19 +15,19 @@ from inference_insitu.transit.log.records import (
     FrameRecord,
     Move,
     PoisonedRecordError,
-    Reply,
     Said,
     decoded,
-    decoded_as,
 )
-from inference_insitu.transit.log.stream_log import ALERTS, ANSWERS, StreamLog, Topic
+from inference_insitu.transit.log.stream_log import StreamLog, Topic
 from inference_insitu.transit.migration.catching_up import CatchingUp
 from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.from_engine import FromEngine
 from inference_insitu.transit.migration.heard import RefusedError, heard
 from inference_insitu.transit.migration.inward import Inward, install_states
 from inference_insitu.transit.migration.local import Local
-from inference_insitu.transit.migration.marking import Asked, Key, Marking, mark_id
+from inference_insitu.transit.migration.marking import Asked, Marking, mark_id
 from inference_insitu.transit.migration.moves import Moves
+from inference_insitu.transit.migration.moving import Moving
 from inference_insitu.transit.migration.outward import Outward
 from inference_insitu.transit.migration.protocol import Ended, Refused, Site
 from inference_insitu.watching.events import EventLog
@@ -58,7 +58,7 @@ class Share:
     ----------
     keys : streams and ranks of this worker, and who answers them.
     account : of the frames that this worker has handed over.
-    take : what is done with an answer, once it is in the account.
+    take : keeps an answer, and gives it back as it is to stand in the account.
     heed : what is done with an alert that a view of the engine gives on a frame of these keys.
     """
 
@@ -68,7 +68,7 @@ class Share:
         keys: Mapping[Key, Asked],
         local: Local,
         account: Account,
-        take: Callable[[Answer], None],
+        take: Callable[[Answer], Answer],
         heed: Callable[[Alert], None] = lambda alert: None,
         *,
         config: MigrationConfig,
@@ -76,15 +76,15 @@ class Share:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._store, self._local = connection.log, connection.store, local
-        self._account, self._take, self._heed = account, take, heed
+        self._account = account
         self._config, self._events, self._clock = config, events, clock
         self._run = connection.run
         self._marking = Marking(self._log, connection.run, self._store, keys, partitions=connection.partitions)
         self._moves = Moves(self._log, connection.run, margin=config.margin)
-        self._answers, self._alerts = Topic(connection.run, ANSWERS), Topic(connection.run, ALERTS)
         self._reader = f"worker-{local.worker}"
+        self._engine = FromEngine(self._log, self._reader, self._marking, account, take, heed, events)
         self._outcomes: dict[int, Ended] = {}
-        self._moving: Outward | Inward | None = None
+        self._moving: Moving | None = None
         self._catching: CatchingUp | None = None
         self._states_of: int | None = None
         self._inherited: int | None = None
@@ -140,10 +140,11 @@ class Share:
             key = one.stream, one.rank
             if one.step <= self._account.settled(key):
                 continue
-            if self._moving is not None and self._moving.parts(key, one.step):
+            mark = None if self._moving is None else self._moving.mark_before(key, one.step)
+            if mark is not None:
                 self._append(together)
                 together = []
-                self._moving.part(key)
+                mark()
             together.append(one)
         self._append(together)
 
@@ -156,15 +157,12 @@ class Share:
         """Take in what the log says and go on; whether anything happened."""
         self._flush()
         busy = self._read_moves()
-        busy |= self._take_answers()
-        self._take_alerts()
+        busy |= self._engine.poll()
         self._follow()
         if self._inherited in self._outcomes:
             self._go_on()
-        if self._states_of is not None and (states := heard(self._marking, self._states_of, RELEASE)):
-            install_states(states, self._marking, self._local, self._account)
-            self._states_of = None
-            self._catch_up()
+        if self._states_of is not None:
+            self._take_states(self._states_of)
         if self._catching is not None:
             busy = True
             if self._catching.advance():
@@ -172,6 +170,19 @@ class Share:
         elif self._moving is None and self._free and self._clock() - self._committed_s > COMMIT_S:
             self._commit()
         return busy
+
+    def _take_states(self, migration: int) -> None:
+        """Go on from the states that the engine gave back to an earlier life; without those that do not fit."""
+        try:
+            states = heard(self._marking, migration, RELEASE)
+            install_states(states, self._marking, self._local, self._account)
+        except RefusedError as error:
+            self._events.log("state_lost", id=migration, error=str(error))
+        else:
+            if not states:
+                return
+        self._states_of = None
+        self._catch_up()
 
     def ask(self, to: Site, why: str) -> None:
         """Ask for a migration."""
@@ -183,10 +194,8 @@ class Share:
 
     def _join(self, workers: int) -> None:
         """Take part, from where an earlier life of this worker was."""
-        for topic in (*self._marking.topics, self._answers):
+        for topic in self._marking.topics:
             self._log.register(topic, self._reader)
-        self._answers_read = self._log.committed(self._answers).get(self._reader, 0)
-        self._alerts_read = self._log.standing(self._alerts).last  # earlier ones are of the past
         while self._read_moves(told=True):
             pass
         self._say(Move(self._run, Said.JOINED, worker=self._local.worker, step=workers))
@@ -232,42 +241,6 @@ class Share:
                 if isinstance(record, FrameRecord | Control) and (record.stream, record.rank) in self._marking.keys:
                     yield record
 
-    def _take_answers(self) -> bool:
-        found = self._log.read(self._answers, after=self._answers_read, count=_AT_A_TIME)
-        for stored in found:
-            try:
-                record = decoded(stored)
-            except PoisonedRecordError as error:
-                self._events.log("damaged_answer", offset=stored.offset, error=str(error))
-                record = None
-            if isinstance(record, Answer):
-                self._keep(record)
-            elif isinstance(record, Reply):
-                self._marking.take(record)
-            self._answers_read = stored.offset
-        return bool(found)
-
-    def _take_alerts(self) -> None:
-        for stored in self._log.read(self._alerts, after=self._alerts_read, count=_AT_A_TIME):
-            self._alerts_read = stored.offset
-            try:
-                alert = decoded_as(Alert, stored)
-            except PoisonedRecordError as error:
-                self._events.log("damaged_alert", offset=stored.offset, error=str(error))
-                continue
-            if (alert.stream, alert.rank) in self._marking.keys:
-                self._heed(alert)
-
-    def _keep(self, answer: Answer) -> None:
-        key = answer.stream, answer.rank
-        if key not in self._marking.keys or answer.step <= self._account.settled(key):
-            return
-        try:
-            self._take(answer)
-        except OSError as error:
-            answer = replace(answer, outcome="unsaved", detail=str(error), values={})
-        self._account.settle(answer, time.monotonic_ns())
-
     def _follow(self) -> None:
         """Do what the agreement asks of this worker."""
         agreement, moving = self._moves.agreement, self._moving
@@ -276,7 +249,7 @@ class Share:
             self._conclude(moving, self._outcomes[moving.id])
             moving = self._moving = None
         if moving is None and migration is not None and self._free and migration.id != self._aborted:
-            kind = Outward if migration.to is Site.IN_TRANSIT else Inward
+            kind: type[Moving] = Outward if migration.to is Site.IN_TRANSIT else Inward
             moving = self._moving = kind(migration.id, self._local, self._marking, self._account, self._config.margin)
             self._begun_s = now_s
             self._events.log("migration", phase="begun", id=migration.id, to=migration.to)
@@ -290,7 +263,7 @@ class Share:
         if now_s - self._begun_s > self._config.timeout_s:
             self._abort(moving.id, f"it was not done within {self._config.timeout_s:g} s")
 
-    def _conclude(self, moving: Outward | Inward, ended: Ended) -> None:
+    def _conclude(self, moving: Moving, ended: Ended) -> None:
         self._marking.forget()
         moving.conclude(committed=ended.committed)
         if self.site is Site.IN_SITU:
@@ -306,7 +279,7 @@ class Share:
             self._local,
             self._committed(),
             account=self._account,
-            take=self._keep,
+            take=self._engine.keep,
         )
 
     def _caught_up(self, catching: CatchingUp) -> None:
@@ -322,7 +295,7 @@ class Share:
         self._committed_s = self._clock()
         for topic in self._marking.topics:
             self._log.commit(topic, self._reader, self._log.standing(topic).last)
-        self._log.commit(self._answers, self._reader, self._answers_read)
+        self._engine.commit()
 
     def _read_moves(self, *, told: bool = False) -> bool:
         """Read what is new; ``told`` are moves of which an earlier life has told."""

@@ -22,7 +22,8 @@ from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.batching import BatchConfig, Batcher
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.inference.located import FrameMaker
-from inference_insitu.inference.service import Outputs, Served, Service
+from inference_insitu.inference.outputs import Outputs
+from inference_insitu.inference.service import Served, Service
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.placement.plan import ring_plan
 from inference_insitu.reduction.group import Alone

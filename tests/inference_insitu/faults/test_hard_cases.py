@@ -14,14 +14,16 @@ from inference_insitu.coupling_config import FailureConfig, PlacementConfig
 from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.batching import BatchConfig, Batcher
 from inference_insitu.inference.estate import settle_estate
-from inference_insitu.inference.service import Outputs, Served, Service
+from inference_insitu.inference.outputs import Outputs
+from inference_insitu.inference.service import Served, Service
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.inference.supervisor import LONGEST_BACKOFF_S, Supervisor
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, Row, Side, SlotGroup, Word
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog, read_events
 from inference_insitu.watching.metrics import Metrics
 

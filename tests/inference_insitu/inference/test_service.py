@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ from rings import CAPACITY, RecordingLedger
 
 from inference_insitu.inference.analysis import Analysis, build_analysis, find_analysis, plain_values
 from inference_insitu.inference.batching import BatchConfig, Batcher
-from inference_insitu.inference.service import Outputs, Served, Service
+from inference_insitu.inference.outputs import Outputs
+from inference_insitu.inference.service import Served, Service
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog, read_events
 from inference_insitu.watching.metrics import Metrics
 
@@ -61,13 +64,11 @@ class Bench:
         self.producers = [Producer(Region.create(layout, rank=rank), plans, RecordingLedger()) for rank in range(2)]
         self.outputs = Outputs(
             AnswersFile(folder / "results-0.0.jsonl"), EventLog(folder / "events-worker0.jsonl", "worker0"),
-            Metrics(None, worker="0"),
+            Metrics(None, worker="0"), **({} if propose is None else {"propose": propose}),
         )  # fmt: skip
         consumers = [Consumer(one.region, pid=1) for one in self.producers]
         served = streams or {name: Served("moody") for name in "ab"}
-        options = {} if propose is None else {"propose": propose}
-        self.service = Service(consumers, {"moody": self.analysis}, served, Batcher({"moody": batch}), self.outputs,
-                               **options)  # fmt: skip
+        self.service = Service(consumers, {"moody": self.analysis}, served, Batcher({"moody": batch}), self.outputs)
 
     def publish(self, rank, stream, step, mood=0.0):
         array = np.full((6, 4), float(mood))
@@ -127,7 +128,7 @@ def test_a_full_disk_costs_answers_and_is_said(tmp_path):
         def write(self, record):
             raise OSError(28, "No space left on device")
 
-    bench.service._outputs = Outputs(Full(), bench.outputs.events, bench.outputs.metrics)
+    bench.service._outputs = replace(bench.outputs, answers=Full())
     bench.publish(0, "a", 0)
     bench.serve()
     assert bench.fate() == {0: "unsaved"}

@@ -12,8 +12,9 @@ from inference_insitu.placement.relay_sender import Sender
 from inference_insitu.ring.consumer import Claimed, Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup, Word
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog
 
 SHAPE = (7, 30, 50)

@@ -5,7 +5,7 @@ from relays import frame, make_relay
 
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import StreamPlan
+from inference_insitu.ring.stream import StreamPlan
 
 
 def reserved(producer, step):

@@ -10,8 +10,9 @@ from inference_insitu.books.ledger import Ledger
 from inference_insitu.ring.consumer import Claimed, Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import Region
+from inference_insitu.ring.stream import StreamPlan
 
 SHAPE = (6, 4)
 CAPACITY = 8 * SHAPE[0] * SHAPE[1]

@@ -145,6 +145,7 @@ class Run:
 
     def take(self, answer):
         self.answers[answer.rank].append((answer.step, dict(answer.values).get("sum"), answer.outcome))
+        return answer
 
     def publish(self):
         self.step += 1

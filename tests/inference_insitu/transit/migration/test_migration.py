@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migration_model import STREAM, Run, Site, sites
+from transit_twins import Summed
 
 from inference_insitu.transit.log.records import Alert, encoded
 from inference_insitu.transit.log.stream_log import ALERTS, LogAway, Topic
@@ -196,3 +197,25 @@ def test_an_alert_of_a_view_is_heeded_by_the_worker_whose_rank_it_is_of(tmp_path
     run.kill_worker(0)
     run.workers[0].share.poll()
     assert len(run.alerts) == 2, "what was before a worker came is of the past"
+
+
+def test_a_state_that_does_not_fit_after_a_restart_is_told_and_frames_are_answered_all_the_same(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    steps(run, 3)
+    run.ask(TO_TRANSIT)
+    steps(run, 12)
+    run.ask(BACK)
+    for _ in range(30):  # until it is committed, and not yet answered here what waits
+        steps(run, 1)
+        if run.agreement.site is BACK:
+            break
+    run.publish()
+    monkeypatch.setattr(Summed, "install", refuse)
+    run.kill_worker(0)
+    run.settle()
+    run.assert_whole()
+    assert run.agreement.site is BACK
+
+
+def refuse(self, stream, rank, state):
+    raise ValueError("this state it does not like")
