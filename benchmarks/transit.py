@@ -19,7 +19,6 @@ The analysis adds a frame up, so that what is measured is the way there. ``load`
 minute when a run begins.
 """
 
-import os
 import signal
 import sys
 import time
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from jsonargparse import auto_cli
-from machine import emit, machine
+from machine import emit, load, machine
 
 sys.path.insert(0, str(Path(__file__).parent / "transit_parts"))
 
@@ -108,9 +107,9 @@ def restart(engine: str) -> None:
         run.stop(third)
         calls = run.end()
         sides = [answered(read_run(output)) for output in run.outputs]
-    gaps = np.sort(np.diff(calls[:, 1]))[-2:]
-    for to, stalled_s, (old, new) in zip((OUT, BACK), in_order(calls, gaps), pairwise(sides),
-                                         strict=True):  # fmt: skip
+    between_s = np.diff(calls[:, 1])
+    stalls_s = between_s[np.sort(np.argsort(between_s)[-2:])]  # the two longest, as they came
+    for to, stalled_s, (old, new) in zip((OUT, BACK), stalls_s.tolist(), pairwise(sides), strict=True):
         silent_s = float(new.answered_s.min() - old.answered_s.max())
         emit(
             section="restart",
@@ -120,12 +119,6 @@ def restart(engine: str) -> None:
             gap_periods=round(silent_s / given["period_s"]),
             load=at_start,
         )
-
-
-def in_order(calls: np.ndarray, gaps: np.ndarray) -> list[float]:
-    """The two longest times between calls, in the order in which they happened."""
-    between = np.diff(calls[:, 1])
-    return [float(one) for one in between if one in gaps]
 
 
 def latency(engine: str, size_KB: int) -> None:
@@ -217,11 +210,6 @@ def caught_up(found: Any, back_s: float) -> dict[str, float]:
         "caught_up_s": round(end_s - back_s, 2),
         "answers_per_s": round(count / max(end_s - back_s, 1e-9), 1),
     }
-
-
-def load() -> float:
-    """Average of the last minute."""
-    return round(os.getloadavg()[0], 1)
 
 
 if __name__ == "__main__":

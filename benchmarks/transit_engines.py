@@ -5,8 +5,8 @@
 The analysis is ``moments``, so that what is measured is the way there. Latency is from before the append (durable:
 flushed to the disk) to the answer's being made, one frame every 0.1 s; throughput is of frames that are appended one
 after the other as fast as the log acknowledges, from the first append to the last answer, and how far the engine then
-is behind.
-Recovery is from a kill -9 to the next answer, the start of the program included. JSON lines.
+is behind. Recovery is from a kill -9 to the next answer, the start of the program included. ``load``: the machine's
+average of the last minute. JSON lines.
 """
 
 import sys
@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from machine import emit, machine
+from machine import emit, load, machine
 
 from cdi.errors import MissingDependencyError
 from inference_insitu.transit.engines.engine import RunningEngine, engine
@@ -24,6 +24,7 @@ from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.log.records import Answer, FrameRecord, decoded, encoded
 from inference_insitu.transit.log.redis_server import RedisServer
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic, frames_topic
+from inference_insitu.waiting import wait_until
 
 KILOBYTES = (128, 2048)
 FRAMES = {128: 200, 2048: 60}
@@ -52,11 +53,8 @@ class Frames:
         self._log.append(self._topic, encoded(self._store.laid_out(one)), once=one.once)
 
     def wait(self, count: int, timeout_s: float = ANSWER_S) -> None:
-        end_s = time.monotonic() + timeout_s
-        while self.answered < count:
-            if time.monotonic() > end_s:
-                raise TimeoutError(f"{count} answers must come within {timeout_s:g} s, got {self.answered}")
-            time.sleep(0.01)
+        if not wait_until(lambda: self.answered >= count, timeout_s=timeout_s, interval_s=0.01):
+            raise TimeoutError(f"{count} answers must come within {timeout_s:g} s, got {self.answered}")
 
     def since(self, after: int) -> list[Answer]:
         found = [decoded(one) for one in self._log.read(self._answers, after=after, count=10_000)]
@@ -134,11 +132,11 @@ def recovery(kind: str, frames: Frames, program: RunningEngine) -> None:
 
 def say(kind: str, what: str, kilobytes: int | None = None, **figures: float) -> None:
     size = {} if kilobytes is None else {"kilobytes": kilobytes}
-    emit(engine=kind, what=what, **size, **figures)
+    emit(engine=kind, what=what, **size, **figures, load=load())
 
 
 def main(kinds: list[str]) -> None:
-    emit(machine=machine())
+    emit(machine=machine(), load=load())
     for kind in kinds or ["flink", "spark"]:
         with tempfile.TemporaryDirectory() as folder:
             try:

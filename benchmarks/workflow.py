@@ -12,13 +12,13 @@ for voxel. ``alone`` simulates and makes the patterns, and nobody looks at them:
 ``behind_s``         median and largest time from a pattern to its answer
 ``core_hours``       cores set aside x time: one for the simulation; in situ one for the worker; in transit that one and
                      one for log and engine; offline one for the analysis afterwards
+``atoms``            of the particle
 ``cpu_s``            what the processes really computed, by part
 ``written_MB``       to the disk, by all processes; ``stored_MB``: what lies in the run's folder in the end
 ``spent_s``          where the time went, of the simulation (loop) and of the answers (sums)
 """
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ from zlib import crc32
 
 import numpy as np
 from jsonargparse import auto_cli
-from machine import emit, machine
+from machine import emit, load, machine
 
 sys.path.insert(0, str(Path(__file__).parent / "workflow_parts"))
 
-from parts import Part, mpi, wait_for
+from parts import Part, mpi
 
 from cdi.config import read_object
 from inference_insitu.inference.batching import BatchConfig
@@ -41,6 +41,7 @@ from inference_insitu.inference.results import read_results
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.lammps.coupled import ANALYSIS, coupling_config
 from inference_insitu.transit.migration.request import migrate
+from inference_insitu.waiting import wait_until
 from inference_insitu.watching.account import account
 from inference_insitu.watching.events import read_events
 from inference_insitu.watching.run_files import read_run
@@ -118,7 +119,10 @@ def serve(folder: Path, output: Path, engine: str) -> Part:
     part = Part([sys.executable, "-m", "cdi", "insitu", "transit", output, f"engine={engine}"], folder)
     needed = {"engine_running", "log_joined"}
     try:
-        wait_for(lambda: needed <= {one.event for one in read_events(output)}, START_S)
+        if not wait_until(
+            lambda: needed <= {one.event for one in read_events(output)}, timeout_s=START_S, interval_s=0.1
+        ):
+            raise RuntimeError(f"log and engine did not start within {START_S:g} s")
         migrate(output, "in_transit", timeout_s=START_S)
     except BaseException:
         part.clear()
@@ -163,6 +167,7 @@ def figures(
     analysis_s = parts["analysis"].wall_s if "analysis" in parts else 0.0
     held_s = CORES[way] * (end_s - said["began_s"]) if way in ("in situ", "in transit") else wall_s + analysis_s
     return {
+        "atoms": said["atoms"],
         "wall_s": round(wall_s, 2),
         "all_answers_s": round(end_s - said["began_s"], 2) if len(times["at_s"]) else None,
         "core_hours": round(held_s / 3600, 4),
@@ -206,11 +211,6 @@ def compared(answers: dict[str, Answers]) -> dict[str, Any]:
              first.keys() & one.keys()), default=None,
         ),
     }  # fmt: skip
-
-
-def load() -> float:
-    """Average of the last minute."""
-    return round(os.getloadavg()[0], 1)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,16 @@ from inference_insitu.books.ledger import Ledger
 from inference_insitu.inference.analysis import Analysis, build_analysis
 from inference_insitu.inference.batching import BatchConfig, Batcher
 from inference_insitu.inference.frame import Frame, Variable
-from inference_insitu.inference.service import Outputs, ReadyFrame, Served, Service
+from inference_insitu.inference.outputs import Outputs
+from inference_insitu.inference.service import ReadyFrame, Served, Service
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.placement.carrier import SharedMemory
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.metrics import Metrics
 

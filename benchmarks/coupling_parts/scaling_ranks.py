@@ -25,8 +25,9 @@ from inference_insitu.placement.relay_sender import Sender
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup, Word
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.steering.config import SteeringConfig
 from inference_insitu.steering.start import start_steering
 from inference_insitu.waiting import wait_until

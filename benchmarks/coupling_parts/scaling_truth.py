@@ -22,8 +22,9 @@ from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.spec import WorkerSpec
 from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.ring.layout import Kind, Layout, Side, SlotGroup, Word
-from inference_insitu.ring.producer import Producer, StreamPlan
+from inference_insitu.ring.producer import Producer
 from inference_insitu.ring.region import PREFIX, SHARED_MEMORY, Region
+from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
 from inference_insitu.watching.ledger_files import read_ledger

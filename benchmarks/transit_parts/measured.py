@@ -78,13 +78,14 @@ def books(folder: Path, steps: Iterable[int]) -> dict[str, Any]:
     found = answered(run)
     unique = set(found.step.tolist())
     rows = (run.ledger, run.transit.rows)
-    dropped = Counter(name for one in rows for name in one.fate.counts() if name not in (INFERRED, HANDED_OVER))
-    for name in dropped:
-        dropped[name] = sum(one.fate.counts().get(name, 0) for one in rows)
+    fates = Counter[str]()
+    for one in rows:
+        fates.update(one.fate.counts())
+    dropped = {name: count for name, count in fates.items() if name not in (INFERRED, HANDED_OVER)}
     said = sum(text.count("\n") for text in (path.read_text() for path in folder.glob(ANSWERS)))
     return {
         "published": len(expected),
-        "dropped": dict(dropped),
+        "dropped": dropped,
         "left_in_log": run.transit.in_log,
         "lost": len(expected - unique) - sum(dropped.values()) - run.transit.in_log,
         "duplicates": len(found.step) - len(unique),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from machine import environment
 from simulation import CALLS, GO, STOP
 
 from inference_insitu.placement.launcher import mpiexec
@@ -25,7 +26,6 @@ from inference_insitu.transit.migration.request import migrate
 from inference_insitu.watching.events import read_events
 
 HERE = Path(__file__).parent
-POLITE = {"MPIR_CVAR_CH4_PROGRESS_THROTTLE": "1", "MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT": "8"}
 START_S, MOVE_S, END_S = 600.0, 300.0, 300.0
 BATCH, SLOTS = 8, 512
 
@@ -112,11 +112,9 @@ class Moving:
             process.wait(END_S)
 
     def _started(self, *command: object) -> "subprocess.Popen[bytes]":
-        environment = os.environ | POLITE | {"OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")]))
         with self._said.open("ab") as said:
             return subprocess.Popen(
-                [*map(str, command)], env=environment, stdout=said, stderr=said, start_new_session=True
+                [*map(str, command)], env=environment(HERE), stdout=said, stderr=said, start_new_session=True
             )
 
 

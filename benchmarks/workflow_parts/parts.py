@@ -5,14 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from machine import environment
 
 from inference_insitu.placement.launcher import mpiexec
 
 HERE = Path(__file__).parent
-POLITE = {"MPIR_CVAR_CH4_PROGRESS_THROTTLE": "1", "MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT": "8"}
 BLOCK = 512
 """Bytes of a block in a process' account."""
 
@@ -22,11 +23,12 @@ class Part:
 
     def __init__(self, command: Sequence[object], folder: Path) -> None:
         self._said = folder / "said"
-        environment = os.environ | POLITE | {"OMP_NUM_THREADS": "1"}
         words = [str(HERE / str(word)) if str(word).endswith(".py") else str(word) for word in command]
         self._began_s = time.monotonic()
         with self._said.open("ab") as said:
-            self.process = subprocess.Popen(words, env=environment, stdout=said, stderr=said, start_new_session=True)
+            self.process = subprocess.Popen(
+                words, env=environment(HERE), stdout=said, stderr=said, start_new_session=True
+            )
         self._usage: Any = None
         self.wall_s = 0.0
 
@@ -71,18 +73,3 @@ class Part:
 def mpi(ranks: int, program: str, folder: Path) -> Part:
     """``program`` on ``ranks`` ranks."""
     return Part([mpiexec(), "-n", ranks, sys.executable, "-m", "mpi4py", program, folder / "task.json"], folder)
-
-
-def wait_for(ask: Callable[[], Any], timeout_s: float) -> None:
-    """Until ``ask`` says yes.
-
-    Raises
-    ------
-    RuntimeError
-        If that takes too long.
-    """
-    end_s = time.monotonic() + timeout_s
-    while not ask():
-        if time.monotonic() > end_s:
-            raise RuntimeError(f"it did not come within {timeout_s:g} s")
-        time.sleep(0.1)

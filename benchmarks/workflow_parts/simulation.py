@@ -12,17 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from frames_file import Reduced, Written
 
 from cdi.config import read_object
-from data.molecular_dynamics.potential import find_potential
 from inference_insitu.coupling_config import CouplingConfig
-from inference_insitu.lammps.compression import LammpsCompression, rotation
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.lammps.coupled import STREAM, variables
 from inference_insitu.lammps.loop import Hooks, run_coupled
-from inference_insitu.lammps.pattern import Detector
+from inference_insitu.lammps.prepared import prepare
 from inference_insitu.lammps.schedule import Schedule
 
 GO, FRAMES = "go", "frames.h5"
@@ -50,23 +47,17 @@ def main(task: dict[str, Any]) -> None:
 
 
 def simulate(config: InsituConfig, coupling: Any, communicator: Any) -> dict[str, float]:
-    """Run to the end; when it began and ended, and its two parts."""
-    potential = find_potential(config.crystal.potential, config.crystal.element)
-    lammps = LammpsCompression(config.crystal, config.load, potential, communicator)
-    G = 2 * np.pi / potential.lattice_constant * np.asarray(config.pattern.reflection, np.float64)
-    detector = Detector(
-        element=config.crystal.element,
-        reflection_vector=rotation(config.crystal.axis) @ G,
-        extent_A=2 * config.crystal.radius_A,
-        config=config.pattern,
-    )
-    detector.partial(lammps.local_positions())
+    """Run to the end; when it began and ended, its two parts, and the size of the crystal."""
+    prepared = prepare(config, communicator)
+    lammps = prepared.lammps
     hooks = Hooks(lambda reading: None, lambda step, positions: None, lambda step, commands: False, lambda array: array)
     began_s = time.monotonic()
-    timing = run_coupled(lammps, detector, coupling, Schedule(config.coupling, config.load.steps), hooks)
+    timing = run_coupled(lammps, prepared.detector, coupling, Schedule(config.coupling, config.load.steps), hooks)
     ended_s = time.monotonic()
+    atoms = lammps.atom_count
     lammps.close()
     return {
+        "atoms": atoms,
         "began_s": began_s,
         "ended_s": ended_s,
         "simulation_s": timing.simulation_s,

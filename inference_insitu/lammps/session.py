@@ -18,17 +18,15 @@ import numpy as np
 from cdi.config import write_config
 from cdi.errors import RunError
 from cdi.launched import INTERRUPTED, launched_rank, launched_size
-from data.molecular_dynamics.potential import find_potential
 from inference_insitu.attach import attach
 from inference_insitu.books.ledger import percentiles
 from inference_insitu.coupling import Coupling
 from inference_insitu.lammps import dxa, folder
 from inference_insitu.lammps.checks import check
-from inference_insitu.lammps.compression import LammpsCompression, rotation
 from inference_insitu.lammps.config import InsituConfig
 from inference_insitu.lammps.coupled import commands, coupling_config, variables
 from inference_insitu.lammps.loop import Hooks, Timing, run_coupled
-from inference_insitu.lammps.pattern import Detector
+from inference_insitu.lammps.prepared import Prepared, prepare
 from inference_insitu.lammps.schedule import Schedule
 from inference_insitu.lammps.steered import Obedience
 from inference_insitu.placement import mpi, mpi_parting
@@ -50,14 +48,6 @@ class Session:
     config: InsituConfig
     output: Path
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """The crystal, minimised, and the detector that looks at it."""
-
-    lammps: LammpsCompression
-    detector: Detector
 
 
 def run_rank(build: Callable[[], Session], world: "MPI.Intracomm") -> None:
@@ -112,25 +102,11 @@ def _attached(session: Session, world: "MPI.Intracomm") -> Coupling:
     return coupling
 
 
-def _prepared(session: Session, coupling: Coupling) -> _Prepared:
-    """Build and minimise the crystal on the simulation's ranks; the first amplitude also loads the tables it needs."""
+def _prepared(session: Session, coupling: Coupling) -> Prepared:
+    """Crystal and detector on the simulation's ranks."""
     config, communicator = session.config, coupling.simulation_comm
-
-    def build() -> _Prepared:
-        potential = find_potential(config.crystal.potential, config.crystal.element)
-        lammps = LammpsCompression(config.crystal, config.load, potential, communicator)
-        G = 2 * np.pi / potential.lattice_constant * np.asarray(config.pattern.reflection, np.float64)
-        detector = Detector(
-            element=config.crystal.element,
-            reflection_vector=rotation(config.crystal.axis) @ G,
-            extent_A=2 * config.crystal.radius_A,
-            config=config.pattern,
-        )
-        detector.partial(lammps.local_positions())
-        return _Prepared(lammps, detector)
-
     try:
-        prepared = mpi.agreed(communicator, build, timeout_s=SETUP_TIMEOUT_S)
+        prepared = mpi.agreed(communicator, lambda: prepare(config, communicator), timeout_s=SETUP_TIMEOUT_S)
     except ValueError as error:
         _leave(session, coupling, str(error))
     if communicator.rank == 0:
@@ -144,7 +120,7 @@ def _prepared(session: Session, coupling: Coupling) -> _Prepared:
     return prepared
 
 
-def _run(session: Session, coupling: Coupling, prepared: _Prepared) -> None:
+def _run(session: Session, coupling: Coupling, prepared: Prepared) -> None:
     """Simulate; at the root also report."""
     config, output, lammps = session.config, session.output, prepared.lammps
     communicator = mpi.duplicated(coupling.simulation_comm)  # outlives the coupling
