@@ -61,10 +61,6 @@ def test_a_file_that_a_kill_left_empty_gets_its_heading(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_costs_rows_and_they_are_counted(tmp_path):
-    (tmp_path / account_name(0)).symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space"):
-        account(tmp_path)
-    (tmp_path / account_name(0)).unlink()
     books = account(tmp_path)
     books._file._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     books.expect(KEY, 0)
