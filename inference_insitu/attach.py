@@ -24,6 +24,7 @@ from inference_insitu.placement.roles import assign
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
+from inference_insitu.sharing.holding import begin
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.commands import CommandSpec
 from inference_insitu.steering.referee import Veto
@@ -148,6 +149,8 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
                 region = Region.create(plan.layout, rank=rank, path=joined.own_ring_path(rank))
                 undo.callback(region.unlink)
                 region.words[Word.ORIGIN_NS] = origin_ns
+                if config.placement.scaling is not None:
+                    begin(region, joined.roles.keeper_of(joined.rank))
             journal = None if region is None else region.journal
             ledger = Ledger(output, rank, origin_ns=origin_ns, journal=journal)
             undo.callback(_remove, output / ledger_name(rank))

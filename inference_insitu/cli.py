@@ -35,6 +35,7 @@ cdi insitu books runs/insitu --json            # exit code 1 where a frame is no
 cdi insitu serve runs/job                      # infer for a run of placement.kind=job
 cdi insitu transit runs/yours engine=spark     # keep its stream log and engine; then, from anywhere:
 cdi insitu migrate runs/yours in_transit
+cdi insitu workers runs/yours 3                # of placement.scaling: as many workers on each node, or rule
 """
 
 
@@ -44,7 +45,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | watch | view | report | books | serve | transit | migrate",
+        metavar="run | watch | view | report | books | serve | transit | migrate | workers",
         help=(
             "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
             "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live, in the terminal; view "
@@ -53,7 +54,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
             "books FOLDER: what became of every frame, and whether the account is whole; "
             "serve FOLDER: infer, as a job of its own, for a run of placement.kind=job; "
             "transit FOLDER key=value …: keep the run's stream log and stream engine, e.g. engine=spark; "
-            "migrate FOLDER in_transit: have its frames answered by the engine from some step on, or in_situ again"
+            "migrate FOLDER in_transit: have its frames answered by the engine from some step on, or in_situ again; "
+            "workers FOLDER 3: have so many workers of placement.scaling share the rings of each node, or as many as "
+            "its rule says"
         ),
     )
     parser.add_argument("--config", type=str, default=None, help="run: YAML configuration (examples/insitu.yaml)")
@@ -78,7 +81,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--timeout-s",
         type=float,
         default=None,
-        help=f"serve, migrate: how long the simulation may be away, or a migration take (default: {SERVE_TIMEOUT_S:g})",
+        help=(
+            "serve, migrate, workers: how long the simulation may be away, or the change take "
+            f"(default: {SERVE_TIMEOUT_S:g})"
+        ),
     )
 
 
@@ -246,6 +252,19 @@ def _migrate(arguments: Namespace, words: list[str]) -> None:
     print(f"from step {ended.cut} on, frames are answered {ended.to}", flush=True)
 
 
+def _workers(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.sharing.wish import ask_for_workers
+
+    if len(words) != 2:
+        raise ValueError(
+            f"cdi insitu workers must be given a folder and a number or rule, got {' '.join(words) or 'nothing'}"
+        )
+    timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
+    for node in ask_for_workers(Path(words[0]), words[1], timeout_s=timeout_s):
+        rings = ", ".join(f"worker {worker}: {count}" for worker, count in node.fields["rings"].items())
+        print(f"{node.who}: {node.fields['count']} workers share its rings ({rings})", flush=True)
+
+
 def _tell(line: str) -> None:
     print(f"cdi: {line}", file=sys.stderr, flush=True)
 
@@ -259,6 +278,7 @@ _ACTIONS = {
     "serve": _Action(_serve, ("timeout_s",)),
     "transit": _Action(_transit, ("config",)),
     "migrate": _Action(_migrate, ("timeout_s",)),
+    "workers": _Action(_workers, ("timeout_s",)),
 }
 
 insitu = Command("insitu", f"inference beside a running MPI simulation: {', '.join(_ACTIONS)}", _add_arguments, _run)

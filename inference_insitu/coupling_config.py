@@ -12,6 +12,7 @@ from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.ring.policies import PolicyConfig
+from inference_insitu.scaling import ScalingConfig
 from inference_insitu.steering.config import SteeringConfig
 from inference_insitu.transit.migration.config import MigrationConfig
 
@@ -76,6 +77,8 @@ class PlacementConfig:
     threads : threads that a worker computes with.
     wait_ready : whether the simulation's first step waits until inference is ready.
     ready_timeout_s : how long a worker may take to be ready before it counts as failed.
+    scaling : with ``cores``: how many of the ``ranks`` of a node have a worker, by the frames that wait there; None for
+        all of them, always. The others' cores are free meanwhile.
     """
 
     kind: PlacementKind = "cores"
@@ -84,6 +87,7 @@ class PlacementConfig:
     threads: int = 1
     wait_ready: bool = True
     ready_timeout_s: float = 300.0
+    scaling: ScalingConfig | None = None
 
     def __post_init__(self) -> None:
         kinds = get_args(PlacementKind)
@@ -92,6 +96,11 @@ class PlacementConfig:
         require(self.node_ranks is None or self.node_ranks >= 1, "node_ranks", "be at least 1", self.node_ranks)
         require(1 <= self.threads <= 256, "threads", "lie in [1, 256]", self.threads)
         require_positive(self, "ready_timeout_s")
+        if self.scaling is not None:
+            require(self.kind == "cores", "kind", "be cores where workers come and go (scaling)", self.kind)
+            require(
+                self.scaling.most <= self.ranks, "scaling.most", f"be at most ranks = {self.ranks}", self.scaling.most
+            )
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,11 @@ class CouplingConfig:
                     f"streams.{name}.analysis must be one of the analyses, got {stream.analysis!r}; "
                     f"{nearest(stream.analysis, self.analyses)}"
                 )
+        if self.placement.scaling is not None and self.on_inference_failure.action == "local":
+            raise ValueError(
+                "on_inference_failure.action must not be local where workers come and go (placement.scaling): "
+                "whoever took over would not know whose rings are whose"
+            )
 
     def check_variables(self, variables: Mapping[str, Variable]) -> None:
         """Raise ``ValueError`` unless the simulation declares every stream's variable."""

@@ -37,6 +37,10 @@ class Elsewhere(Protocol):
         """Whether every frame that was handed over has its answer."""
         ...
 
+    def close(self) -> None:
+        """No frame will follow."""
+        ...
+
 
 class Nowhere:
     """Everything is answered here."""
@@ -57,3 +61,6 @@ class Nowhere:
     def progress(self) -> bool:
         """Nothing happens."""
         return False
+
+    def close(self) -> None:
+        """Nobody waits."""

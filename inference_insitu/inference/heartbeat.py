@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import runs
+from inference_insitu.ring.region import Region
 
 BEAT_S = 0.2
 
@@ -21,7 +22,8 @@ class Heartbeat:
 
     Parameters
     ----------
-    consumers : one for each simulation rank.
+    consumers : of the rings that are served; may change meanwhile.
+    regions : rings whose processes are the others.
     hang_timeout_s : the process ends by itself where even this thread has not run for twice as long.
     alone_timeout_s : how long it may go on answering once all the others are dead; not at all before it is ready.
     leave : ends the process.
@@ -30,13 +32,14 @@ class Heartbeat:
     def __init__(
         self,
         consumers: Sequence[Consumer],
+        regions: Sequence[Region],
         stop: threading.Event,
         *,
         hang_timeout_s: float,
         alone_timeout_s: float,
         leave: Callable[[], None],
     ) -> None:
-        self._consumers, self._stop = consumers, stop
+        self._consumers, self._regions, self._stop = consumers, regions, stop
         self._hang_timeout_s, self._alone_timeout_s, self._leave = hang_timeout_s, alone_timeout_s, leave
         self._alone_since: float | None = None
         threading.Thread(target=self._run, daemon=True).start()
@@ -44,7 +47,7 @@ class Heartbeat:
     def _run(self) -> None:
         armed = float("-inf")
         while not self._stop.wait(BEAT_S):
-            for consumer in self._consumers:
+            for consumer in tuple(self._consumers):
                 consumer.beat()
             now = time.monotonic()
             if now - armed > self._hang_timeout_s / 4:
@@ -55,14 +58,15 @@ class Heartbeat:
                 self._leave()
 
     def _overdue(self, now: float) -> bool:
-        if not all(map(_alone, self._consumers)):
+        if not all(map(_alone, self._regions)):
             self._alone_since = None
             return False
         self._alone_since = self._alone_since or now
-        ready = all(consumer.state is Side.READY for consumer in self._consumers)
+        ready = all(consumer.state is Side.READY for consumer in tuple(self._consumers))
         return not ready or now - self._alone_since > self._alone_timeout_s
 
 
-def _alone(consumer: Consumer) -> bool:
-    words = consumer.region.words
-    return not consumer.producer_lives and not runs(words[Word.SUPERVISOR_PID], words[Word.SUPERVISOR_STARTED])
+def _alone(region: Region) -> bool:
+    words = region.words
+    sides = (Word.OWNER_PID, Word.OWNER_STARTED), (Word.SUPERVISOR_PID, Word.SUPERVISOR_STARTED)
+    return not any(runs(words[pid], words[started]) for pid, started in sides)

@@ -40,7 +40,7 @@ class Service:
 
     Parameters
     ----------
-    consumers : one for each simulation rank.
+    consumers : one for each simulation rank; the list is the service's own from then on.
     analyses : by name.
     streams : by name.
     batcher : knows the same analyses.
@@ -51,7 +51,7 @@ class Service:
 
     def __init__(
         self,
-        consumers: Sequence[Consumer],
+        consumers: list[Consumer],
         analyses: Mapping[str, Analysis],
         streams: Mapping[str, Served],
         batcher: Batcher[ReadyFrame],
@@ -64,6 +64,22 @@ class Service:
         self._frames, self._elsewhere = frames or FrameMaker(), elsewhere or Nowhere()
         self._known: dict[tuple[int, int], int] = {}
         self._looked_ns, self._all_dead = 0, False
+
+    @property
+    def consumers(self) -> Sequence[Consumer]:
+        """Of the rings that are served."""
+        return self._consumers
+
+    def join(self, consumer: Consumer) -> None:
+        """Serve one ring more."""
+        self._consumers.append(consumer)
+        self._all_dead = False
+
+    def leave(self, consumer: Consumer) -> None:
+        """Serve it no more; its frames wait for somebody else."""
+        self._consumers.remove(consumer)
+        self._batcher.discard(lambda pending: pending.item[0] is consumer)
+        self._known = {key: sequence for key, sequence in self._known.items() if key[0] != consumer.rank}
 
     def serve_once(self) -> bool:
         """Answer at most one batch; whether there was anything to do."""

@@ -8,6 +8,8 @@ from inference_insitu.steering.commands import CommandSpec
 
 UNUSABLE = 3
 """Exit code of a worker that can never be ready: a model that is not there, options that do not fit."""
+LEFT = 4
+"""Exit code of a worker that has no ring to read any more, while others have."""
 
 
 @dataclass(frozen=True)

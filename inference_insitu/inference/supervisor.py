@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from inference_insitu.coupling_config import FailureConfig, PlacementConfig
-from inference_insitu.inference.spec import UNUSABLE
+from inference_insitu.inference.spec import LEFT, UNUSABLE
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.region import Region
+from inference_insitu.sharing.holding import decline, is_heir, reads
 from inference_insitu.starting import start_python
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
@@ -32,7 +33,8 @@ class Supervisor:
     Parameters
     ----------
     spec : file of its ``WorkerSpec``.
-    regions : the rings that it serves, opened or created by this process.
+    regions : the rings that it serves, opened or created by this process; where they change hands (``sharing``) all of
+        the node, of which it serves what it reads.
     worker : its number, for the events.
     """
 
@@ -57,6 +59,7 @@ class Supervisor:
         self._started_at = 0.0
         self.over = False
         """Whether no worker runs and none will: it ended as it should, or was given up."""
+        self._state = Side.STARTING
         if not self.regions:  # nobody to serve
             self.over = True
         self._say(Side.STARTING)
@@ -64,9 +67,12 @@ class Supervisor:
     def poll(self) -> None:
         """One look: start what is due, notice what died or hangs."""
         if self.over:
+            self._decline()
             return
+        self._adopt()
         if self._child is None:
-            if self._start_at is not None and time.monotonic() >= self._start_at:
+            due = self._start_at is not None and time.monotonic() >= self._start_at
+            if due and (self._mine or self._expected):
                 self._start()
             return
         if _has_ended(self._child):
@@ -80,7 +86,7 @@ class Supervisor:
         """Let the worker end by itself within ``timeout_s``, then ask it, then kill it; at once if it is not ready."""
         if self._child is not None:
             asked = False
-            ready = any(region.words[Word.CONSUMER_STATE] in (Side.READY, Side.CLOSED) for region in self.regions)
+            ready = any(region.words[Word.CONSUMER_STATE] in (Side.READY, Side.CLOSED) for region in self._mine)
             for wait_s, number in (
                 (timeout_s if ready else 0.0, signal.SIGTERM),
                 (GONE_BY_ITSELF_S, signal.SIGKILL),
@@ -99,7 +105,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self._start_at, self._started_at, self._killed = None, time.monotonic(), False
-        for region in self.regions:
+        for region in self._mine:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
             region.words[Word.BUSY_SINCE_NS] = 0
         try:
@@ -114,11 +120,15 @@ class Supervisor:
 
     def _ended(self, code: int) -> None:
         self._child = None
-        if all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in self.regions):
+        if code == LEFT:  # until a ring is to be read here again
+            self._start_at = time.monotonic()
+            return
+        mine = self._mine
+        if mine and all(region.words[Word.CONSUMER_STATE] == Side.CLOSED for region in mine):
             self.over = True
             self._say(Side.CLOSED)
             return
-        for region in self.regions:
+        for region in mine:
             region.words[Word.CONSUMER_STATE] = Side.ABSENT
         self._tell_death(code)
         if all(region.words[Word.PRODUCER_STATE] == Side.CLOSED for region in self.regions):
@@ -133,7 +143,7 @@ class Supervisor:
         wait_s = min(self._failure.backoff_s * 2 ** min(self._restarts, 64), LONGEST_BACKOFF_S)
         self._restarts += 1
         self._events.log("restart", worker=self._number, attempt=self._restarts, wait_s=wait_s)
-        for region in self.regions:
+        for region in self._mine:
             region.words[Word.RESTARTS] = self._restarts
         self._start_at = time.monotonic() + wait_s
 
@@ -153,12 +163,16 @@ class Supervisor:
     def _hangs(self) -> str | None:
         now, limit_s = time.monotonic_ns(), self._failure.hang_timeout_s
         # A rank that gave up has taken its ring away: the worker shows nothing there.
-        served = [region for region in self.regions if region.words[Word.PRODUCER_STATE] != Side.CLOSED]
-        words = (served or self.regions)[0].words
-        if words[Word.CONSUMER_STATE] not in (Side.READY, Side.CLOSED):
+        mine = self._mine
+        served = [region for region in mine if region.words[Word.PRODUCER_STATE] != Side.CLOSED]
+        words = (served or mine or self.regions)[0].words
+        ready = words[Word.CONSUMER_STATE] in (Side.READY, Side.CLOSED) if mine else self._is_heir
+        if not ready:
             ready_s = self._placement.ready_timeout_s
             slow = time.monotonic() - self._started_at > ready_s
             return f"not ready within {ready_s:g} s" if slow else None
+        if not mine:  # it waits for its first ring
+            return None
         busy_since = words[Word.BUSY_SINCE_NS]
         if busy_since and now - busy_since > limit_s * 1e9:
             return f"busy with one batch for more than {limit_s:g} s"
@@ -173,8 +187,37 @@ class Supervisor:
             except (ProcessLookupError, PermissionError):
                 return
 
-    def _say(self, state: Side) -> None:
+    @property
+    def _mine(self) -> list[Region]:
+        """The rings that the worker reads."""
+        return [region for region in self.regions if reads(region, self._number)]
+
+    @property
+    def _expected(self) -> bool:
+        """Whether it is to read another one."""
+        return any(is_heir(region, self._number) for region in self.regions)
+
+    @property
+    def _is_heir(self) -> bool:
+        """Whether it has said that it can."""
+        pid = -1 if self._child is None else self._child.pid
+        return any(is_heir(region, self._number) and region.words[Word.HEIR] == pid for region in self.regions)
+
+    def _decline(self) -> None:
+        """No ring must wait for a worker that will not come."""
         for region in self.regions:
+            if is_heir(region, self._number):
+                decline(region)
+
+    def _adopt(self) -> None:
+        """Answer for the rings that the worker has taken since."""
+        pid = os.getpid()
+        if any(region.words[Word.SUPERVISOR_PID] != pid for region in self._mine):
+            self._say(self._state)
+
+    def _say(self, state: Side) -> None:
+        self._state = state
+        for region in self._mine:
             region.words[Word.SUPERVISOR_STARTED] = started_at(os.getpid()) or 0
             region.words[Word.SUPERVISOR_PID] = os.getpid()
             region.words[Word.SUPERVISOR_STATE] = state

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cdi.config import read_config
@@ -17,16 +18,19 @@ from cdi.errors import RunError
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
 from inference_insitu.inference.batching import Batcher
+from inference_insitu.inference.elsewhere import Elsewhere, Nowhere
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.inference.frame import Variable
 from inference_insitu.inference.heartbeat import Heartbeat
 from inference_insitu.inference.outputs import Outputs
 from inference_insitu.inference.service import ReadyFrame, Served, Service
 from inference_insitu.inference.sinks import AnswersFile, answers_name
-from inference_insitu.inference.spec import UNUSABLE, WorkerSpec
+from inference_insitu.inference.spec import LEFT, UNUSABLE, WorkerSpec
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.region import Region
+from inference_insitu.sharing.handing import Handing, Kept
+from inference_insitu.sharing.holding import is_heir, reads
 from inference_insitu.steering.start import proposer
 from inference_insitu.transit.answers_of_others import AnswersOfOthers
 from inference_insitu.transit.migration.moving_worker import MovingWorker
@@ -45,10 +49,11 @@ def main(spec_path: str, incarnation: str) -> int:
     spec, life = WorkerSpec.read(Path(spec_path)), int(incarnation)
     config, output = read_config(CouplingConfig, spec.config), Path(spec.output)
     events = EventLog(output / f"events-worker{spec.worker}.jsonl", f"worker{spec.worker}")
-    consumers = _consumers(spec, life)
-    if not consumers:
-        events.log("worker_stopped", why="every ring is gone")
-        return 0
+    regions = _regions(spec)
+    consumers = [Consumer(region, pid=os.getpid()) for region in regions if reads(region, spec.worker)]
+    if not consumers and not any(is_heir(region, spec.worker) for region in regions):
+        events.log("worker_stopped", why="no ring is to be read here" if regions else "every ring is gone")
+        return LEFT if regions else 0
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the simulation's; its end is ours
@@ -64,15 +69,17 @@ def main(spec_path: str, incarnation: str) -> int:
     failure = config.on_inference_failure
     Heartbeat(
         consumers,
+        regions,
         stop,
         hang_timeout_s=failure.hang_timeout_s,
         alone_timeout_s=failure.drain_timeout_s,
         leave=leave,
     )
-    again, lost = (sum(counts) for counts in zip(*(one.recover() for one in consumers), strict=True))
+    recovered = [one.recover() for one in consumers]
+    again, lost = (sum(one[place] for one in recovered) for place in (0, 1))
     events.log("worker_started", pid=os.getpid(), incarnation=life, again=again, lost=lost)
     try:
-        analyses = _analyses(config, consumers, spec, life)
+        analyses = _analyses(config, regions, spec, life)
         answers = AnswersFile(output / answers_name(spec.worker, life))
     except (Exception, SystemExit) as error:
         line = _line(error)
@@ -86,21 +93,24 @@ def main(spec_path: str, incarnation: str) -> int:
         Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
         proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
     )
-    outputs.metrics.restarts(max(one.region.words[Word.RESTARTS] for one in consumers))
-    others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs)
-    elsewhere = MovingWorker(
-        output,
-        spec.run,
-        consumers,
-        analyses,
-        {name: one.analysis for name, one in config.streams.items()},
-        worker=spec.worker,
-        workers=spec.workers,
-        config=config.migration,
-        take=others.take,
-        heed=others.heed,
-        events=events,
-    )
+    outputs.metrics.restarts(max((one.region.words[Word.RESTARTS] for one in consumers), default=0))
+    streams = {name: one.analysis for name, one in config.streams.items()}
+    elsewhere: Elsewhere = Nowhere()
+    if config.placement.scaling is None:  # a log's accounts are those of workers that keep their ranks
+        others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs)
+        elsewhere = MovingWorker(
+            output,
+            spec.run,
+            consumers,
+            analyses,
+            streams,
+            worker=spec.worker,
+            workers=spec.workers,
+            config=config.migration,
+            take=others.take,
+            heed=others.heed,
+            events=events,
+        )
     service = Service(
         consumers,
         analyses,
@@ -111,12 +121,18 @@ def main(spec_path: str, incarnation: str) -> int:
     )
     model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)
     on_device = any(analysis.wants_device for analysis in analyses.values())
-    for consumer in consumers:
+
+    def ready(consumer: Consumer) -> None:
         consumer.region.model = model
         consumer.on_device(on_device)
         consumer.state = Side.READY
+
+    handing = Handing(spec.worker, regions, service, Kept(output, analyses, streams), ready, events)
+    handing.begin()
+    for consumer in consumers:
+        ready(consumer)
     events.log("worker_ready", model=model)
-    _serve(service, elsewhere, outputs, stop, drain_s=failure.drain_timeout_s)
+    _serve(service, elsewhere, handing, outputs, stop, drain_s=failure.drain_timeout_s)
     if stop.is_set() and not service.ending:  # not the simulation's end: whoever asked, another one is to take over
         events.log("worker_stopped")
         return FAILED
@@ -130,19 +146,20 @@ def main(spec_path: str, incarnation: str) -> int:
     ending.acquire()  # for ever where the heartbeat is at it, which ends the process
     _settle(consumers, output, events)
     outputs.metrics.write(time.monotonic(), force=True)
-    events.log("drained")
+    if consumers:
+        events.log("drained")
+    else:
+        events.log("worker_stopped", why="no ring is to be read here any more")
     events.close()
-    return 0
+    return 0 if consumers else LEFT
 
 
-def _consumers(spec: WorkerSpec, life: int) -> list[Consumer]:
-    """One for each ring that is still there: a rank that gave up has taken its own away."""
+def _regions(spec: WorkerSpec) -> list[Region]:
+    """The rings that are still there: a rank that gave up has taken its own away."""
     found = []
     for path in map(Path, spec.regions):
-        try:
-            found.append(Consumer(Region.open(path), pid=os.getpid()))
-        except FileNotFoundError:
-            continue
+        with suppress(FileNotFoundError):
+            found.append(Region.open(path))
     return found
 
 
@@ -158,14 +175,22 @@ def _line(error: BaseException) -> str:
 
 
 def _serve(
-    service: Service, elsewhere: MovingWorker, outputs: Outputs, stop: threading.Event, *, drain_s: float
+    service: Service,
+    elsewhere: Elsewhere,
+    handing: Handing,
+    outputs: Outputs,
+    stop: threading.Event,
+    *,
+    drain_s: float,
 ) -> None:
     """Until no frame will come and none waits; for answers from elsewhere no longer than ``drain_s``."""
     nap, finished_s = SHORTEST_NAP_S, float("inf")
-    while not (stop.is_set() or (service.finished and (elsewhere.settled or time.monotonic() > finished_s + drain_s))):
-        if service.finished:
+    while not stop.is_set():
+        if service.finished and not handing.expects:
             finished_s = min(finished_s, time.monotonic())
-        busy = elsewhere.progress()
+            if elsewhere.settled or time.monotonic() > finished_s + drain_s:
+                break
+        busy = handing.progress() or elsewhere.progress()
         if service.serve_once() or busy:
             nap = SHORTEST_NAP_S
         else:
@@ -176,7 +201,7 @@ def _serve(
 
 
 def _analyses(
-    config: CouplingConfig, consumers: Sequence[Consumer], spec: WorkerSpec, incarnation: int
+    config: CouplingConfig, regions: Sequence[Region], spec: WorkerSpec, incarnation: int
 ) -> dict[str, Analysis]:
     """Built, told where they are, and warmed up with the largest frame of every stream that they answer."""
     analyses = {name: build_analysis(one.plugin, one.options) for name, one in config.analyses.items()}
@@ -184,7 +209,7 @@ def _analyses(
         analysis.batching = config.analyses[name].batch
         analysis.open(Path(spec.output), spec.worker, incarnation)
     for name, stream in config.streams.items():
-        layouts = [consumer.region.layout for consumer in consumers]
+        layouts = [region.layout for region in regions]
         # A stream that is summed up is in one ring alone.
         for variable in {layout.variable(name) for layout in layouts if name in layout.variables}:
             analyses[stream.analysis].warm_up(Variable(*variable))

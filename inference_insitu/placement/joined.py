@@ -68,6 +68,12 @@ class Joined:
         local = self.config.on_inference_failure.action == "local"
         return SHARED_MEMORY / f"{PREFIX}{self.run_id}-{simulation_rank}-own" if local else None
 
+    def beside(self, keeper: int) -> range:
+        """The keepers among whom the rings of the node of ``keeper`` are shared out."""
+        ranks = self.config.placement.ranks
+        first = keeper // ranks * ranks
+        return range(keeper, keeper + 1) if self.config.placement.scaling is None else range(first, first + ranks)
+
     def has_ring(self, rank: int) -> bool:
         """Whether ``rank`` among all, which simulates, has a ring."""
         return self.simulation_rank(rank) in ranks_with_rings(self.config, self.simulation_ranks)
@@ -87,11 +93,15 @@ def supervisor_of(
     paths: Sequence[Path] | None = None,
     worker: int | None = None,
 ) -> Supervisor:
-    """A supervisor of the worker that serves the share of this rank's keeper, or the rings at ``paths``."""
+    """A supervisor of the worker that serves the share of this rank's keeper, or the rings at ``paths``.
+
+    Where workers come and go it knows all rings of the node.
+    """
     keepers, rank = joined.roles.keepers, joined.rank
     index = keepers.index(rank) if rank in keepers else joined.roles.keeper_of(rank)
     if paths is None:
-        served = [rank for rank in joined.roles.served[index] if joined.has_ring(rank)]
+        ranks = [rank for keeper in joined.beside(index) for rank in joined.roles.served[keeper]]
+        served = [rank for rank in ranks if joined.has_ring(rank)]
         paths = [joined.ring_path(joined.simulation_rank(rank)) for rank in served]
     number = index if worker is None else worker
     spec = WorkerSpec(

@@ -12,6 +12,8 @@ from inference_insitu.placement.relay_receiver import Receiver
 from inference_insitu.ring.layout import Side, Word
 from inference_insitu.ring.processes import runs
 from inference_insitu.ring.region import Region
+from inference_insitu.sharing.sharing_out import SharingOut
+from inference_insitu.sharing.wish import WishFile
 from inference_insitu.waiting import AGREE_TIMEOUT_S, wait_until
 from inference_insitu.watching.events import EventLog
 
@@ -19,6 +21,8 @@ LOOK_S = 0.02
 """Between looks: short beside a restart, long beside a step, and asleep meanwhile."""
 SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.002
 """Between looks at messages."""
+LATE_S = 30.0
+"""Beyond what a worker may take to be ready: it may be started anew meanwhile, and its ring be busy."""
 LATEST_AHEAD = 2
 """Slots of a ``latest`` stream that may be under way: what has left cannot be replaced."""
 
@@ -51,7 +55,7 @@ def _keep(joined: Joined) -> int:
         wait_until(lambda: _all_known(receivers), timeout_s=AGREE_TIMEOUT_S)
     paths = [one.path for one in receivers if one.has_ring] if receivers else None
     supervisor = mpi.agreed(joined.world, lambda: supervisor_of(joined, events, paths=paths), timeout_s=AGREE_TIMEOUT_S)
-    _serve(supervisor, receivers)
+    _serve(supervisor, receivers, _sharing_out(joined, index, supervisor, events))
     supervisor.stop(timeout_s=joined.config.on_inference_failure.drain_timeout_s)
     for receiver in receivers:
         receiver.close()
@@ -89,7 +93,22 @@ def slots_under_way(config: CouplingConfig, stream: str, slots: int) -> int:
     return max(1, min(LATEST_AHEAD, slots - 1)) if latest else slots
 
 
-def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
+def _sharing_out(joined: Joined, index: int, supervisor: Supervisor, events: EventLog) -> SharingOut | None:
+    """Where workers come and go the first keeper of the node shares its rings out."""
+    placement, workers = joined.config.placement, joined.beside(index)
+    if placement.scaling is None or index != workers[0] or not supervisor.regions:
+        return None
+    return SharingOut(
+        supervisor.regions,
+        workers,
+        placement.scaling,
+        WishFile(joined.output),
+        events,
+        timeout_s=placement.ready_timeout_s + LATE_S,
+    )
+
+
+def _serve(supervisor: Supervisor, receivers: Sequence[Receiver], sharing_out: SharingOut | None) -> None:
     nap_s = LOOK_S
     looked_s = 0.0
     while not (all(one.over for one in receivers) and all(map(_closed, supervisor.regions))):
@@ -99,6 +118,8 @@ def _serve(supervisor: Supervisor, receivers: Sequence[Receiver]) -> None:
         if time.monotonic() - looked_s >= LOOK_S:
             looked_s = time.monotonic()
             supervisor.poll()
+            if sharing_out is not None:
+                sharing_out.poll(looked_s)
         time.sleep(nap_s)
 
 

@@ -61,15 +61,19 @@ def assign(nodes: Sequence[int], placement: PlacementConfig) -> Roles:
 
 
 def _shares(own: list[int], placement: PlacementConfig) -> list[tuple[int, tuple[int, ...]]]:
-    """The last ranks keep, each serves an even share of consecutive others; a keeper too many serves nobody."""
+    """The last ranks keep, each serves an even share of consecutive others; a keeper too many serves nobody.
+
+    Where workers come and go the first of them serve, at first.
+    """
     count = placement.ranks
+    serving = count if placement.scaling is None else placement.scaling.least
     if len(own) <= count:
         where = "the job" if placement.kind == "nodes" else f"the node of rank {own[0]}"
         raise ValueError(
             f"placement.ranks must leave a rank to simulate, got {count} of the {len(own)} ranks of {where}"
         )
     simulating, keeping = own[:-count], own[-count:]
-    bounds = [len(simulating) * index // count for index in range(count + 1)]
+    bounds = [len(simulating) * min(index, serving) // serving for index in range(count + 1)]
     return [
         (keeper, tuple(simulating[first:last]))
         for keeper, first, last in zip(keeping, bounds, bounds[1:], strict=False)

@@ -50,15 +50,18 @@ class Claimed:
 
 
 class Consumer:
-    """Reads ``region`` from process ``pid``; no other one reads it at the same time."""
+    """Reads ``region`` from process ``pid``; no other one reads it at the same time.
 
-    def __init__(self, region: Region, *, pid: int) -> None:
+    ``state`` is what the other side is told: READY where another reader has just left it, and nobody is to notice.
+    """
+
+    def __init__(self, region: Region, *, pid: int, state: Side = Side.STARTING) -> None:
         self.region = region
         self.rank = int(region.words[Word.RANK])
         self._words = region.words
         self._words[Word.CONSUMER_PID], self._words[Word.CONSUMER_STARTED] = pid, started_at(pid) or 0
         self.beat()
-        self.state = Side.STARTING
+        self.state = state
 
     @property
     def state(self) -> Side:

@@ -21,7 +21,7 @@ from inference_insitu.books.ledger import JOURNAL_BYTES
 
 PAGE = 4096
 MAGIC = int.from_bytes(b"CDIRING1", "little")
-VERSION = 1
+VERSION = 2
 ROW_WORDS = 32
 ROW_BYTES = 8 * ROW_WORDS
 ATTRIBUTE_BYTES = 2048
@@ -52,6 +52,10 @@ class Word(IntEnum):
     ON_DEVICE = 40  # whether frames may stay on a GPU
     # Written by whoever supervises the worker.
     SUPERVISOR_STATE, SUPERVISOR_PID, RESTARTS, SUPERVISOR_STARTED = range(48, 52)
+    # Of rings that change hands: who reads this one, who is to, and whether that one can (``sharing/holding.py``).
+    HOLDER = 56
+    WANTED = 64
+    HEIR = 72
 
 
 class Row(IntEnum):

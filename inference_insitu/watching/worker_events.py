@@ -47,6 +47,8 @@ BAD_EVENTS = {
     "damaged_alert",
     "migration_failed",
     "state_lost",
+    "worker_not_joined",
+    "ring_kept",
     "engine_died",
     "log_away",
     "log_died",
@@ -59,6 +61,7 @@ PLAIN_EVENTS = {
     *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed", "steering_replay"),
     *("engine_running", "log_back", "log_joined", "migration", "transit_account", "transit_started", "transit_stopped"),
     *("alert", "engine_scales", "migration_rule"),
+    *("sharing", "workers", "workers_changed", "ring_given", "ring_taken"),
 }
 _WORKER, _SIMULATION = "worker", "simulation"
 _WRITER = re.compile(r"(worker|keeper|serving)(?P<number>[0-9]{1,9})")

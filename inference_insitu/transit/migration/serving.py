@@ -11,9 +11,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cdi.config import read_config
 from cdi.errors import RunError
 from cdi.requirements import require, require_positive
+from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.spec import WorkerSpec
+from inference_insitu.scaling import Scaling, ScalingConfig
 from inference_insitu.transit.engines.engine import DEAD, FAILED, RUNNING, RunningEngine, engine
 from inference_insitu.transit.engines.job import NAME, TransitJob
 from inference_insitu.transit.engines.partition import SEEN
@@ -22,7 +25,6 @@ from inference_insitu.transit.log.redis_server import RedisServer
 from inference_insitu.transit.log.stream_log import LogAway, StreamLog, lag
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
-from inference_insitu.transit.migration.scaling import Scaling, ScalingConfig
 from inference_insitu.transit.results.views import shipped_views
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
@@ -112,9 +114,13 @@ class Serving:
         RunError
             If there is no run, or its workers do not come, or broker or engine cannot be started.
         ValueError
-            If the folder holds the log of an earlier run.
+            If the folder holds the log of an earlier run, or the run's workers come and go.
         """
         spec, folder = self._spec(), self._output / FOLDER
+        if read_config(CouplingConfig, spec.config).placement.scaling is not None:
+            raise ValueError(
+                f"{self._output} must be a run whose workers keep their ranks, got one with placement.scaling"
+            )
         if (folder / NAME).exists() and (earlier := TransitJob.read(folder / NAME).run) != spec.run:
             raise ValueError(
                 f"{folder} must be of run {spec.run}, got log and checkpoints of the earlier run {earlier}; remove it"

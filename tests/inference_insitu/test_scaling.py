@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference_insitu.transit.migration.scaling import Scaling, ScalingConfig
+from inference_insitu.scaling import Scaling, ScalingConfig
 
 CONFIG = ScalingConfig(least=1, most=4, behind=100, ahead=5, for_s=10.0, pause_s=60.0)
 
@@ -26,7 +26,7 @@ def test_between_the_bounds_nothing_changes_and_time_begins_anew():
 
 def test_the_same_bounds_never_scale():
     scaling = Scaling(ScalingConfig(least=2, most=2, for_s=0.0), 7, now_s=-1000.0)
-    assert scaling.parallelism == 2
+    assert scaling.count == 2
     assert scaling.due(10**6, 0.0) is None
     assert scaling.due(0, 1000.0) is None
 

@@ -1,8 +1,4 @@
-"""How many partitions an engine deals with at once, by how far it is behind.
-
-An engine that scales stops with a savepoint and starts from it with another parallelism: its partitions, their offsets
-and states are spread anew by the engine itself, and frames wait in the log meanwhile.
-"""
+"""How many share a work, by how much of it waits: tasks of a stream engine, workers beside a simulation."""
 
 from dataclasses import dataclass
 
@@ -11,12 +7,12 @@ from cdi.requirements import require, require_positive
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    """When the parallelism is doubled or halved.
+    """When their number is doubled or halved.
 
     Parameters
     ----------
-    least, most : bounds of the parallelism; the same number never scales. More than all partitions is of no use.
-    behind : it is doubled once so many frames have waited in the log for ``for_s``.
+    least, most : bounds of the number; the same number never scales. More than there is to share is of no use.
+    behind : it is doubled once so many frames have waited for ``for_s``.
     ahead : it is halved once no more than so many have for as long.
     for_s, pause_s : how long either must hold, and how long after a change nothing changes.
     """
@@ -38,24 +34,28 @@ class ScalingConfig:
 
 
 class Scaling:
-    """Says when the parallelism is to change."""
+    """Says when their number, ``count``, is to change."""
 
-    def __init__(self, config: ScalingConfig, parallelism: int, now_s: float) -> None:
+    def __init__(self, config: ScalingConfig, count: int, now_s: float) -> None:
         self._config = config
-        self.parallelism = min(max(parallelism, config.least), config.most)
+        self.count = min(max(count, config.least), config.most)
         self._since_s: float | None = None
         self._direction = 0
         self._changed_s = now_s
 
     def due(self, waiting: int, now_s: float) -> int | None:
-        """The parallelism to change to, where ``waiting`` frames have no answer; None for no change."""
+        """The number to change to, where ``waiting`` frames have no answer; None for no change."""
         config = self._config
         direction = int(waiting >= config.behind) - int(waiting <= config.ahead)
         if direction != self._direction:
             self._direction, self._since_s = direction, now_s
-        wanted = min(max(self.parallelism * 2 if direction > 0 else self.parallelism // 2, config.least), config.most)
+        wanted = min(max(self.count * 2 if direction > 0 else self.count // 2, config.least), config.most)
         held = self._since_s is not None and now_s - self._since_s >= config.for_s
-        if not direction or not held or wanted == self.parallelism or now_s - self._changed_s < config.pause_s:
+        if not direction or not held or wanted == self.count or now_s - self._changed_s < config.pause_s:
             return None
-        self.parallelism, self._changed_s, self._since_s = wanted, now_s, now_s
+        self.changed(wanted, now_s)
         return wanted
+
+    def changed(self, count: int, now_s: float) -> None:
+        """There are ``count`` of them from now on."""
+        self.count, self._changed_s, self._since_s = count, now_s, now_s

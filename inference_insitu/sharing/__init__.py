@@ -1,0 +1,1 @@
+"""The rings of a node, shared by workers that come and go while the run goes on."""
