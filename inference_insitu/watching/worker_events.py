@@ -54,6 +54,12 @@ BAD_EVENTS = {
     "log_died",
     "steering_refused",
     "steering_expired",
+    "version_not_taken",
+    "version_rolled_back",
+    "truth_set_aside",
+    "frames_missed",
+    "frame_too_large",
+    "frame_damaged",
 }
 """Something went wrong, or less was done than asked for; ``rule`` is one that could not be asked of an answer."""
 PLAIN_EVENTS = {
@@ -61,6 +67,8 @@ PLAIN_EVENTS = {
     *("worker_started", "worker_ready", "worker_stopped", "restart", "drained", "closed", "steering_replay"),
     *("engine_running", "log_back", "log_joined", "migration", "transit_account", "transit_started", "transit_stopped"),
     *("alert", "engine_scales", "migration_rule"),
+    *("learning_started", "learning_stopped", "version_made", "version_refused", "version_accepted", "version_watched"),
+    *("version_prepared", "version_took_over"),
     *("sharing", "workers", "workers_changed", "ring_given", "ring_taken"),
 }
 _WORKER, _SIMULATION = "worker", "simulation"

@@ -13,6 +13,8 @@ from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.log.payloads import THRESHOLD_BYTES, PayloadStore
 from inference_insitu.transit.log.redis_log import RedisAddress, RedisLog
 from inference_insitu.transit.log.stream_log import StreamLog, Topic, frames_topic
+from inference_insitu.transit.operators.versions import FOLDER as VERSIONS
+from inference_insitu.transit.operators.versions import Versions
 
 NAME = "job.json"
 MOST_PARTITIONS = 1024
@@ -126,6 +128,10 @@ class TransitJob:
         """A connection to the broker; without ``patience_s`` that of an engine, which can but wait for one away."""
         chosen_s = max(self.log.patience_s, PATIENCE_S) if patience_s is None else patience_s
         return RedisLog(replace(self.log, patience_s=chosen_s))
+
+    def versions(self) -> Versions:
+        """Those of the run's analyses beside the configured ones."""
+        return Versions(Path(self.folder) / VERSIONS)
 
     def store(self) -> PayloadStore:
         """Where large payloads lie."""

@@ -1,10 +1,10 @@
 """Analyses as an engine's process opens them: their own files in the job's folder, none written by two lives."""
 
-import os
 from pathlib import Path
 
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.operators.analyses import Analyses
+from inference_insitu.transit.operators.lives import claimed_life
 
 ANSWERED = "answered"
 """Folder in the job's own for files that analyses write themselves: volumes, lines."""
@@ -19,23 +19,10 @@ def opened(job: TransitJob) -> Analyses:
         If one cannot be loaded.
     """
     folder = Path(job.folder) / ANSWERED
-    folder.mkdir(parents=True, exist_ok=True)
-    analyses = Analyses(job.coupling_config(), folder, life=_life(folder))
+    analyses = Analyses(job.coupling_config(), folder, life=claimed_life(folder), versions=job.versions())
     names = {topic.stream for topic in job.topics()}
     for stream in names:
         analyses.get(analyses.of_stream(stream))
         if stream in job.variables:
             analyses.warm_up(analyses.of_stream(stream), job.variables[stream])
     return analyses
-
-
-def _life(folder: Path) -> int:
-    """A number that no other process or task has taken or will take."""
-    life = 0
-    while True:
-        try:
-            os.close(os.open(folder / f"life-{life}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            life += 1
-        else:
-            return life

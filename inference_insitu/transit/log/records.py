@@ -20,7 +20,8 @@ from inference_insitu.transit.log.stream_log import Once, Record, Stored
 
 VERSION = 1
 PREPARE, INSTALL, RESUME, RELEASE, LET_GO = "prepare", "install", "resume", "release", "let_go"
-ACTIONS = (PREPARE, INSTALL, RESUME, RELEASE, LET_GO)
+LOAD, SWITCH = "load", "switch"
+ACTIONS = (PREPARE, INSTALL, RESUME, RELEASE, LET_GO, LOAD, SWITCH)
 READY, INSTALLED, RESUMED, STATE, LEFT, REFUSED = "ready", "installed", "resumed", "state", "left", "refused"
 SAID = (READY, INSTALLED, RESUMED, STATE, LEFT, REFUSED)
 MOST_TEXT = 4096
@@ -104,12 +105,16 @@ class FrameRecord:
 class Control:
     """A mark between the frames of ``stream`` on ``rank``: at its place in the log, ``action`` holds.
 
-    ``prepare``: ``analysis``, whose model must be ``model`` ('' for any), is loaded and warmed up (``dtype`` and
-    ``shape`` of its frames, where given), and frames behind the mark wait. ``install``: the state in ``data`` (an
-    envelope of ``operator_state``; empty for none) holds before ``step``; frames wait on. ``resume``: what waits is
-    answered, and what follows. ``release``: every frame before ``step`` is answered, then the state is given back, and
-    frames behind wait. ``let_go``: others answer what waits, and what follows. ``id`` is of the migration; replies
-    repeat it.
+    ``prepare``: version ``number`` of ``analysis``, whose model must be ``model`` ('' for any), is loaded and warmed up
+    (``dtype`` and ``shape`` of its frames, where given), and frames behind the mark wait. ``install``: the state in
+    ``data`` (an envelope of ``operator_state``; empty for none) holds before ``step``; frames wait on. ``resume``: what
+    waits is answered by that version, and what follows. ``release``: every frame before ``step`` is answered, then the
+    state is given back, and frames behind wait. ``let_go``: others answer what waits, and what follows.
+
+    ``load``: version ``number`` is loaded and warmed up beside the one that answers on. ``switch``: every frame before
+    ``step`` is answered, and frames behind wait for the version that ``resume`` names.
+
+    ``id`` is of the migration; replies repeat it.
     """
 
     kind: ClassVar[str] = "control"
@@ -120,6 +125,7 @@ class Control:
     id: str
     step: int = 0
     analysis: str = ""
+    number: int = 0
     model: str = ""
     dtype: str = ""
     shape: tuple[int, ...] = ()
@@ -243,8 +249,9 @@ class Move:
     """One line of the agreement on who answers the frames of ``run``.
 
     ``joined``: worker ``worker`` of ``step`` workers in all takes part. ``gone``: it has nothing to answer any more.
-    ``request``: frames are to be answered ``to`` a site. ``ready``, ``installed``: of ``worker``, for the migration
-    ``id``; ``step`` is the last one that it has met. ``abort``: of the migration ``id``, for ``why``.
+    ``request``: frames are to be answered ``to`` a site, or, where ``analysis`` is named, by its version ``number``.
+    ``ready``, ``installed``: of ``worker``, for the migration ``id``; ``step`` is the last one that it has met.
+    ``abort``: of the migration ``id``, for ``why``.
     """
 
     kind: ClassVar[str] = "move"
@@ -254,6 +261,8 @@ class Move:
     worker: int = -1
     step: int = -1
     to: str = ""
+    analysis: str = ""
+    number: int = 0
     why: str = ""
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from inference_insitu.transit.migration.heard import RefusedError, heard
 from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Marking
 from inference_insitu.transit.migration.moving import Moving
+from inference_insitu.transit.migration.protocol import Ended
 from inference_insitu.transit.operators.operator_state import OperatorState, StateRefusedError
 
 
@@ -32,9 +33,9 @@ class Inward(Moving):
             return None
         return partial(self._release, key, self._cut)
 
-    def conclude(self, *, committed: bool) -> None:
+    def conclude(self, ended: Ended) -> None:
         """The engine goes on where it was released and nothing comes of it; else what waits is to be answered here."""
-        if not committed:
+        if not ended.committed:
             self._marking.resume(self.id, self._released)
 
     def _prepared(self) -> bool:

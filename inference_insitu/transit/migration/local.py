@@ -37,3 +37,23 @@ class Local(Protocol):
     def analysis(self, name: str) -> Analysis:
         """The analysis, as it answers here."""
         ...
+
+    def prepared(self, name: str, version: int) -> Analysis | None:
+        """``version`` of the analysis, loaded and warm beside the one that answers; None while that goes on.
+
+        Raises
+        ------
+        ValueError, RunError
+            If it cannot be loaded; asked again, it is tried again.
+        """
+        ...
+
+    def adopt(self, name: str, version: int) -> Analysis:
+        """``version`` answers here from now on; waits where it is not loaded yet.
+
+        Raises
+        ------
+        ValueError, RunError
+            As ``prepared``.
+        """
+        ...

@@ -1,7 +1,7 @@
 """What a worker asks of the stream engine: marks between the frames of its ranks, and the replies to them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     INSTALL,
     LET_GO,
+    LOAD,
     PREPARE,
     RELEASE,
     RESUME,
+    SWITCH,
     Control,
     FrameRecord,
     Reply,
@@ -22,7 +24,7 @@ from inference_insitu.transit.log.records import (
 )
 from inference_insitu.transit.log.stream_log import Once, Record, StreamLog, Topic, frames_topic
 
-_ORDER = (PREPARE, RELEASE, INSTALL, RESUME, LET_GO)
+_ORDER = (PREPARE, LOAD, RELEASE, SWITCH, INSTALL, RESUME, LET_GO)
 """Of a migration's marks on one key: who repeats one, after a restart, adds nothing."""
 
 
@@ -33,6 +35,7 @@ class Asked:
     analysis: str
     model: str
     variable: Variable
+    version: int = 0
 
 
 class Marking:
@@ -48,7 +51,7 @@ class Marking:
         self, log: StreamLog, run: str, store: PayloadStore, keys: Mapping[Key, Asked], *, partitions: int
     ) -> None:
         self._log, self.run, self._store, self._partitions = log, run, store, partitions
-        self.keys = keys
+        self.keys = dict(keys)
         self._replies: dict[tuple[str, Key], Reply] = {}
 
     def topic(self, key: Key) -> Topic:
@@ -64,25 +67,31 @@ class Marking:
         """Let the engine load and warm up, and show the model; frames behind wait there."""
         for key in keys:
             asked = self.keys[key]
-            variable = asked.variable
-            self._mark(
-                key,
-                PREPARE,
-                migration,
-                analysis=asked.analysis,
-                model=asked.model,
-                dtype=np.dtype(variable.dtype).str,
-                shape=variable.shape,
-            )
+            self._mark(key, PREPARE, migration, number=asked.version, model=asked.model, **_form(asked))
+
+    def load(self, migration: int, keys: Iterable[Key], version: int) -> None:
+        """Let the engine load and warm up ``version`` beside the one that answers, and show its model."""
+        for key in keys:
+            self._mark(key, LOAD, migration, number=version, **_form(self.keys[key]))
+
+    def switch(self, migration: int, key: Key, step: int) -> None:
+        """What lies before is answered; frames from ``step`` on wait for the version that ``resume`` names."""
+        self._mark(key, SWITCH, migration, step=step)
+
+    def adopt(self, analysis: str, version: int, model: str) -> None:
+        """``version`` answers for ``analysis`` from now on, and shows ``model``."""
+        for key, asked in self.keys.items():
+            if asked.analysis == analysis:
+                self.keys[key] = replace(asked, version=version, model=model)
 
     def install(self, migration: int, key: Key, step: int, state: bytes) -> None:
         """``state`` holds before ``step``; frames from there on still wait."""
         self._mark(key, INSTALL, migration, step=step, data=state)
 
     def resume(self, migration: int, keys: Iterable[Key]) -> None:
-        """What waits is answered, and what follows."""
+        """What waits is answered by the version that is agreed on, and what follows."""
         for key in keys:
-            self._mark(key, RESUME, migration)
+            self._mark(key, RESUME, migration, number=self.keys[key].version)
 
     def release(self, migration: int, key: Key, step: int) -> None:
         """What lies before is answered, then the state is given back; frames behind wait."""
@@ -130,6 +139,11 @@ class Marking:
         mark = Control(self.run, stream, rank, action, mark_id(migration, action), **more)
         once = Once(f"marks/{stream}/{rank}", migration * len(_ORDER) + _ORDER.index(action))
         self._log.append(self.topic(key), encoded(self._store.laid_out(mark)), once=once)
+
+
+def _form(asked: Asked) -> dict[str, Any]:
+    variable = asked.variable
+    return {"analysis": asked.analysis, "dtype": np.dtype(variable.dtype).str, "shape": variable.shape}
 
 
 def mark_id(migration: int, action: str) -> str:

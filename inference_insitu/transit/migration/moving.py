@@ -1,14 +1,14 @@
 """What a worker's part of a migration is, whichever way it leads."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account, Key
 from inference_insitu.transit.log.records import Move, Said
 from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Marking
-from inference_insitu.transit.migration.protocol import Agreement
+from inference_insitu.transit.migration.protocol import Agreement, Ended
 
 
 class Moving(ABC):
@@ -49,7 +49,7 @@ class Moving(ABC):
         return None
 
     @abstractmethod
-    def conclude(self, *, committed: bool) -> None:
+    def conclude(self, ended: Ended) -> None:
         """Let the engine answer what waits, where that is the outcome; else it is to be answered here."""
 
     @abstractmethod
@@ -59,6 +59,12 @@ class Moving(ABC):
     @abstractmethod
     def _installed(self, cut: int, *, idle: bool) -> bool:
         """End what lies before the ``cut``; whether that is done, the new side has the states, and it is news."""
+
+    def _drained(self, cut: int, keys: Iterable[Key], *, idle: bool) -> bool:
+        """Whether all before the cut is answered; of ranks that publish nothing only as long as we are not ``idle``."""
+        local = self._local
+        passed = idle or local.ending or all(local.met(key) >= cut for key in keys)
+        return passed and not local.waits_below(cut)
 
     def _ready(self) -> list[Move]:
         step = self._local.last_met

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cdi.errors import RunError
 from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Frame, Variable
@@ -19,12 +20,15 @@ from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import PAGE, Word
 from inference_insitu.transit.account import Account, Key
 from inference_insitu.transit.engines.job import NAME, TransitJob
+from inference_insitu.transit.engines.serving_folder import ANSWERED
 from inference_insitu.transit.log.records import Alert, Answer, FrameRecord
 from inference_insitu.transit.log.stream_log import LogAway, LogFull
 from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.local_versions import LocalVersions
 from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
+from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.watching.events import EventLog
 
 FOLDER = "transit"
@@ -47,6 +51,7 @@ class MovingWorker:
     Parameters
     ----------
     output : folder of the run.
+    analyses : by name, as they answer here: another version that takes over stands in its place.
     streams : name of the analysis of each.
     take : keeps an answer that somebody else gave, or that was given to a frame from the log (``AnswersOfOthers``).
     heed : what is done with an alert of the engine's views.
@@ -57,7 +62,7 @@ class MovingWorker:
         output: Path,
         run: str,
         consumers: Sequence[Consumer],
-        analyses: Mapping[str, Analysis],
+        analyses: dict[str, Analysis],
         streams: Mapping[str, str],
         *,
         worker: int,
@@ -70,6 +75,8 @@ class MovingWorker:
         self.worker = worker
         self._output, self._run, self._workers = output, run, workers
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
+        self._versions = LocalVersions(analyses, self._loaded)
+        self._unfit = False
         self._config, self._take, self._heed, self._events = config, take, heed, events
         self._met: dict[Key, int] = {}
         self._answered: dict[Key, int] = {}
@@ -84,7 +91,9 @@ class MovingWorker:
         """Where a frame goes."""
         key = stream, rank
         self._met[key] = max(step, self.met(key))
-        return Route.HERE if self._share is None else self._share.route(key, step)
+        if self._share is None:
+            return Route.WAIT if self._unfit else Route.HERE
+        return self._share.route(key, step)
 
     def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
         """Append ``frames`` to the log; False where the log does not take them now."""
@@ -168,6 +177,10 @@ class MovingWorker:
             "transit_account", outcomes=dict(account.outcomes), in_log=account.open, unwritten=account.unwritten
         )
         account.close()
+        try:
+            self._versions.close()
+        except Exception as error:
+            self._events.log("close_failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
     # What a migration asks of it.
 
@@ -197,6 +210,24 @@ class MovingWorker:
         """The analysis, as it answers here."""
         return self._analyses[name]
 
+    def prepared(self, name: str, version: int) -> Analysis | None:
+        """``version`` of the analysis, beside the one that answers; None while it is loaded."""
+        return self._versions.prepared(name, version)
+
+    def adopt(self, name: str, version: int) -> Analysis:
+        """``version`` answers here from now on."""
+        return self._versions.adopt(name, version)
+
+    def _loaded(self, name: str, version: int) -> Analysis:
+        """A version of an analysis, warm; its own files lie where those of the engine do."""
+        job = self._job()
+        folder = Path(job.folder) / ANSWERED
+        analyses = Analyses(job.coupling_config(), folder, worker=self.worker, versions=job.versions())
+        for asked in self._keys().values():
+            if asked.analysis == name:
+                analyses.warm_up(name, asked.variable, version)
+        return analyses.get(name, version)
+
     @property
     def _resting(self) -> bool:
         return time.monotonic() < self._next_s
@@ -223,33 +254,41 @@ class MovingWorker:
         self._away, self._pause_s = False, FIRST_PAUSE_S
         return True
 
-    def _join(self) -> None:
+    def _job(self) -> TransitJob:
         job = TransitJob.read(self._output / FOLDER / NAME)
         if job.run != self._run:
             raise OSError(f"{self._output / FOLDER / NAME} must be of run {self._run}, got one of {job.run}")
+        return job
+
+    def _join(self) -> None:
+        job = self._job()
         if self._account is None:
             origin_ns = min(one.region.words[Word.ORIGIN_NS] for one in self._consumers)
             self._account = Account(self._output, self.worker, origin_ns=origin_ns)
         with ExitStack() as undo:
             log = job.open_log(PATIENCE_S)
             undo.callback(log.close)
-            self._share = Share(
-                Connection(log, self._run, job.store(), self._workers, job.partitions),
-                self._keys(),
-                self,
-                self._account,
-                self._take,
-                self._heed,
-                config=self._config,
-                events=self._events,
-            )
+            try:
+                self._share = Share(
+                    Connection(log, self._run, job.store(), self._workers, job.partitions),
+                    self._keys(),
+                    self,
+                    self._account,
+                    self._take,
+                    self._heed,
+                    config=self._config,
+                    events=self._events,
+                )
+            except (ValueError, RunError):  # a version that is to answer here cannot be loaded: nobody else may
+                self._unfit = True
+                raise
             undo.pop_all()
         self._events.log("log_joined", run=self._run)
 
     def _keys(self) -> dict[Key, Asked]:
         """Every stream of every ring that this worker serves."""
         keys = {}
-        for consumer in self._consumers:
+        for consumer in [*self._consumers]:
             for stream, variable in consumer.region.layout.variables.items():
                 name = self._streams[stream]
                 keys[stream, consumer.rank] = Asked(name, self._analyses[name].model, Variable(*variable))

@@ -7,6 +7,7 @@ from inference_insitu.transit.migration.heard import heard
 from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Marking
 from inference_insitu.transit.migration.moving import Moving
+from inference_insitu.transit.migration.protocol import Ended
 from inference_insitu.transit.operators.operator_state import OperatorState
 
 
@@ -26,9 +27,9 @@ class Outward(Moving):
             return Route.HERE if step < self._cut and key not in self._states else Route.AWAY
         return Route.WAIT if self._promise is not None and step > self._promise else Route.HERE
 
-    def conclude(self, *, committed: bool) -> None:
+    def conclude(self, ended: Ended) -> None:
         """The engine answers what waits; else that is to be done here."""
-        if committed:
+        if ended.committed:
             self._marking.resume(self.id, self._marking.keys)
 
     def _prepared(self) -> bool:
@@ -36,7 +37,7 @@ class Outward(Moving):
 
     def _installed(self, cut: int, *, idle: bool) -> bool:
         if not self._sent:
-            if not self._drained(cut, idle=idle):
+            if not self._drained(cut, self._marking.keys, idle=idle):
                 return False
             self._send_states()
             self._sent = True
@@ -44,12 +45,6 @@ class Outward(Moving):
             return False
         self._told = True
         return True
-
-    def _drained(self, cut: int, *, idle: bool) -> bool:
-        """Whether all before the cut is answered; of ranks that publish nothing only as long as we are not ``idle``."""
-        local = self._local
-        passed = idle or local.ending or all(local.met(key) >= cut for key in self._marking.keys)
-        return passed and not local.waits_below(cut)
 
     def _send_states(self) -> None:
         for key, asked in self._marking.keys.items():

@@ -14,6 +14,9 @@ A migration goes through these moves, where every worker stands for the simulati
 *cut*          follows from the last ``ready``: s* = largest ``step`` + ``margin`` + 1
 ``installed``  of each worker: the old side has ended all before s* and the new one holds its state
 *commit*       is the last ``installed``; before it, ``abort`` of anybody ends the migration
+
+That another version of an analysis takes over is agreed on by the same moves: where frames are answered stays, the new
+side is the new version, and commit says from which step on it answers.
 """
 
 from collections.abc import Mapping
@@ -32,26 +35,43 @@ class Site(StrEnum):
 
 @dataclass(frozen=True)
 class Migration:
-    """One under way: its number, where to, the last step that each worker has met, and who has installed."""
+    """One under way: its number, where to, the last step that each worker has met, and who has installed.
+
+    Where ``analysis`` is named, ``version`` of it takes over, and ``to`` is where frames are answered anyway.
+    """
 
     id: int
     to: Site
+    analysis: str = ""
+    version: int = 0
     ready: Mapping[int, int] = field(default_factory=dict)
     installed: frozenset[int] = frozenset()
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        if self.analysis:
+            return f"takeover {self.id} by version {self.version} of {self.analysis}"
+        return f"migration {self.id} to {self.to}"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a migration ended. ``cut`` is None where it was not agreed on; ``why`` is empty where it was committed."""
+    """How a migration ended. ``cut`` is None where it was not agreed on; ``why`` is empty where it was committed.
+
+    ``analysis`` and ``version`` are as in ``Migration``.
+    """
 
     id: int
     to: Site
     cut: int | None
     why: str = ""
+    analysis: str = ""
+    version: int = 0
 
     @property
     def committed(self) -> bool:
-        """Whether frames have moved."""
+        """Whether frames have moved, or their version has."""
         return not self.why
 
 
@@ -74,7 +94,8 @@ class Agreement:
     workers : those that take part, of ``expected`` in all (0 before the first has joined).
     gone : those that have nothing to answer any more.
     migration : the one under way.
-    moved : the last one that was committed.
+    moved : the last one to another site that was committed.
+    versions : who answers for each analysis; those that are not named are answered by number 0, the configured one.
     last : how the last request ended.
     """
 
@@ -85,6 +106,7 @@ class Agreement:
     gone: frozenset[int] = frozenset()
     migration: Migration | None = None
     moved: Ended | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
     last: Ended | Refused | None = None
 
     @property
@@ -131,17 +153,23 @@ class Agreement:
                 installed = migration.installed | {move.worker}
                 return replace(self, migration=replace(migration, installed=installed))._decided()
             case Said.ABORT:
-                return self._ended(Ended(migration.id, migration.to, self.cut, move.why or "no reason was given"))
+                return self._ended(move.why or "no reason was given")
         return self
+
+    def version(self, analysis: str) -> int:
+        """Number of the version that answers for ``analysis``."""
+        return self.versions.get(analysis, 0)
 
     def _asked(self, offset: int, move: Move) -> "Agreement":
         refusal = ""
-        if move.to not in tuple(Site):
+        if not move.analysis and move.to not in tuple(Site):
             refusal = f"a migration must go to one of {', '.join(Site)}, got {move.to!r}"
         elif self.migration is not None:
-            refusal = f"migration {self.migration.id} to {self.migration.to} is under way"
-        elif move.to == self.site:
+            refusal = f"{self.migration.what} is under way"
+        elif not move.analysis and move.to == self.site:
             refusal = f"frames are answered {self.site} already"
+        elif move.analysis and move.number == self.version(move.analysis):
+            refusal = f"version {move.number} of {move.analysis} answers already"
         elif not self.workers or len(self.workers) < self.expected:
             missing = sorted(set(range(self.expected)) - self.workers)
             refusal = (
@@ -151,7 +179,8 @@ class Agreement:
             refusal = "every worker has ended"
         if refusal:
             return replace(self, last=Refused(offset, refusal))
-        return replace(self, migration=Migration(offset, Site(move.to)))
+        to = self.site if move.analysis else Site(move.to)
+        return replace(self, migration=Migration(offset, to, move.analysis, move.number))
 
     def _decided(self) -> "Agreement":
         """Commit once every worker that takes part has installed; a migration that nobody is left for is aborted."""
@@ -159,11 +188,19 @@ class Agreement:
         if migration is None:
             return self
         if not self.taking_part:
-            return self._ended(Ended(migration.id, migration.to, cut, "every worker has ended"))
+            return self._ended("every worker has ended")
         if cut is None or not self.taking_part <= migration.installed:
             return self
-        ended = Ended(migration.id, migration.to, cut)
-        return replace(self, site=migration.to, moved=ended)._ended(ended)
+        return self._ended("")
 
-    def _ended(self, ended: Ended) -> "Agreement":
-        return replace(self, migration=None, last=ended)
+    def _ended(self, why: str) -> "Agreement":
+        """The migration is committed, or aborted for ``why``."""
+        migration = self.migration
+        assert migration is not None
+        ended = Ended(migration.id, migration.to, self.cut, why, migration.analysis, migration.version)
+        held = replace(self, migration=None, last=ended)
+        if why:
+            return held
+        if migration.analysis:
+            return replace(held, versions={**self.versions, migration.analysis: migration.version})
+        return replace(held, site=migration.to, moved=ended)

@@ -29,7 +29,8 @@ from inference_insitu.transit.migration.marking import Asked, Marking, mark_id
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving import Moving
 from inference_insitu.transit.migration.outward import Outward
-from inference_insitu.transit.migration.protocol import Ended, Refused, Site
+from inference_insitu.transit.migration.protocol import Ended, Migration, Refused, Site
+from inference_insitu.transit.migration.taking_over import TakingOver, TakingOverInSitu, TakingOverInTransit
 from inference_insitu.watching.events import EventLog
 
 COMMIT_S = 1.0
@@ -209,6 +210,8 @@ class Share:
     def _go_on(self) -> None:
         """Do what an earlier life of this worker has not done of the last migration, which has ended."""
         agreement, in_situ = self._moves.agreement, self.site is Site.IN_SITU
+        for analysis, version in agreement.versions.items():
+            self._marking.adopt(analysis, version, self._local.adopt(analysis, version).model)
         records: list[FrameRecord | Control] = []
         for topic, committed in self._committed().items():
             # In situ, what was committed is answered; in transit it is the engine's.
@@ -249,10 +252,9 @@ class Share:
             self._conclude(moving, self._outcomes[moving.id])
             moving = self._moving = None
         if moving is None and migration is not None and self._free and migration.id != self._aborted:
-            kind: type[Moving] = Outward if migration.to is Site.IN_TRANSIT else Inward
-            moving = self._moving = kind(migration.id, self._local, self._marking, self._account, self._config.margin)
+            moving = self._moving = self._part_in(migration)
             self._begun_s = now_s
-            self._events.log("migration", phase="begun", id=migration.id, to=migration.to)
+            self._tell_begun(migration)
         if moving is None or moving.id == self._aborted:
             return
         try:
@@ -263,11 +265,22 @@ class Share:
         if now_s - self._begun_s > self._config.timeout_s:
             self._abort(moving.id, f"it was not done within {self._config.timeout_s:g} s")
 
+    def _part_in(self, migration: Migration) -> Moving:
+        told = migration.id, self._local, self._marking, self._account, self._config.margin
+        away = migration.to is Site.IN_TRANSIT
+        if not migration.analysis:
+            return (Outward if away else Inward)(*told)
+        kind: type[TakingOver] = TakingOverInTransit if away else TakingOverInSitu
+        return kind(*told, analysis=migration.analysis, version=migration.version)
+
     def _conclude(self, moving: Moving, ended: Ended) -> None:
+        moving.conclude(ended)
         self._marking.forget()
-        moving.conclude(committed=ended.committed)
+        if isinstance(moving, TakingOver):
+            self._tell_of_version(moving, ended)
         if self.site is Site.IN_SITU:
-            self._catch_up()
+            if not ended.analysis:  # nothing goes into the log for a version that takes over here
+                self._catch_up()
         else:
             self._commit()
 
@@ -308,9 +321,30 @@ class Share:
                 self._tell(ended)
         return busy
 
+    def _tell_begun(self, migration: Migration) -> None:
+        if migration.analysis:
+            self._events.log(
+                "version_prepared", id=migration.id, analysis=migration.analysis, version=migration.version
+            )
+        else:
+            self._events.log("migration", phase="begun", id=migration.id, to=migration.to)
+
+    def _tell_of_version(self, moving: TakingOver, ended: Ended) -> None:
+        if ended.committed:
+            model = self._local.analysis(ended.analysis).model
+            for why in moving.anew:
+                self._events.log("state_lost", id=ended.id, error=why)
+            told = {"analysis": ended.analysis, "version": ended.version, "model": model, "cut": ended.cut}
+            self._events.log("version_took_over", id=ended.id, **told)
+
     def _tell(self, ended: Ended | Refused) -> None:
         if isinstance(ended, Refused):
             self._events.log("migration", phase="refused", id=ended.id, why=ended.why)
+            return
+        if ended.analysis:
+            if not ended.committed:
+                told = {"analysis": ended.analysis, "version": ended.version, "why": ended.why}
+                self._events.log("version_not_taken", id=ended.id, **told)
             return
         phase = "committed" if ended.committed else "aborted"
         self._events.log("migration", phase=phase, id=ended.id, to=ended.to, cut=ended.cut, why=ended.why)

@@ -1,6 +1,6 @@
 """The analyses of a run as an engine holds them: the plugins and options of in situ, loaded once for all partitions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,6 +9,11 @@ from cdi.requirements import nearest
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
 from inference_insitu.inference.frame import Variable
+from inference_insitu.transit.operators.lives import claimed_life
+from inference_insitu.transit.operators.versions import Versions
+
+Key = tuple[str, int]
+"""Name of an analysis, and number of its version."""
 
 
 class Analyses:
@@ -19,13 +24,17 @@ class Analyses:
     config : of the coupling.
     output : folder for files of their own.
     worker, life : what they are told of themselves (``Analysis.open``).
+    versions : those beside the configured one; None for none.
     """
 
-    def __init__(self, config: CouplingConfig, output: Path, *, worker: int = 0, life: int = 0) -> None:
+    def __init__(
+        self, config: CouplingConfig, output: Path, *, worker: int = 0, life: int = 0, versions: Versions | None = None
+    ) -> None:
         self.config = config
-        self._output, self._worker, self._life = output, worker, life
-        self._built: dict[str, Analysis] = {}
-        self._warmed: set[tuple[str, Variable]] = set()
+        self._output, self._worker, self._life, self._versions = output, worker, life, versions
+        self._built: dict[Key, Analysis] = {}
+        self._warmed: set[tuple[Key, Variable]] = set()
+        self._wanted: dict[Hashable, frozenset[Key]] = {}
 
     def of_stream(self, stream: str) -> str:
         """Name of the analysis that answers ``stream``.
@@ -41,8 +50,8 @@ class Analyses:
             )
         return self.config.streams[stream].analysis
 
-    def get(self, name: str) -> Analysis:
-        """The analysis ``name``.
+    def get(self, name: str, version: int = 0) -> Analysis:
+        """The analysis ``name`` in its ``version``.
 
         Raises
         ------
@@ -55,15 +64,21 @@ class Analyses:
             raise ValueError(
                 f"analysis must be one of the coupling's, got {name!r}; {nearest(name, self.config.analyses)}"
             )
-        if name not in self._built:
+        key = name, version
+        if key not in self._built:
             one = self.config.analyses[name]
-            built = build_analysis(one.plugin, one.options)
+            options, life = one.options, self._life
+            if version:
+                if self._versions is None:
+                    raise ValueError(f"{name} must be asked for as it is configured, got version {version}")
+                options, life = self._versions.read(name, version).over(options), claimed_life(self._output)
+            built = build_analysis(one.plugin, options)
             built.batching = one.batch
-            self._told(name, "loaded", lambda: built.open(self._output, self._worker, self._life))
-            self._built[name] = built
-        return self._built[name]
+            self._told(name, "loaded", lambda: built.open(self._output, self._worker, life))
+            self._built[key] = built
+        return self._built[key]
 
-    def warm_up(self, name: str, variable: Variable) -> None:
+    def warm_up(self, name: str, variable: Variable, version: int = 0) -> None:
         """Let it load and run once what frames of ``variable`` need; at once where it has been.
 
         Raises
@@ -71,10 +86,22 @@ class Analyses:
         ValueError, RunError
             As ``get``.
         """
-        analysis = self.get(name)
-        if (name, variable) not in self._warmed:
+        analysis, key = self.get(name, version), (name, version)
+        if (key, variable) not in self._warmed:
             self._told(name, "loaded", lambda: analysis.warm_up(variable))
-            self._warmed.add((name, variable))
+            self._warmed.add((key, variable))
+
+    def keep(self, owner: Hashable, wanted: Iterable[Key]) -> None:
+        """``owner`` needs ``wanted`` from now on: later versions that nobody needs are closed.
+
+        Raises
+        ------
+        RunError
+            If one cannot be closed; the others are.
+        """
+        self._wanted[owner] = frozenset(wanted)
+        needed = frozenset().union(*self._wanted.values())
+        self._close([key for key in self._built if key[1] and key not in needed])
 
     def close(self) -> None:
         """No more frames will come.
@@ -84,11 +111,13 @@ class Analyses:
         RunError
             If one cannot be closed; the others are.
         """
-        built, self._built = self._built, {}
-        self._warmed.clear()
+        self._close([*self._built])
+
+    def _close(self, keys: Iterable[Key]) -> None:
         with ExitStack() as stack:
-            for name, analysis in built.items():
-                stack.callback(self._told, name, "closed", analysis.close)
+            for key in keys:
+                self._warmed = {one for one in self._warmed if one[0] != key}
+                stack.callback(self._told, key[0], "closed", self._built.pop(key).close)
 
     def _told(self, name: str, what: str, do: Callable[[], None]) -> None:
         try:

@@ -8,8 +8,10 @@ Control marks lie between the frames (``records.Control``), so that what they sa
 reads the topic and however often.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 
+from cdi.errors import RunError
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     REFUSED,
@@ -110,6 +112,15 @@ class Operator:
             if lane.holds:
                 self._marks.restore(lane, state)
 
+        self._keep_versions()
+
+    def _keep_versions(self) -> None:
+        """Later versions that no lane needs any more are closed; one that cannot be is no reason to stop."""
+        try:
+            self._analyses.keep(self.topic, {key for lane in self._lanes.values() for key in lane.needs})
+        except RunError as error:
+            print(f"cdi: {self.topic.name}: {error}", file=sys.stderr, flush=True)
+
     def _take(self, stored: Stored) -> None:
         try:
             record = decoded(stored)
@@ -153,7 +164,7 @@ class Operator:
         if self._batch:
             first, size = self._batch[0], self._analyses.config.analyses[lane.analysis].batch.size
             alone = turn.attempts or first.attempts  # it may be what killed the engine
-            same = first.bucket == turn.bucket and self._analysis_of(first) == lane.analysis
+            same = first.bucket == turn.bucket and self._answers(first) == (lane.analysis, lane.version)
             if alone or not same or len(self._batch) >= size:
                 self._answer()
         self._batch.append(turn)
@@ -163,6 +174,10 @@ class Operator:
             return
         lane.waiting.append((offset, record))
         if lane.waiting_bytes > MOST_WAITING_BYTES:
+            if lane.holds and lane.prepared is not None:  # nobody else would answer: the old version goes on
+                lane.phase, lane.prepared = Phase.ANSWERING, None
+                self._take_waiting(lane)
+                return
             lane.leave()
             lane.offset = offset
             why = f"more than {MOST_WAITING_BYTES} bytes wait for a migration to end"
@@ -171,22 +186,27 @@ class Operator:
     def _take_mark(self, lane: Lane, offset: int, mark: Control) -> None:
         self._answer()  # a mark holds behind what lies before it
         self._given.append(self._marks.obey(lane, offset, mark))
+        self._keep_versions()
         if lane.phase is Phase.WAITING and lane.waiting:
             return  # they are read again by whoever goes on from a snapshot, and so is the mark
+        self._take_waiting(lane)
+        lane.offset = offset
+
+    def _take_waiting(self, lane: Lane) -> None:
         waiting, lane.waiting = lane.waiting, []
         for place, record in waiting:
             self._take_frame(lane, place, record)
         self._answer()
-        lane.offset = offset
 
     def _answer(self) -> None:
         if self._batch:
             batch, self._batch = self._batch, []
-            name = self._analysis_of(batch[0])
-            self._given += answers_to(name, self._analyses.get(name), batch, self._store)
+            name, version = self._answers(batch[0])
+            self._given += answers_to(name, self._analyses.get(name, version), batch, self._store)
 
-    def _analysis_of(self, turn: Turn) -> str:
-        return self._lanes[turn.record.rank].analysis
+    def _answers(self, turn: Turn) -> tuple[str, int]:
+        lane = self._lanes[turn.record.rank]
+        return lane.analysis, lane.version
 
     def _set_aside(self, offset: int, why: str) -> None:
         self._given.append(Quarantined(self.topic.run, self.topic.name, offset, " ".join(why.split())[:1000]))

@@ -27,6 +27,7 @@ class Snapshot:
             {
                 "rank": lane.rank,
                 "analysis": lane.analysis,
+                "version": lane.version,
                 "phase": lane.phase.value,
                 "step": lane.step,
                 "offset": lane.offset,

@@ -14,6 +14,7 @@ from inference_insitu.transit.operators import operator as operator_module
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.operators.operator import Operator
 from inference_insitu.transit.operators.operator_state import OperatorState, StateRefusedError
+from inference_insitu.transit.operators.versions import Version, Versions
 
 TOPIC = frames_topic("run", "pattern", 0, 1)
 
@@ -204,7 +205,7 @@ def test_a_released_lane_that_resumes_goes_on_as_if_nothing_had_been(made):
     ("records", "why"),
     [
         ([mark("install", step=1)], "prepared"),
-        ([frame(0), mark("let_go")], "prepared"),
+        ([frame(0), mark("let_go")], "must wait to be let go"),
         ([mark("prepare"), mark("resume")], "with a state"),
         ([frame(0), mark("resume")], "must wait"),
         ([frame(0), mark("release", step=1), mark("prepare")], "another migration"),
@@ -212,7 +213,7 @@ def test_a_released_lane_that_resumes_goes_on_as_if_nothing_had_been(made):
         ([frame(5), mark("release", step=5)], "behind its answers"),
         ([mark("prepare"), frame(2), mark("install", step=3)], "must follow their preparation"),
         ([mark("prepare", model="another")], "model must be 'another', got 'summed 1'"),
-        ([mark("prepare", analysis="sumed")], "did you mean 'summed'"),
+        ([mark("prepare", analysis="sumed")], "must be answered by 'summed', got 'sumed'"),
         ([mark("prepare"), mark("install", step=3, data=b"CDISTATE" + bytes(30))], "damaged"),
     ],
 )
@@ -276,10 +277,110 @@ def test_a_snapshot_of_another_topic_or_model_is_refused(made, tmp_path, monkeyp
         made(snapshot[:-3])
 
 
-def test_a_lane_is_handed_from_one_analysis_to_another_at_a_mark(tmp_path):
-    config = coupling()
-    config.analyses["moments"] = type(config.analyses["summed"])("moments")
-    operator = Operator(TOPIC, Analyses(config, tmp_path), PayloadStore(tmp_path / "payloads"))
-    marks = mark("prepare", analysis="moments"), frame(1), mark("install", step=2), frame(2)
-    given = operator.take(stored(frame(0), *marks))
-    assert [one.analysis for one in given if isinstance(one, Answer)] == ["summed", "summed", "moments"]
+def version(folder, number, **options):
+    Versions(folder / "versions").write(Version("summed", number, options or {"version": number}))
+
+
+@pytest.fixture
+def versioned(tmp_path):
+    """Makes operators whose analysis has the versions 1, with a model of its own, and 2, which cannot be built."""
+    version(tmp_path, 1)
+    version(tmp_path, 2, sped="fast")
+
+    def make(snapshot=b""):
+        analyses = Analyses(coupling("transit_twins:Slow"), tmp_path, versions=Versions(tmp_path / "versions"))
+        return Operator(TOPIC, analyses, PayloadStore(tmp_path / "payloads"), snapshot)
+
+    return make
+
+
+def models(given):
+    return [(one.step, one.model[-1]) for one in given if isinstance(one, Answer)]
+
+
+LOADED, SWITCHED = mark("load", number=7), mark("switch", step=2)
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Frames of steps 0 to 4; from 2 on another version is to answer."""
+    version(tmp_path, 7, version=7)
+    return stored(frame(0), LOADED, frame(1), SWITCHED, frame(2), frame(3), mark("resume", number=7), frame(4))
+
+
+def test_a_version_takes_over_at_the_cut_and_goes_on_from_what_was_kept(versioned, changed):
+    given = versioned().take(changed)
+    assert models(given) == [(0, "1"), (1, "1"), (2, "7"), (3, "7"), (4, "7")]
+    assert [one.said for one in given if isinstance(one, Reply)] == ["ready", "installed", "resumed"]
+    assert next(one.model for one in given if isinstance(one, Reply)) == "summed 7", "it shows what it is before"
+    assert [total for _, _, total in sums(given)] == [15.0 * (n + 1) + 6 * sum(range(n + 1)) for n in range(5)]
+
+
+def test_a_version_that_is_not_wanted_leaves_the_old_one_as_it_was(versioned, changed):
+    records = [*changed[:6], *stored(mark("resume"), frame(4), first=7)]
+    given = versioned().take(records)
+    assert {model for _, model in models(given)} == {"1"}
+    assert [total for _, _, total in sums(given)] == [15.0 * (n + 1) + 6 * sum(range(n + 1)) for n in range(5)]
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_an_engine_that_dies_at_any_phase_of_a_takeover_gives_the_same_answers(versioned, changed, cut):
+    operator = versioned()
+    given = operator.take(changed[:cut])
+    again = versioned(operator.snapshot())
+    given += again.take([one for one in changed if one.offset > again.read_offset])
+    assert models(given) == models(versioned().take(changed))
+    assert sums(given) == sums(versioned().take(changed))
+
+
+def test_versions_that_nobody_needs_any_more_are_closed(versioned, changed, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Summed, "close", lambda self: closed.append(self.model))
+    operator = versioned()
+    operator.take(changed)
+    assert closed == []
+    back = mark("load", number=0), mark("switch", step=5), mark("resume", number=0), frame(5)
+    assert models(operator.take(stored(*back, first=9))) == [(5, "1")]
+    assert closed == ["summed 7"]
+
+
+def test_a_state_that_the_new_version_does_not_take_is_told_and_it_begins_with_nothing(versioned, changed, monkeypatch):
+    install = Summed.install
+
+    def choosy(self, stream, rank, state):
+        if state and self.model == "summed 7":
+            raise ValueError("of another kind")
+        install(self, stream, rank, state)
+
+    monkeypatch.setattr(Summed, "install", choosy)
+    given = versioned().take(changed)
+    assert "does not go on from what was kept of pattern of rank 0: of another kind" in given[3].detail
+    assert sums(given)[2] == (2, 0, 27.0)
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        ([frame(0), mark("load", number=3)], "version 3 of summed must be described in"),
+        ([frame(0), mark("load", number=2)], "unexpected keyword argument 'sped'"),
+        ([frame(0), mark("load", number=-1)], "got no such file"),
+        ([frame(0), mark("switch", step=1)], "must have loaded a version"),
+        ([frame(4), mark("load", number=1), mark("switch", step=4)], "got step 4 answered"),
+        ([mark("prepare"), mark("load", number=1)], "but is waiting"),
+        ([frame(0), mark("load", number=1, model="another")], "model must be 'another', got 'summed 1'"),
+        ([frame(0), mark("load", analysis="moments")], "must be answered by 'summed', got 'moments'"),
+    ],
+)
+def test_a_version_that_cannot_take_over_is_refused_and_the_old_one_answers_on(versioned, records, why):
+    given = versioned().take([*stored(*records), *stored(frame(9), first=len(records) + 1)])
+    replies = [one for one in given if isinstance(one, Reply)]
+    assert replies[-1].said == "refused"
+    assert why in replies[-1].detail
+    waits = any(one.action == "prepare" for one in records if isinstance(one, Control))
+    assert waits or models(given)[-1] == (9, "1")
+
+
+def test_more_than_may_wait_for_a_version_is_answered_by_the_old_one(versioned, changed, monkeypatch):
+    monkeypatch.setattr(operator_module, "MOST_WAITING_BYTES", 60)
+    given = versioned().take(changed)
+    assert models(given) == [(0, "1"), (1, "1"), (2, "1"), (3, "1"), (4, "7")]

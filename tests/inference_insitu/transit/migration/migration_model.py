@@ -15,17 +15,34 @@ from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import Move, Said, encoded
 from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, Topic
 from inference_insitu.transit.migration.config import MigrationConfig
+from inference_insitu.transit.migration.local_versions import LocalVersions
 from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.moves import Moves
-from inference_insitu.transit.migration.protocol import Site
+from inference_insitu.transit.migration.protocol import Ended, Site
 from inference_insitu.transit.migration.share import Connection, Share
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.operators.answering import Turn, answers_to
 from inference_insitu.transit.operators.operator import Operator
+from inference_insitu.transit.operators.versions import Version, Versions
 from inference_insitu.watching.events import EventLog
 
 RUN = "run"
 STREAM = "pattern"
+VERSIONS = (1, 2)
+"""That can be loaded; any other cannot."""
+
+
+class Versioned(Summed):
+    """Goes on from the sum of any version."""
+
+    def __init__(self, *, version=0):
+        super().__init__()
+        if version:
+            self.model = model(version)
+
+
+def model(version):
+    return f"{Summed.model} version {version}" if version else Summed.model
 
 
 class FaultyLog(MemoryLog):
@@ -62,7 +79,8 @@ class Worker:
 
     def __init__(self, run, number, ranks):
         self.run, self.worker, self.ranks = run, number, ranks
-        self.mine = Summed()
+        self.mine = {"summed": Versioned()}
+        self.versions = LocalVersions(self.mine, self.load, lambda load: load())
         self.account = Account(run.folder, number, origin_ns=0)
         self._met, self._answered = {}, {}
         asked = Asked("summed", Summed.model, Variable("<f8", (2, 3)))
@@ -97,7 +115,16 @@ class Worker:
         return any(one.step < step for rank in self.ranks for one in self.run.rings[rank])
 
     def analysis(self, name):
-        return self.mine
+        return self.mine[name]
+
+    def prepared(self, name, version):
+        return self.versions.prepared(name, version)
+
+    def adopt(self, name, version):
+        return self.versions.adopt(name, version)
+
+    def load(self, name, version):
+        return Analyses(self.run.coupling, self.run.folder, versions=self.run.versions).get(name, version)
 
     # What a worker does.
     def serve(self):
@@ -112,7 +139,7 @@ class Worker:
                 if route is Route.AWAY:
                     away.append(one)
                     continue
-                for answer in answers_to("summed", self.mine, [Turn(0, one)], self.run.store):
+                for answer in answers_to("summed", self.mine["summed"], [Turn(0, one)], self.run.store):
                     self.run.here.append((rank, one.step))
                     self.run.take(answer)
                 self._answered[key] = one.step
@@ -134,7 +161,11 @@ class Run:
         self.ranks = range(ranks)
         self.rings = defaultdict(list)
         self.published, self.handed_over, self.here, self.alerts = [], [], [], []
-        self.answers = defaultdict(list)  # by rank: (step, sum), in the order in which they were known
+        self.answers = defaultdict(list)  # by rank: (step, sum, outcome), in the order in which they were known
+        self.models, self.published_s, self.cuts = {}, {}, {}
+        self.coupling, self.versions = coupling("migration_model:Versioned"), Versions(folder / "versions")
+        for number in VERSIONS:
+            self.versions.write(Version("summed", number, {"version": number}))
         self.observer = Moves(self.log, RUN, margin=self.config.margin)
         self.engine = None
         self.snapshots = {}
@@ -145,6 +176,7 @@ class Run:
 
     def take(self, answer):
         self.answers[answer.rank].append((answer.step, dict(answer.values).get("sum"), answer.outcome))
+        self.models[answer.rank, answer.step] = answer.model
         return answer
 
     def publish(self):
@@ -154,13 +186,24 @@ class Run:
                 one = replace(frame(self.step, rank), published_ns=1)
                 self.rings[rank].append(one)
                 self.published.append((rank, self.step))
+                self.published_s[rank, self.step] = self.now_s
 
     def ask(self, to):
         return self.observer.say(Move(RUN, Said.REQUEST, to=to))
 
+    def ask_version(self, version):
+        return self.observer.say(Move(RUN, Said.REQUEST, analysis="summed", number=version))
+
+    def observe(self):
+        """Note when a cut is agreed on, and what comes of it."""
+        self.observer.poll()
+        migration, cut = self.agreement.migration, self.agreement.cut
+        if migration is not None and migration.analysis and cut is not None:
+            self.cuts.setdefault(migration.id, self.now_s)
+
     def start_engine(self):
         topics = [Topic(RUN, "frames", STREAM, partition) for partition in range(self.partitions)]
-        analyses = Analyses(coupling(), self.folder)
+        analyses = Analyses(self.coupling, self.folder, versions=self.versions)
         self.engine = {topic: Operator(topic, analyses, self.store, self.snapshots.get(topic, b"")) for topic in topics}
 
     def kill_engine(self):
@@ -194,7 +237,7 @@ class Run:
 
     @property
     def quiet(self):
-        self.observer.poll()
+        self.observe()
         empty = not any(self.rings.values()) and all(worker.share.settled for worker in self.workers)
         return empty and self.agreement.migration is None and all(one.share.resting for one in self.workers)
 
@@ -213,7 +256,25 @@ class Run:
                 sums[rank] += float(sum(range(6)) + 6 * step + 600 * rank)
                 if not self.deaths:
                     assert said == sums[rank], (rank, step)
+        self.assert_versions()
         assert len(self.handed_over) == sum(sum(worker.account.outcomes.values()) for worker in self.workers)
+
+    @property
+    def takeovers(self):
+        """Those that were committed, in order."""
+        self.observer.poll()
+        return [one for one in self.observer.ended if isinstance(one, Ended) and one.committed and one.analysis]
+
+    def assert_versions(self):
+        """Each frame was answered by the version that its step says; of a rank that was not waited for, its mark."""
+        for (rank, step), shown in self.models.items():
+            version, late = 0, set()
+            for one in self.takeovers:
+                if step >= one.cut:
+                    version, late = one.version, set()
+                elif self.published_s[rank, step] > self.cuts[one.id] + self.config.idle_s:
+                    late.add(one.version)
+            assert shown in {model(one) for one in {version} | late}, (rank, step, shown, version, late)
 
 
 def sites(run):
@@ -221,4 +282,4 @@ def sites(run):
     return {rank: [step for one, step in run.here if one == rank] for rank in run.ranks}
 
 
-__all__ = ["RUN", "STREAM", "Run", "Site", "sites"]
+__all__ = ["RUN", "STREAM", "Run", "Site", "model", "sites"]

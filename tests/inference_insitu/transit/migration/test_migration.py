@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from migration_model import STREAM, Run, Site, sites
+from migration_model import STREAM, Run, Site, model, sites
 from transit_twins import Summed
 
 from inference_insitu.transit.log.records import Alert, encoded
@@ -23,7 +23,7 @@ def steps(run, count, *, engine=True):
             worker.serve()
         if engine:
             run.engine_works()
-        run.observer.poll()
+        run.observe()
 
 
 def test_a_query_moves_there_and_back(tmp_path):
@@ -72,6 +72,7 @@ def test_an_engine_with_another_model_is_refused_and_the_query_stays(tmp_path, m
     assert "model must be 'summed 1', got 'summed 2'" in ended.why
     assert run.agreement.site is BACK
     run.settle()
+    run.models.clear()  # the workers' own class was given that model too
     run.assert_whole()
     assert not run.handed_over
 
@@ -115,10 +116,73 @@ def test_a_request_before_all_workers_are_there_is_refused(tmp_path):
     assert run.agreement.last == Refused(asked, "workers [2] have not joined the log yet")
 
 
+@pytest.mark.parametrize("site", [BACK, TO_TRANSIT])
+def test_a_version_takes_over_at_one_step_wherever_frames_are_answered(tmp_path, site):
+    run = Run(tmp_path)
+    steps(run, 3)
+    if site is TO_TRANSIT:
+        run.ask(site)
+        steps(run, 12)
+    run.ask_version(1)
+    steps(run, 12)
+    assert run.agreement.site is site
+    (took_over,) = run.takeovers
+    run.settle()
+    run.assert_whole()
+    for rank in run.ranks:
+        by_step = {step: shown for (one, step), shown in run.models.items() if one == rank}
+        assert [step for step in by_step if by_step[step] == model(1)] == [*range(took_over.cut, run.step + 1)]
+
+
+def test_a_version_that_took_over_in_transit_answers_at_home_too_and_goes_again(tmp_path):
+    run = Run(tmp_path)
+    steps(run, 3)
+    for ask in (lambda: run.ask(TO_TRANSIT), lambda: run.ask_version(2), lambda: run.ask(BACK)):
+        ask()
+        steps(run, 15)
+    assert run.agreement.site is BACK
+    run.kill_worker(0)
+    steps(run, 5)
+    assert {run.models[rank, run.step] for rank in run.ranks} == {model(2)}, "whoever starts anew is told"
+    run.ask_version(0)
+    steps(run, 12)
+    assert {run.models[rank, run.step] for rank in run.ranks} == {model(0)}
+    run.settle()
+    run.assert_whole()
+    assert [one.version for one in run.takeovers] == [2, 0]
+
+
+@pytest.mark.parametrize("site", [BACK, TO_TRANSIT])
+def test_a_version_that_cannot_be_loaded_is_refused_and_the_old_one_answers(tmp_path, site):
+    run = Run(tmp_path)
+    if site is TO_TRANSIT:
+        run.ask(site)
+        steps(run, 12)
+    run.ask_version(3)
+    steps(run, 12)
+    assert "version 3 of summed must be described in" in run.agreement.last.why
+    run.settle()
+    run.assert_whole()
+    assert {*run.models.values()} == {model(0)}
+
+
+def test_sides_that_show_different_models_do_not_change_over(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    run.ask(TO_TRANSIT)
+    steps(run, 12)
+    monkeypatch.setattr(run.workers[1].versions, "_load", lambda name, version: Summed())
+    run.ask_version(1)
+    steps(run, 12)
+    assert "must show one model, got 'summed 1' here and 'summed 1 version 1'" in run.agreement.last.why
+    run.settle()
+    run.assert_whole()
+
+
 WEIGHTS = {
     ("publish",): 8, ("serve", 0): 5, ("serve", 1): 5, ("poll", 0): 5, ("poll", 1): 5, ("engine", 1): 4,
     ("engine", 5): 4, ("checkpoint",): 2, ("kill engine",): 1, ("kill worker", 0): 0.1, ("kill worker", 1): 0.1,
-    ("ask", TO_TRANSIT): 0.8, ("ask", BACK): 0.8, ("away", 3): 1, ("unacknowledged", 1): 1, ("time", 1.0): 0.2,
+    ("ask", TO_TRANSIT): 0.8, ("ask", BACK): 0.8, ("version", 0): 0.3, ("version", 1): 0.4, ("version", 2): 0.4,
+    ("version", 3): 0.1, ("away", 3): 1, ("unacknowledged", 1): 1, ("time", 1.0): 0.2,
     ("time", 6.0): 0.2, ("time", 60.0): 0.2,
 }  # fmt: skip
 
@@ -150,6 +214,8 @@ def play(run, actions):
                     run.kill_worker(number)
                 case "ask", to:
                     run.ask(to)
+                case "version", number:
+                    run.ask_version(number)
                 case "away", calls:
                     run.log.away = calls
                 case "unacknowledged", calls:
@@ -163,6 +229,9 @@ def play(run, actions):
             elif action == "engine":  # an engine that cannot append what it computed starts again from its snapshot
                 run.log.away = run.log.unacknowledged = 0
                 run.kill_engine()
+        away, run.log.away = run.log.away, 0
+        run.observe()
+        run.log.away = away
 
 
 def assert_holds(folder, seed, *, deadly):

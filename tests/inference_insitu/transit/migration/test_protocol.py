@@ -63,6 +63,21 @@ def test_the_run_is_over_once_every_worker_was_there_and_is_gone():
     assert not after(*JOINED, *gone, JOINED[1]).over, "it was started anew"
 
 
+VERSION = Move("run", Said.REQUEST, analysis="defects", number=2)
+
+
+def test_a_version_takes_over_by_the_same_moves_and_frames_stay_where_they_are_answered():
+    agreed = [*JOINED, VERSION, ready(0, 4), ready(1, 6)]
+    taken = after(*agreed, installed(0), installed(1))
+    assert (taken.site, taken.moved, taken.versions) == (Site.IN_SITU, None, {"defects": 2})
+    assert taken.last == Ended(3, Site.IN_SITU, 9, "", "defects", 2)
+    aborted = after(*agreed, installed(0), Move("run", Said.ABORT, id=3, why="no"), installed(1))
+    assert (aborted.versions, aborted.version("defects")) == ({}, 0)
+    again = after(*agreed, installed(0), installed(1), VERSION)
+    assert again.last == Refused(8, "version 2 of defects answers already")
+    assert after(*agreed, REQUEST).last == Refused(6, "takeover 3 by version 2 of defects is under way")
+
+
 def test_moves_of_another_migration_change_nothing():
     begun = [*JOINED, REQUEST]
     abort = Move("run", Said.ABORT, id=7, why="an old one")
