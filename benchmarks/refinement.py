@@ -154,7 +154,7 @@ def row(name: str, answer: PredictedCrystal, truth: TrueCrystal, seconds: float,
 def facts(found: Refinement) -> Row:
     """What the hypotheses say."""
     return {
-        "none_rejected": found.no_line.difference.rejects,
+        "none_rejected": found.no_line is not None and found.no_line.difference.rejects,
         "free": round(found.object_fit.free_deviance, 3),
         "crystal_free": round(found.best.fitted.free_deviance, 3),
         "errors": [round(max(line.error, 1e-4), 4) for line in found.lines],

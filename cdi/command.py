@@ -17,7 +17,8 @@ class Command:
     """One sub-command: ``help`` line, its arguments, and what it does.
 
     ``run`` returns nothing on success and raises otherwise; ``cdi.main`` turns exceptions into
-    one line and an exit code. ``interrupted`` says what Ctrl-C leaves and how to go on.
+    one line and an exit code. ``interrupted`` says what Ctrl-C leaves and how to go on, unless the
+    ``KeyboardInterrupt`` that ``run`` ends with says it itself.
     """
 
     name: str

@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         commands[chosen].run(namespace[chosen])
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    except KeyboardInterrupt:
-        left = commands[chosen].interrupted if chosen else ""
+    except KeyboardInterrupt as interrupt:
+        left = str(interrupt) or (commands[chosen].interrupted if chosen else "")
         return _report(f"interrupted; {left}" if left else "interrupted", 130)
     except ArgumentError as error:
         return _report(f"{error}; {_usage_hint(str(error))}", 2)

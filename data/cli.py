@@ -8,7 +8,9 @@ import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
+from cdi.progress import add_progress_argument
 
 if TYPE_CHECKING:
     from data.recipe import Recipe
@@ -119,6 +121,7 @@ def _add_simulate_arguments(parser: ArgumentParser) -> None:
     )
     exposure.add_argument("--seed", type=int, default=None, help="of the counts, and of vacancies (default 0)")
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
+    add_json_argument(parser)
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
     )
@@ -161,8 +164,23 @@ def _simulate(arguments: Namespace) -> None:
         if arguments.picture:
             with whole_file(picture, overwrite=arguments.overwrite) as temporary_picture:
                 _draw(temporary_picture, specimen, pattern, exposure)
-    peak = f"{pattern.intensity.max():.4g} electrons²" if exposure is None else f"{exposure.counts.max():.0f} photons"
-    print(f"{output}: {specimen.size}, {' × '.join(map(str, grid.shape))} voxels, brightest voxel {peak}")
+    tell(arguments, *_told(specimen, pattern, exposure, output, picture if arguments.picture else None))
+
+
+def _told(
+    specimen: Any, pattern: Any, exposure: Any, output: Path, picture: Path | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What was simulated, for machines and for people."""
+    shape = list(pattern.grid.shape)
+    brightest = float(pattern.intensity.max() if exposure is None else exposure.counts.max())
+    told = {
+        "output": output, "picture": picture, "specimen": specimen.size, "elements": list(specimen.elements),
+        "reflection": [int(n) for n in pattern.reflection], "shape": shape,
+        "unit": "electrons^2" if exposure is None else "photons", "brightest": brightest,
+        "lines": None if specimen.lines is None else len(specimen.lines),
+    }  # fmt: skip
+    peak = f"{brightest:.4g} electrons²" if exposure is None else f"{brightest:.0f} photons"
+    return told, [f"{output}: {specimen.size}, {' × '.join(map(str, shape))} voxels, brightest voxel {peak}"]
 
 
 def _exposing(arguments: Namespace) -> "Callable[[Any, Any], Any] | None":
@@ -276,7 +294,8 @@ def _add_generate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
     parser.add_argument("--processes", type=int, default=None, help="default: one a core; under mpiexec the ranks")
-    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+    add_json_argument(parser)
+    add_progress_argument(parser)
 
 
 def _generate(arguments: Namespace) -> None:
@@ -299,7 +318,12 @@ def _generate(arguments: Namespace) -> None:
         processes = available_cores() if arguments.processes is None else arguments.processes
         joined = generate_dataset(recipe, arguments.output, processes=processes, progress=arguments.progress)
     exposures = f", {recipe.reflection_count} exposures each," if recipe.reflection_count > 1 else ""
-    print(f"{joined}: {recipe.samples} samples{exposures} of {' × '.join(map(str, recipe.shape))} voxels")
+    told = {
+        "output": joined, "samples": recipe.samples, "reflection_count": recipe.reflection_count,
+        "shape": list(recipe.shape),
+    }  # fmt: skip
+    size = " × ".join(map(str, recipe.shape))
+    tell(arguments, told, [f"{joined}: {recipe.samples} samples{exposures} of {size} voxels"])
 
 
 def _generate_over_ranks(arguments: Namespace, read_recipe: Callable[[], "Recipe"]) -> "tuple[Path, Recipe] | None":
@@ -325,7 +349,11 @@ def _generate_over_ranks(arguments: Namespace, read_recipe: Callable[[], "Recipe
 
 
 simulate = Command(
-    "simulate", "the diffraction pattern of atoms in a file or of a built crystal", _add_simulate_arguments, _simulate
+    "simulate",
+    "the diffraction pattern of atoms in a file or of a built crystal",
+    _add_simulate_arguments,
+    _simulate,
+    "nothing was written",
 )
 generate = Command(
     "generate",

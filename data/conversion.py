@@ -4,6 +4,7 @@ Kinds are told by content, formats of the output by its ending. Free of torch.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ ENDINGS = {
     "atoms": ATOM_SUFFIXES,
 }
 """Endings of the output by what is put in."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: in words, and as the ``facts`` that programs want."""
+
+    text: str
+    facts: dict[str, Any]
 
 
 def kind_of(path: Path) -> str:
@@ -54,8 +63,8 @@ def check_ending(kind: str, output: Path) -> None:
         raise ValueError(f"output of {what} must end in one of {', '.join(ENDINGS[kind])}, got {str(output)!r}")
 
 
-def convert_pattern(exposure: Exposure, output: Path) -> str:
-    """Write ``exposure``; a line about it."""
+def convert_pattern(exposure: Exposure, output: Path) -> Converted:
+    """Write ``exposure``."""
     writer = writer_of(output)
     with whole_file(output) as temporary:
         # Writers go by the ending, which the temporary name lacks.
@@ -65,26 +74,33 @@ def convert_pattern(exposure: Exposure, output: Path) -> str:
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
-    size = f"{' × '.join(map(str, exposure.counts.shape))} voxels, {exposure.counts.sum():.3g} counts"
-    lost = [name for name, part in (("mask", exposure.mask), ("q grid", exposure.grid)) if part is not None]
-    if output.suffix in COUNTS_ALONE:
-        return size + (f", without {' and '.join(lost)}: {output.suffix} holds none" if lost else "")
-    return size + (f", with {' and '.join(lost)}" if lost else "")
+    parts = {"mask": exposure.mask is not None, "q grid": exposure.grid is not None}
+    kept = output.suffix not in COUNTS_ALONE
+    named_parts = " and ".join(name for name, there in parts.items() if there)
+    text = f"{' × '.join(map(str, exposure.counts.shape))} voxels, {exposure.counts.sum():.3g} counts"
+    if named_parts:
+        text += f", with {named_parts}" if kept else f", without {named_parts}: {output.suffix} holds none"
+    facts = {
+        "shape": list(exposure.counts.shape), "counts": float(exposure.counts.sum(dtype=np.float64)),
+        "mask": kept and parts["mask"], "q_grid": kept and parts["q grid"],
+    }  # fmt: skip
+    return Converted(text, facts)
 
 
-def convert_crystal(path: Path, output: Path) -> str:
-    """Volumes or lines of a crystal in real space for ParaView; a line about it."""
+def convert_crystal(path: Path, output: Path) -> Converted:
+    """Volumes or lines of a crystal in real space for ParaView."""
     found = read_object(path)
     if output.suffix in vtk_lines.SUFFIXES:
         points = [line.points for line in found.lines]
         unknown = (np.nan,) * 3
         burgers = [unknown if line.burgers is None else line.burgers for line in found.lines]
         vtk_lines.write_vtk_lines(output, points, {"burgers_A": np.array(burgers, np.float64).reshape(-1, 3)})
-        return f"{len(points)} lines in {found.unit}"
+        return Converted(f"{len(points)} lines in {found.unit}", {"lines": len(points), "unit": found.unit})
     if not np.allclose(found.voxel, found.voxel[0]):
         raise ValueError(f"{path} holds crystals on different voxels, one file of VTK holds one grid")
     vtk_volumes.write_vtk_volumes(output, object_volumes(found), found.voxel[0], np.zeros(3))
-    return f"{len(found.names)} patterns, voxels in {found.unit}"
+    facts = {"patterns": list(found.names), "unit": found.unit}
+    return Converted(f"{len(found.names)} patterns, voxels in {found.unit}", facts)
 
 
 def object_volumes(found: RealSpaceObject) -> dict[str, Any]:
@@ -97,23 +113,24 @@ def object_volumes(found: RealSpaceObject) -> dict[str, Any]:
     }
 
 
-def convert_lines(path: Path, output: Path, structure: str) -> str:
-    """Lines for ParaView, or as the JSON of ``cdi lines``; a line about it."""
+def convert_lines(path: Path, output: Path, structure: str) -> Converted:
+    """Lines for ParaView, or as the JSON of ``cdi lines``."""
     lines = read_line_file(path)
     if output.suffix == ".json":
         with whole_file(output) as temporary:
             write_lines(temporary, lines, structure)
     else:
         write_extracted_lines(output, lines)
-    return f"{len(lines)} lines"
+    return Converted(f"{len(lines)} lines", {"lines": len(lines)})
 
 
-def convert_atoms(path: Path, output: Path, element: Sequence[str] | None) -> str:
-    """Atoms in another format; a line about it."""
+def convert_atoms(path: Path, output: Path, element: Sequence[str] | None) -> Converted:
+    """Atoms in another format."""
     atoms = read_atoms(path, element)
     with whole_file(output) as temporary:
         write_atoms_as(temporary, atoms, output.suffix)
-    return f"{len(atoms)} atoms of {' '.join(atoms.elements)}"
+    facts = {"atoms": len(atoms), "elements": list(atoms.elements)}
+    return Converted(f"{len(atoms)} atoms of {' '.join(atoms.elements)}", facts)
 
 
 def _holds_atoms(path: Path) -> bool:

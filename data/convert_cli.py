@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
-from data.stack_arguments import add_stack_arguments, stack_options, told_warnings
+from data.stack_arguments import add_pattern_arguments, told_exposure
 
 if TYPE_CHECKING:
-    from cdi.pattern import Exposure
+    from data.conversion import Converted
     from data.preparation.prepared import Preparation
 
 EXAMPLES = """
@@ -28,10 +29,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_examples(parser, EXAMPLES)
     parser.add_argument("input", type=str, metavar="IN", help="a pattern, crystal, atoms or lines, told by content")
     parser.add_argument("output", type=str, metavar="OUT", help="the ending says the format (docs/formats.md)")
-    add_stack_arguments(parser)
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scan's angles (default: beside)")
-    parser.add_argument("--scan", type=int, default=None, help="scan number in the SPEC file")
-    parser.add_argument("--index", type=int, default=None, help="sample of a data set of cdi generate")
+    add_pattern_arguments(parser)
     parser.add_argument("--element", nargs="+", type=str, default=None, help="of LAMMPS types without names")
     parser.add_argument("--structure", type=str, default="", help="of lines of OVITO, e.g. fcc, for OUT.json")
     preparation = parser.add_argument_group("preparation of patterns")
@@ -40,11 +38,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--prepare", nargs="+", type=str, default=None, metavar="key=value",
         help="hot_pixels, alien_boxes, aliens, background, threshold, centre, shape, binning, orthogonal",
     )  # fmt: skip
+    add_json_argument(parser)
     parser.add_argument("--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace OUT")
 
 
 def _convert(arguments: Namespace) -> None:
-    from data.conversion import check_ending, convert_atoms, convert_crystal, convert_lines, convert_pattern, kind_of
+    from data.conversion import check_ending, convert_atoms, convert_crystal, convert_lines, kind_of
     from data.whole_file import check_output
 
     source, output = Path(arguments.input), Path(arguments.output)
@@ -53,18 +52,18 @@ def _convert(arguments: Namespace) -> None:
     check_output(output, overwrite=arguments.overwrite)
     if kind != "pattern" and (arguments.prepare or arguments.config):
         raise ValueError(f"--prepare and --config must be left out for {source}: only patterns are prepared")
+    steps: tuple[str, ...] = ()
+    warned: list[str] = []
     if kind == "crystal":
-        said = convert_crystal(source, output)
+        done = convert_crystal(source, output)
     elif kind == "lines":
-        said = convert_lines(source, output, arguments.structure)
+        done = convert_lines(source, output, arguments.structure)
     elif kind == "atoms":
-        said = convert_atoms(source, output, arguments.element)
+        done = convert_atoms(source, output, arguments.element)
     else:
-        exposure, steps = _pattern(arguments, _preparation(arguments))
-        for step in steps:
-            print(step)
-        said = convert_pattern(exposure, output)
-    print(f"{kind}: {said}, in {output}")
+        done, steps = _pattern(arguments, output, warned)
+    told = {"kind": kind, "output": output, **done.facts, "preparation": steps, "warnings": warned}
+    tell(arguments, told, [*steps, f"{kind}: {done.text}, in {output}"])
 
 
 def _preparation(arguments: Namespace) -> "Preparation":
@@ -74,17 +73,13 @@ def _preparation(arguments: Namespace) -> "Preparation":
     return read_config(Preparation, arguments.config, list(arguments.prepare or []))
 
 
-def _pattern(arguments: Namespace, preparation: "Preparation") -> "tuple[Exposure, tuple[str, ...]]":
-    from data.formats.pattern_files import read_exposure
+def _pattern(arguments: Namespace, output: Path, warned: list[str]) -> "tuple[Converted, tuple[str, ...]]":
+    from data.conversion import convert_pattern
     from data.preparation.prepared import prepared
 
-    with told_warnings():
-        exposure = read_exposure(
-            arguments.input, index=arguments.index, spec=arguments.spec, scan=arguments.scan,
-            options=stack_options(arguments),
-        )  # fmt: skip
-    done = prepared(exposure, preparation)
-    return done.exposure, done.steps
+    preparation = _preparation(arguments)
+    done = prepared(told_exposure(arguments.input, arguments, warned), preparation)
+    return convert_pattern(done.exposure, output), done.steps
 
 
 convert = Command(
@@ -92,4 +87,5 @@ convert = Command(
     "patterns, crystals, atoms and lines from one format of the field to another, prepared for phasing",
     _add_arguments,
     _convert,
+    "nothing was written",
 )

@@ -1,17 +1,16 @@
 """The command ``retrieve``. Free of torch at the top."""
 
-import json
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
+from cdi.progress import add_progress_argument
+from data.stack_arguments import PATTERN_FILES, add_stack_arguments, stack_options, told_warnings
 
 if TYPE_CHECKING:
     from cdi.pattern import Exposure
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 cdi retrieve pattern.h5 --output object.h5                       # Ctrl-C: what the starts have reached is written
 cdi retrieve scan/frames starts=6 --shape 64 --output gold.h5
+cdi retrieve run.nxs --dataset /entry/data/counts --axes rcf --geometry beamline.yaml --output object.h5
 cdi retrieve 111.h5 --also 200.h5 11-1.h5 starts=10 --output three.h5    # one crystal, one support
 cdi retrieve scan.cxi coherence.kernel=gaussian --device cuda --output object.h5
 """
@@ -29,7 +29,7 @@ cdi retrieve scan.cxi coherence.kernel=gaussian --device cuda --output object.h5
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_examples(parser, EXAMPLES)
-    parser.add_argument("file", type=str, help="exposure: HDF5, .npy, .npz, TIFF stack, or a directory of TIFF frames")
+    parser.add_argument("file", type=str, help=f"a pattern: {PATTERN_FILES}")
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="settings, e.g. starts=50")
     parser.add_argument("--output", type=str, required=True, metavar="OUT.h5", help="densities, and OUT.png beside")
     parser.add_argument("--config", type=str, default=None, metavar="FILE.yaml", help="settings")
@@ -37,9 +37,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--also", nargs="+", type=str, default=None, metavar="FILE",
         help="further reflections of the same crystal on the same voxels, which share its support",
     )  # fmt: skip
-    parser.add_argument("--index", type=int, default=None, help="sample of a data set of `cdi generate`")
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file (default: the one beside the frames)")
-    parser.add_argument("--scan", type=int, default=None, help="scan number in the SPEC file")
+    parser.add_argument("--index", type=int, default=None, help="sample of a data set of cdi generate (the first file)")
+    parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
+    add_stack_arguments(parser)
     parser.add_argument("--shape", nargs="+", type=int, default=None, metavar="N", help="voxels kept: N, or N N N")
     parser.add_argument(
         "--binning", nargs="+", type=int, default=None, metavar="N",
@@ -48,8 +48,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the starts and the held-out voxels")
     parser.add_argument("--device", type=str, default=None, help="cpu or cuda (default: a GPU where there is one)")
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+    add_json_argument(parser)
+    add_progress_argument(parser)
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
     )
@@ -65,9 +65,9 @@ def _retrieve(arguments: Namespace) -> None:
     if arguments.picture:
         check_output(picture, overwrite=arguments.overwrite)
     config = _config(arguments)
-    exposures = _exposures(arguments)
-    found = _run(exposures, config, arguments)
-    names = [arguments.file, *(arguments.also or [])]
+    exposures, warned = _exposures(arguments)
+    found, stopped = _run(exposures, config, arguments)
+    names = _files(arguments)
     lines = _vortex_lines(found)
     with whole_file(output, overwrite=arguments.overwrite) as temporary:
         write_retrieval(temporary, found, config, lines, attributes={"sources": names, "seed": arguments.seed})
@@ -75,12 +75,12 @@ def _retrieve(arguments: Namespace) -> None:
         with whole_file(picture, overwrite=arguments.overwrite) as temporary:
             save_retrieval_picture(temporary, found, title=", ".join(Path(name).name for name in names))
     told = _to_json(found, names, lines)
-    if arguments.json:
-        print(json.dumps({**told, "output": str(output)}))
-        return
-    for text in _report(told):
-        print(text)
-    print(f"written      {output}")
+    tell(
+        arguments, {**told, "output": output, "interrupted": stopped, "warnings": warned},
+        [*_report(told), f"written      {output}"],
+    )  # fmt: skip
+    if stopped:
+        raise KeyboardInterrupt(f"{output} holds what the starts had reached; --overwrite runs them to their end")
 
 
 def _config(arguments: Namespace) -> "RetrievalConfig":
@@ -91,14 +91,27 @@ def _config(arguments: Namespace) -> "RetrievalConfig":
     return read_config(RetrievalConfig, arguments.config, [*(arguments.overrides or []), *shared])
 
 
-def _exposures(arguments: Namespace) -> "list[Exposure]":
+def _files(arguments: Namespace) -> list[str]:
+    return [arguments.file, *(arguments.also or [])]
+
+
+def _exposures(arguments: Namespace) -> "tuple[list[Exposure], list[str]]":
+    """The patterns as they are phased, and what their files were warned of."""
     from cdi.retrieval.framing import framed
     from data.formats.pattern_files import read_exposure
 
     shape, binning = (_three(arguments[name], name) for name in ("shape", "binning"))
-    first = read_exposure(arguments.file, index=arguments.index, spec=arguments.spec, scan=arguments.scan)
-    further = [read_exposure(path) for path in arguments.also or []]
-    return [framed(exposure, shape, binning) for exposure in (first, *further)]
+    files = _files(arguments)
+    if arguments.scan is not None and len(arguments.scan) != len(files):
+        raise ValueError(f"--scan must be one number a file, got {len(arguments.scan)} for {len(files)} files")
+    scans, options = arguments.scan or [None] * len(files), stack_options(arguments)
+    indices = [arguments.index, *[None] * (len(files) - 1)]
+    with told_warnings() as warned:
+        exposures = [
+            read_exposure(file, index=index, spec=arguments.spec, scan=scan, options=options)
+            for file, index, scan in zip(files, indices, scans, strict=True)
+        ]
+    return [framed(exposure, shape, binning) for exposure in exposures], warned
 
 
 def _three(numbers: list[int] | None, name: str) -> tuple[int, int, int] | None:
@@ -110,10 +123,12 @@ def _three(numbers: list[int] | None, name: str) -> tuple[int, int, int] | None:
     return first, second, third
 
 
-def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Namespace) -> Any:
+def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Namespace) -> tuple[Any, bool]:
+    """What was retrieved, and whether Ctrl-C ended it before its end."""
     import torch
-    from tqdm import tqdm
 
+    from cdi.interruption import stop_at_interrupt
+    from cdi.progress import progress_bar
     from cdi.retrieval.phase_retrieval import retrieve
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,31 +136,12 @@ def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Name
         raise ValueError("device must be cpu on this machine, got 'cuda': no GPU is visible")
     total = len(exposures) * config.starts * config.iterations
     generator = torch.Generator().manual_seed(arguments.seed)
-    bar = tqdm(total=total, disable=None if arguments.progress else True, unit="it", desc="retrieving", mininterval=0.5)
+    with progress_bar(total, "it", "retrieving", shown=arguments.progress) as bar, stop_at_interrupt() as stop:
 
-    def report(count: int) -> None:
-        bar.update(count)
+        def report(count: int) -> None:
+            bar.update(count)
 
-    with bar, _stop_at_interrupt() as stop:
-        return retrieve(exposures, config, generator=generator, device=device, report=report, stop=stop)
-
-
-@contextmanager
-def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: the runs then end as they are and are written; a second one gives up."""
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return retrieve(exposures, config, generator=generator, device=device, report=report, stop=stop), stop()
 
 
 def _vortex_lines(found: Any) -> "list[tuple[VortexLine, ...]]":
@@ -206,4 +202,10 @@ def _report(told: dict[str, Any]) -> Iterator[str]:
             yield f"  winding {line['winding']}, {line['length']:.4g} {unit}, from {ends}, {sure}"
 
 
-retrieve = Command("retrieve", "the density behind a pattern by iterative phase retrieval", _add_arguments, _retrieve)
+retrieve = Command(
+    "retrieve",
+    "the density behind a pattern by iterative phase retrieval",
+    _add_arguments,
+    _retrieve,
+    "nothing was written yet; fewer starts end sooner",
+)

@@ -1,4 +1,4 @@
-"""Options of the commands that read files of frames, and how warnings about files are told. Free of torch."""
+"""Options of the commands that read patterns, and how warnings about files are told. Free of torch."""
 
 import sys
 import warnings
@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
+    from cdi.pattern import Exposure
     from data.formats.stack import StackOptions
+
+PATTERN_FILES = (
+    "CXI, NeXus, HDF5, .npy, .npz, .mat, TIFF stack, a directory of TIFF frames, or of cdi simulate or cdi generate"
+)
+
+
+def add_pattern_arguments(parser: ArgumentParser) -> None:
+    """What a file of a pattern may leave open: its scan, its sample, its axes, its mask."""
+    parser.add_argument("--scan", type=int, default=None, help="scan number in the SPEC file")
+    parser.add_argument("--index", type=int, default=None, help="sample of a data set of cdi generate")
+    add_stack_arguments(parser)
 
 
 def add_stack_arguments(parser: ArgumentParser) -> None:
-    """What a file of frames may leave open."""
+    """What files of frames may leave open, the same for all of a command's files."""
     group = parser.add_argument_group("files of frames")
+    group.add_argument("--spec", type=str, default=None, metavar="FILE", help="angles of the scans (default: beside)")
     group.add_argument("--dataset", type=str, default=None, metavar="PATH", help="within HDF5, .npz or .mat")
     group.add_argument(
         "--axes", type=str, default=None, metavar="frc", help="the file's axes: f rocking, r rows, c columns"
@@ -37,6 +50,24 @@ def stack_options(arguments: Namespace) -> "StackOptions":
     from data.formats.stack import StackOptions
 
     return StackOptions(arguments.dataset, arguments.axes, arguments.mask, arguments.mask_marks, arguments.geometry)
+
+
+def told_exposure(path: str, arguments: Namespace, warned: list[str]) -> "Exposure":
+    """The pattern in ``path`` by the options of ``add_pattern_arguments``; warnings are told, and added to ``warned``.
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``data.formats.pattern_files.read_exposure``.
+    """
+    from data.formats.pattern_files import read_exposure
+
+    with told_warnings() as told:
+        exposure = read_exposure(
+            path, index=arguments.index, spec=arguments.spec, scan=arguments.scan, options=stack_options(arguments)
+        )
+    warned += told
+    return exposure
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
-from data.stack_arguments import add_stack_arguments, stack_options, told_warnings
+from data.stack_arguments import add_pattern_arguments, stack_options, told_warnings
 
 if TYPE_CHECKING:
     from data.viewing import Shown
@@ -30,11 +31,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--output", type=str, default=None, metavar="OUT",
         help="OUT.png, or OUT.html to turn in a browser (default: the first file's name, .png)",
     )  # fmt: skip
-    add_stack_arguments(parser)
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scan's angles (default: beside)")
-    parser.add_argument("--scan", type=int, default=None, help="scan number in the SPEC file")
-    parser.add_argument("--index", type=int, default=None, help="sample of a data set of cdi generate")
+    add_pattern_arguments(parser)
     parser.add_argument("--element", nargs="+", type=str, default=None, help="of LAMMPS types without names")
+    add_json_argument(parser)
     parser.add_argument("--overwrite", action=ActionYesNo(no_prefix="no-"), default=True, help="replace OUT")
 
 
@@ -46,21 +45,30 @@ def _view(arguments: Namespace) -> None:
     output = Path(arguments.output) if arguments.output else Path(f"{files[0].resolve().name}.png")
     check_picture_name(output)
     check_output(output, overwrite=arguments.overwrite)
-    shown = _read(files, arguments)
-    for written in save_shown(shown, output):
-        print(written)
+    shown, warned = _read(files, arguments)
+    written = save_shown(shown, output)
+    told = {
+        "written": written, "patterns": [name for name, _ in shown.patterns],
+        "crystals": [crystal.title for crystal in shown.crystals], "warnings": warned,
+    }  # fmt: skip
+    tell(arguments, told, written)
 
 
-def _read(files: list[Path], arguments: Namespace) -> "Shown":
+def _read(files: list[Path], arguments: Namespace) -> "tuple[Shown, list[str]]":
     from data.viewing import read_shown
 
-    with told_warnings():
-        return read_shown(
+    with told_warnings() as warned:
+        shown = read_shown(
             files, index=arguments.index, spec=arguments.spec, scan=arguments.scan, options=stack_options(arguments),
             element=arguments.element,
         )  # fmt: skip
+    return shown, warned
 
 
 view = Command(
-    "view", "a picture of patterns, crystals, atoms or lines, or a page to turn them in 3D", _add_arguments, _view
+    "view",
+    "a picture of patterns, crystals, atoms or lines, or a page to turn them in 3D",
+    _add_arguments,
+    _view,
+    "pictures that were written are whole",
 )

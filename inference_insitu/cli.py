@@ -3,7 +3,6 @@
 Free of torch and MPI at the top.
 """
 
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, json_text, tell
 from cdi.config import read_config
 from cdi.errors import MissingDependencyError, RunError, optional_import
 from cdi.help_examples import add_examples
@@ -31,6 +31,7 @@ EXAMPLES = """
 cdi insitu run load.steps=600 --config examples/insitu-quick.yaml --output runs/quick     # ten seconds, to see
 mpiexec -n 4 cdi insitu run --config examples/insitu.yaml --output runs/insitu
 cdi insitu watch runs/insitu                   # in the terminal; view: in a browser
+cdi insitu watch runs/insitu --once --json     # how it stands now, for programs
 cdi insitu books runs/insitu --json            # exit code 1 where a frame is not accounted for
 cdi insitu serve runs/job                      # infer for a run of placement.kind=job
 cdi insitu transit runs/yours engine=spark     # keep its stream log and engine; then, from anywhere:
@@ -76,7 +77,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="run: replace an earlier run in the folder")
     parser.add_argument("--once", action="store_true", help="watch: show what is there now, and return")
     parser.add_argument("--port", type=int, default=None, help="view: port on 127.0.0.1 (default: any free one)")
-    parser.add_argument("--json", action="store_true", help="books: one JSON object on stdout")
+    add_json_argument(parser)
     parser.add_argument(
         "--timeout-s",
         type=float,
@@ -186,7 +187,18 @@ def _folder(name: str, words: list[str]) -> Path:
 def _watch(arguments: Namespace, words: list[str]) -> None:
     from inference_insitu.watching.live import watch
 
-    watch(_folder("watch", words), once=arguments.once)
+    folder = _folder("watch", words)
+    if not arguments.json:
+        watch(folder, once=arguments.once)
+        return
+    if not arguments.once:
+        raise ValueError("--json must come with --once: a view that goes on is no object")
+    from inference_insitu.watching.page.followed_run import FollowedRun
+    from inference_insitu.watching.page.snapshot import plain, snapshot
+
+    run = FollowedRun(folder)
+    run.refresh()
+    print(json_text(plain(snapshot(run))), flush=True)
 
 
 def _view(arguments: Namespace, words: list[str]) -> None:
@@ -212,7 +224,8 @@ def _view(arguments: Namespace, words: list[str]) -> None:
 def _report(arguments: Namespace, words: list[str]) -> None:
     from inference_insitu.watching.report import write_report
 
-    print(write_report(_folder("report", words)))
+    page = write_report(_folder("report", words))
+    tell(arguments, {"report": page}, [str(page)])
 
 
 def _books(arguments: Namespace, words: list[str]) -> None:
@@ -220,7 +233,7 @@ def _books(arguments: Namespace, words: list[str]) -> None:
     from inference_insitu.watching.account import account, described
 
     found = account(_folder("books", words))
-    print(json.dumps(found) if arguments.json else described(found), flush=True)
+    tell(arguments, found, [described(found)])
     problems: list[Any] = found["problems"]
     if problems:
         raise RunError("the books do not balance: " + "; ".join(problems))
@@ -249,7 +262,8 @@ def _migrate(arguments: Namespace, words: list[str]) -> None:
         raise ValueError(f"cdi insitu migrate must be given a folder and a site, got {' '.join(words) or 'nothing'}")
     timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
     ended = migrate(Path(words[0]), words[1], timeout_s=timeout_s, say=_tell)
-    print(f"from step {ended.cut} on, frames are answered {ended.to}", flush=True)
+    told = {"step": ended.cut, "to": str(ended.to)}
+    tell(arguments, told, [f"from step {ended.cut} on, frames are answered {ended.to}"])
 
 
 def _workers(arguments: Namespace, words: list[str]) -> None:
@@ -271,14 +285,20 @@ def _tell(line: str) -> None:
 
 _ACTIONS = {
     "run": _Action(_simulate, ("config", "output", "ranks", "dxa", "overwrite")),
-    "watch": _Action(_watch, ("once",)),
+    "watch": _Action(_watch, ("once", "json")),
     "view": _Action(_view, ("port",)),
-    "report": _Action(_report, ()),
+    "report": _Action(_report, ("json",)),
     "books": _Action(_books, ("json",)),
     "serve": _Action(_serve, ("timeout_s",)),
     "transit": _Action(_transit, ("config",)),
-    "migrate": _Action(_migrate, ("timeout_s",)),
+    "migrate": _Action(_migrate, ("json", "timeout_s")),
     "workers": _Action(_workers, ("timeout_s",)),
 }
 
-insitu = Command("insitu", f"inference beside a running MPI simulation: {', '.join(_ACTIONS)}", _add_arguments, _run)
+insitu = Command(
+    "insitu",
+    f"inference beside a running MPI simulation: {', '.join(_ACTIONS)}",
+    _add_arguments,
+    _run,
+    "the folder keeps what was answered (cdi insitu books, report, view); a run begins anew with --overwrite",
+)

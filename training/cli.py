@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
+from cdi.progress import add_progress_argument
 from training.predict_cli import predict
 
 __all__ = ["evaluate", "predict", "train"]
@@ -34,6 +36,7 @@ def _train_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("config", type=str, help="YAML configuration (examples/train.yaml)")
     parser.add_argument("overrides", nargs="*", type=str, help="key=value overrides, e.g. epochs=5 recipe.seed=3")
     parser.add_argument("--output", type=str, required=True, help="directory of the run; a killed run continues there")
+    add_json_argument(parser)
 
 
 def _train(arguments: Namespace) -> None:
@@ -44,7 +47,8 @@ def _train(arguments: Namespace) -> None:
     from training.run import train as run_training
 
     path = run_training(config, Path(arguments.output))
-    print(f"trained: {path}")
+    told = {"output": path, "name": config.name, "config": Path(arguments.output) / "config.yaml"}
+    tell(arguments, told, [f"trained: {path}"])
 
 
 def _tiers_arguments(parser: ArgumentParser) -> None:
@@ -59,7 +63,8 @@ def _tiers_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--real", type=str, default=None, metavar="DIR", help="T4-implanted: measured patterns")
     parser.add_argument("--processes", type=int, default=None, help="default: one a core")
-    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+    add_json_argument(parser)
+    add_progress_argument(parser)
 
 
 def _tiers(arguments: Namespace) -> None:
@@ -71,7 +76,16 @@ def _tiers(arguments: Namespace) -> None:
     given = [f"{name}={json.dumps(arguments[name])}" for name in names if arguments[name] is not None]
     settings = read_config(TierSettings, arguments.config, given)
     processes = available_cores() if arguments.processes is None else arguments.processes
-    make_tiers(settings, Path(arguments.output), processes=processes, progress=arguments.progress)
+    made: dict[str, str] = {}
+
+    def report(line: str) -> None:
+        name, made_of = line.split(maxsplit=1)
+        made[name] = made_of
+        if not arguments.json:
+            print(line, flush=True)
+
+    make_tiers(settings, Path(arguments.output), processes=processes, progress=arguments.progress, report=report)
+    tell(arguments, {"output": arguments.output, "tiers": made}, [])
 
 
 def _evaluate_arguments(parser: ArgumentParser) -> None:
@@ -93,20 +107,31 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--real", type=str, default=None, metavar="DIR", help="measured patterns without a known line")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or read crystals")
     parser.add_argument("--output", type=str, required=True, help="directory of the report; made anew")
+    add_json_argument(parser)
 
 
 def _evaluate(arguments: Namespace) -> None:
+    from cdi.interruption import stop_at_interrupt
     from training.held_out import EvaluationSettings, evaluate_held_out
-    from training.report import COLUMNS, cell
+    from training.report import COLUMNS, METRICS, cell
 
     names = ("model", "tiers", "dataset", "crystals", "baselines", "starts", "real", "workers")
     output = Path(arguments.output)
-    tables = evaluate_held_out(EvaluationSettings(**{name: arguments[name] for name in names}), output)
-    for tier, table in tables.items():
-        for row, cells in table.items():
-            for name in COLUMNS:
-                print(f"{tier:22s} {row:44s} {name:32s} {cell(cells[name])}")
-    print(f"report: {output / 'report.html'}")
+    settings = EvaluationSettings(**{name: arguments[name] for name in names})
+    with stop_at_interrupt() as stop:
+        tables = evaluate_held_out(settings, output, stop)
+        stopped = stop()
+    page = output / "report.html"
+    said = [
+        f"{tier:22s} {row:44s} {name:32s} {cell(cells[name])}"
+        for tier, table in tables.items()
+        for row, cells in table.items()
+        for name in COLUMNS
+    ]
+    told = {"report": page, **json.loads((output / METRICS).read_text())} if arguments.json else {}
+    tell(arguments, told, [*said, f"report: {page}"])
+    if stopped:
+        raise KeyboardInterrupt(f"{page} is of the crystals that were scored till then; --crystals N scores so many")
 
 
 train = Command("train", "train a network on crystals drawn on the fly", _train_arguments, _train, GOES_ON)
@@ -122,5 +147,5 @@ evaluate = Command(
     "score a network beside its baselines on crystals it never saw, with a report",
     _evaluate_arguments,
     _evaluate,
-    "no report was written; --crystals N makes a shorter one",
+    "no crystal was scored yet; --crystals N makes it shorter",
 )

@@ -1,7 +1,8 @@
 """Score methods on crystals that none of them has seen, crystal by crystal, tier by tier."""
 
+import signal
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +101,12 @@ def evaluate(
     tier: str,
     reflections: Sequence[int] = (1,),
     workers: int = 0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Answer]:
     """Every method's answers about ``crystals``, from the first so many ``reflections`` of each.
 
-    All methods get the same exposures in the same order.
+    All methods get the same exposures in the same order. ``stop`` is asked before each batch; once True, the answers
+    are those so far, of all methods about the same crystals.
 
     Raises
     ------
@@ -112,6 +115,8 @@ def evaluate(
     """
     answers: list[Answer] = []
     for batch in _batches(crystals, workers, tier):
+        if stop():
+            break
         for number in reflections:
             chosen = [_first(crystal, number) for crystal in batch]
             truths = [true_crystal(crystal) for crystal in chosen]
@@ -173,8 +178,13 @@ def _scored(tier: str, method: str, crystal: CrystalSamples, truth: TrueCrystal,
 
 
 def _batches(crystals: Dataset[CrystalSamples], workers: int, title: str) -> Iterator[Sequence[CrystalSamples]]:
-    loader = DataLoader(crystals, BATCH, collate_fn=list, num_workers=workers)
+    loader = DataLoader(crystals, BATCH, collate_fn=list, num_workers=workers, worker_init_fn=_ignore_interrupts)
     yield from tqdm(loader, desc=title, unit="batch", mininterval=1.0, disable=None)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal, and is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _number(value: float) -> float | None:

@@ -1,7 +1,7 @@
 """``cdi evaluate``: which crystals, which methods, the scores and the report."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,19 @@ class FirstCrystals(Dataset[CrystalSamples]):
         return self.crystals[position]
 
 
-def evaluate_held_out(settings: EvaluationSettings, output: Path) -> dict[str, Table]:
+def evaluate_held_out(
+    settings: EvaluationSettings, output: Path, stop: Callable[[], bool] = lambda: False
+) -> dict[str, Table]:
     """Score the model and the baselines on every set, write the report into ``output`` and return its tables.
+
+    ``stop`` is asked before each batch; once True, the report is of the crystals scored so far, and says so.
 
     Raises
     ------
     ValueError
         If ``output`` holds something, a set is missing or damaged, or the model was trained on a set's seed.
+    KeyboardInterrupt
+        If ``stop`` was True before any crystal was scored.
     """
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"--output must be a new or empty directory, got {output}")
@@ -112,13 +118,14 @@ def evaluate_held_out(settings: EvaluationSettings, output: Path) -> dict[str, T
         chosen = quick if each.tier.startswith("T5") else baselines
         methods: list[Method] = [NetworkMethod(predictor), *chosen]
         answers += evaluate(
-            methods, each.crystals, tier=each.tier, reflections=each.reflections, workers=settings.workers
+            methods, each.crystals, tier=each.tier, reflections=each.reflections, workers=settings.workers, stop=stop
         )
+    if not answers:
+        raise KeyboardInterrupt
     table = tables(answers)
+    facts = _facts(predictor, sets, baselines) | ({"interrupted": "not all crystals were scored"} if stop() else {})
     real = () if settings.real is None else tuple(real_answers(predictor, settings.real))
-    report = Report(
-        f"Evaluation of {predictor.model['name']}", _facts(predictor, sets, baselines), answers, table, real
-    )
+    report = Report(f"Evaluation of {predictor.model['name']}", facts, answers, table, real)
     output.mkdir(parents=True, exist_ok=True)
     write_report(report, output)
     return table

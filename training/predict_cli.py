@@ -1,6 +1,5 @@
 """The command ``predict``. Free of torch at the top."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
+from data.stack_arguments import PATTERN_FILES
 from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_examples(parser, EXAMPLES)
     parser.add_argument(
         "files", nargs="+", type=str, metavar="FILE",
-        help="one a reflection of the crystal: CXI, NeXus, HDF5, .npy, .npz, .mat, TIFF stack, a directory of TIFF "
-        "frames; or one data set of `cdi generate`",
+        help=f"one a reflection of the crystal: {PATTERN_FILES}",
     )  # fmt: skip
     add_question_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_json_argument(parser)
     parser.add_argument(
         "--report", type=str, default=None, metavar="OUT.html", help="one page: quality, answer, pictures, alternatives"
     )
@@ -69,15 +69,11 @@ def _predict(arguments: Namespace) -> None:
         crystal = read_crystal(arguments.files, question(arguments))
     report = _report(crystal, arguments, warnings)
     written = _write(report, arguments)
-    if arguments.json:
-        print(json.dumps(_to_json(report)))
-        return
     from training.prediction_quality import quality_text
     from training.prediction_text import report as answer_text
 
     quality = quality_text(report.quality, report.familiar)
-    for line in (*quality, *answer_text(report.prediction, crystal), *written):
-        print(line)
+    tell(arguments, _to_json(report), [*quality, *answer_text(report.prediction, crystal), *written])
 
 
 def _report(crystal: "MeasuredCrystal", arguments: Namespace, warnings: list[str]) -> "PredictionReport":
@@ -150,4 +146,5 @@ predict = Command(
     "say what defect a crystal's patterns show: class, lines, Burgers vectors, confidence",
     _add_arguments,
     _predict,
+    "files that were written are whole",
 )

@@ -20,7 +20,6 @@ def add_question_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reflections", nargs="+", type=str, default=None, metavar="'h k l'", help="Miller indices, one a file"
     )
-    parser.add_argument("--spec", type=str, default=None, help="SPEC file with the scans' angles (default: beside)")
     parser.add_argument("--scan", nargs="+", type=int, default=None, help="scan number in the SPEC file, one a file")
     add_stack_arguments(parser)
 

@@ -1,16 +1,19 @@
 """The command ``refine``. Free of torch at the top."""
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
+from cdi.progress import add_progress_argument, progress_bar, staged_bar
 from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
+    from cdi.refinement.config import RefinementConfig
     from cdi.refinement.refinement import Refinement
     from cdi.refinement.start import StartObject
     from training.measured_crystal import MeasuredCrystal
@@ -20,6 +23,7 @@ EXAMPLES = """
 cdi refine pattern.h5 --from network retrieval            # both starts; the better one by voxels that were held out
 cdi refine 111.h5 200.h5 11-1.h5 --element Au --reflections "1 1 1" "2 0 0" "1 1 -1" --output refined.h5
 cdi refine pattern.h5 --from object.h5 --set order=6 --ensemble 8 --json
+cdi refine scan/frames --starts 4                         # any file that cdi predict reads
 """
 
 STARTS = 10
@@ -50,7 +54,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--starts", type=int, default=None, help=f"of the retrieval (default: {STARTS})")
     parser.add_argument("--seed", type=int, default=0, help="of the retrieval's starts and the held-out voxels")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_json_argument(parser)
+    add_progress_argument(parser)
     parser.add_argument("--output", type=str, default=None, metavar="OBJECT.h5", help="the refined densities")
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace an existing output"
@@ -59,7 +64,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _refine(arguments: Namespace) -> None:
     from cdi.config import read_config
+    from cdi.interruption import stop_at_interrupt
     from cdi.refinement.config import RefinementConfig
+    from data.stack_arguments import told_warnings
     from data.whole_file import check_output, whole_file
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal
@@ -73,32 +80,45 @@ def _refine(arguments: Namespace) -> None:
     if arguments.ensemble is not None:
         overrides.append(f"ensemble={arguments.ensemble}")
     config = read_config(RefinementConfig, arguments.config, overrides)
-    crystal = read_crystal(arguments.files, question(arguments))
-    import torch
-
-    from cdi.refinement.refinement import refine as refine_crystal
-    from training.refinement_starts import lattice_windings
-
-    crystal, starts = _starts(crystal, arguments, config.free_fraction)
-    found = refine_crystal(
-        crystal.exposures, starts, config, generator=torch.Generator().manual_seed(arguments.seed),
-        windings=lattice_windings(crystal.known),
-    )  # fmt: skip
-    told = _to_json(found, crystal)
+    with told_warnings() as warnings:
+        crystal = read_crystal(arguments.files, question(arguments))
+    with stop_at_interrupt() as stop:
+        crystal, found = _refined(crystal, arguments, config, stop)
+    told = {**_to_json(found, crystal), "warnings": warnings}
+    written = []
     if arguments.output is not None:
         from training.refinement_file import write_refinement
 
         with whole_file(arguments.output, overwrite=arguments.overwrite) as temporary:
             write_refinement(temporary, found, crystal, config, told)
-    if arguments.json:
-        print(json.dumps(told))
-        return
+        written = [f"written      {arguments.output}"]
     from training.refinement_text import report
 
-    for line in report(told):
-        print(line)
-    if arguments.output is not None:
-        print(f"written      {arguments.output}")
+    tell(arguments, told, [*report(told), *written])
+    if not found.whole:
+        raise KeyboardInterrupt(
+            "what was fitted is told, further hypotheses were not asked; the same command asks them"
+        )
+
+
+def _refined(
+    crystal: "MeasuredCrystal", arguments: Namespace, config: "RefinementConfig", stop: Callable[[], bool]
+) -> "tuple[MeasuredCrystal, Refinement]":
+    """The crystal as the starts have it, and what was made of them."""
+    import torch
+
+    from cdi.refinement.refinement import refine as refine_crystal
+    from training.refinement_starts import lattice_windings
+
+    crystal, starts = _starts(crystal, arguments, config.free_fraction, stop)
+    if stop():
+        raise KeyboardInterrupt
+    with staged_bar("refining", "fit", shown=arguments.progress) as begin:
+        found = refine_crystal(
+            crystal.exposures, starts, config, generator=torch.Generator().manual_seed(arguments.seed),
+            windings=lattice_windings(crystal.known), begin=begin, stop=stop,
+        )  # fmt: skip
+    return crystal, found
 
 
 def _check_arguments(arguments: Namespace) -> None:
@@ -121,7 +141,7 @@ def _check_arguments(arguments: Namespace) -> None:
 
 
 def _starts(
-    crystal: "MeasuredCrystal", arguments: Namespace, free_fraction: float
+    crystal: "MeasuredCrystal", arguments: Namespace, free_fraction: float, stop: Callable[[], bool]
 ) -> "tuple[MeasuredCrystal, list[StartObject]]":
     """The crystal as the starts have it, and the starts."""
     from cdi.retrieval.framing import framed
@@ -145,7 +165,15 @@ def _starts(
         x, y, z = framed(crystal.exposures[0]).counts.shape
         exposures = fit_set(crystal.exposures, (x, y, z))
     if "retrieval" in arguments.start:
-        found += retrieval_starts(exposures, arguments.starts or STARTS, arguments.seed, free_fraction)
+        with progress_bar(0, "it", "retrieving", shown=arguments.progress) as bar:
+
+            def report(count: int, total: int) -> None:
+                bar.total = total
+                bar.update(count)
+
+            found += retrieval_starts(
+                exposures, arguments.starts or STARTS, arguments.seed, free_fraction, report=report, stop=stop
+            )
     return replace(crystal, exposures=exposures), found
 
 
@@ -171,4 +199,5 @@ refine = Command(
     "fit a crystal to its patterns, and say which hypotheses they reject: no dislocation, one less, another g·b",
     _add_arguments,
     _refine,
+    "nothing was fitted yet; fewer --starts begin sooner",
 )

@@ -52,7 +52,7 @@ def refined_answer(found: Refinement | None, crystal: CrystalSamples, *, confirm
     traced = traced_crystal(density, found.support.expand(density.shape), crystal, frequencies)
     grid = fit_set([crystal[0].exposure], crystal[0].exposure.counts.shape)[0].grid
     assert grid is not None  # a sample's exposure always has one
-    told = [line for line in found.lines if line.without.rejects or not confirmed]
+    told = [line for line in found.lines if not confirmed or (line.without is not None and line.without.rejects)]
     return PredictedCrystal(
         volumes=traced.volumes,
         lines=tuple(_line(line, grid.voxel) for line in told),
@@ -62,4 +62,5 @@ def refined_answer(found: Refinement | None, crystal: CrystalSamples, *, confirm
 
 
 def _line(line: RefinedLine, voxel: Array) -> Line:
-    return Line(line_points(line, voxel), np.asarray(line.windings, np.float64), None, line.without.probability)
+    confidence = float("nan") if line.without is None else line.without.probability
+    return Line(line_points(line, voxel), np.asarray(line.windings, np.float64), None, confidence)

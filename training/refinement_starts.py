@@ -1,6 +1,6 @@
 """Where a refinement starts from: a network's proposal, a phase retrieval, or a file of either."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,13 +37,27 @@ SAME_VOXEL = 1e-3
 
 
 def retrieval_starts(
-    exposures: Sequence[Exposure], starts: int, seed: int, free_fraction: float, kept: int = KEPT_RUNS
+    exposures: Sequence[Exposure],
+    starts: int,
+    seed: int,
+    free_fraction: float,
+    kept: int = KEPT_RUNS,
+    *,
+    report: Callable[[int, int], None] = lambda count, total: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[StartObject]:
-    """The best runs of a retrieval that has not seen the voxels which a refinement of this seed holds out."""
+    """The best runs of a retrieval that has not seen the voxels which a refinement of this seed holds out.
+
+    ``report`` is told iterations of a run that were done, and how many there are in all; ``stop`` as for ``retrieve``.
+    """
     config = RetrievalConfig(
         starts=starts, best=min(kept, starts), shared_support=len(exposures) > 1, free_fraction=free_fraction
     )
-    found = retrieve(exposures, config, generator=torch.Generator().manual_seed(seed))
+    total = len(exposures) * config.starts * config.iterations
+    found = retrieve(
+        exposures, config, generator=torch.Generator().manual_seed(seed),
+        report=lambda count: report(count, total), stop=stop,
+    )  # fmt: skip
     support = torch.as_tensor(found.support).any(0)
     return [
         StartObject(f"retrieval, run {number + 1}", torch.as_tensor(run), support)

@@ -14,12 +14,14 @@ def report(told: Mapping[str, Any]) -> Iterator[str]:
     best = told["hypotheses"][0]
     yield f"patterns     {len(told['patterns'])}" + (f" of {told['lattice']}" if told["lattice"] else "")
     yield f"best         {told['best']}: {best['lines']} line{'' if best['lines'] == 1 else 's'}"
-    yield f"P(defect)    {told['defect_probability']:.3f}"
+    probability = told["defect_probability"]
+    yield "P(defect)    " + ("not asked: interrupted" if probability is None else f"{probability:.3f}")
     yield f"free         {told['object']['free_deviance']:.4g} per held-out voxel ({told['object']['kind']} object)"
     for line in told["lines"]:
         first, last = (line["points"][end] for end in (0, -1))
         error = "" if line["standard_error"] is None else f" ± {line['standard_error']:.2g}"
-        yield f"  from {first} to {last} {unit}{error}, confidence {line['confidence']:.2f}"
+        sure = "not asked" if line["confidence"] is None else f"{line['confidence']:.2f}"
+        yield f"  from {first} to {last} {unit}{error}, confidence {sure}"
         names = [burgers_name(b) for b in line["burgers_candidates"]]
         more = ", …" if len(names) > SHOWN_CANDIDATES else ""
         candidates = f"  b {', '.join(names[:SHOWN_CANDIDATES])}{more}" if names else ""

@@ -26,6 +26,9 @@ COLUMNS = (
 """Of the first table; the others follow by tier."""
 
 
+METRICS = "metrics.json"
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """What an evaluation found.
@@ -76,7 +79,7 @@ def write_report(report: Report, output: Path) -> None:
         failures=failure_modes(report.headline), headline=_headline_name(report),
     )  # fmt: skip
     (output / "report.html").write_text(page)
-    (output / "metrics.json").write_text(json.dumps(_numbers(report), indent=1))
+    (output / METRICS).write_text(json.dumps(_numbers(report), indent=1))
     with (output / "crystals.jsonl").open("w") as file:
         file.writelines(json.dumps(answer.to_json()) + "\n" for answer in report.answers)
 

@@ -1,5 +1,6 @@
 """A fit of a model's free numbers to patterns, stopped by the voxels that it does not see."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,11 +55,17 @@ class Fitted:
         return float(self.free.mean())
 
 
-def fit(model: Model, likelihood: Likelihood, iterations: int, widths: Tensor | None = None) -> Fitted:
+def fit(
+    model: Model,
+    likelihood: Likelihood,
+    iterations: int,
+    widths: Tensor | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Fitted:
     """``model`` fitted in place and left at the round of least free deviance; blur from ``widths`` on.
 
     At most about ``iterations`` of L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989) with a strong Wolfe line
-    search, on the deviance per voxel.
+    search, on the deviance per voxel. ``stop`` is asked before each round; once True, the fit ends as it is.
     """
     number = len(likelihood.observed.counts)
     start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths.clone()
@@ -79,6 +86,8 @@ def fit(model: Model, likelihood: Likelihood, iterations: int, widths: Tensor | 
     best = _state(model, likelihood, logs)
     kept = [value.detach().clone() for value in free_numbers]
     for _ in range(0, iterations, ROUND):
+        if stop():
+            break
         optimiser.step(closure)  # type: ignore[no-untyped-call]
         now = _state(model, likelihood, logs)
         if not now.free_deviance < best.free_deviance:

@@ -16,7 +16,7 @@ from cdi.refinement.likelihood import Likelihood, Observed
 from cdi.refinement.line_phase import Track
 from cdi.refinement.object_model import FreeObject
 from cdi.refinement.start import StartObject, wound_lines
-from cdi.refinement.trials import Ground, Trial, Trials
+from cdi.refinement.trials import LEAST_TO_FOLLOW, Ground, Trial, Trials
 from cdi.refinement.uncertainty import line_errors
 from cdi.retrieval.alignment import align
 
@@ -40,14 +40,14 @@ class RefinedLine:
     closed : bool
     windings : one a reflection, in the sense of the corners.
     error : standard error of the corners in voxels; NaN where it was not asked for.
-    without : what the fit without it loses.
+    without : what the fit without it loses; None where that was not asked any more.
     """
 
     corners: Tensor
     closed: bool
     windings: Windings
     error: float
-    without: Difference
+    without: Difference | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,7 @@ class Refinement:
     lines : those of the best hypothesis.
     starts : name and free deviance of each start's fit, the best first.
     judged : every hypothesis: the best, and then by their free deviance.
+    whole : False where the work was ended before every question was asked.
     """
 
     support: Tensor
@@ -70,6 +71,7 @@ class Refinement:
     lines: tuple[RefinedLine, ...]
     starts: tuple[tuple[str, float], ...]
     judged: tuple[Judged, ...]
+    whole: bool = True
 
     @property
     def best(self) -> Judged:
@@ -81,16 +83,18 @@ class Refinement:
         return self.judged[0]
 
     @property
-    def no_line(self) -> Judged:
-        """The best one without any line."""
-        return next(each for each in self.judged if not each.hypothesis.lines)
+    def no_line(self) -> Judged | None:
+        """The best one without any line; None where that was not asked any more."""
+        return next((each for each in self.judged if not each.hypothesis.lines), None)
 
     @property
     def defect_probability(self) -> float:
-        """That a crystal with a line is nearer to the truth than the best one without."""
+        """That a crystal with a line is nearer to the truth than the best one without; NaN where none was fitted."""
         with_lines = [each for each in self.judged if each.hypothesis.lines]
         if not with_lines:
-            return 0.0
+            return 0.0 if self.whole else float("nan")
+        if self.no_line is None:
+            return float("nan")
         return Difference.between(self.no_line.fitted.free, with_lines[0].fitted.free).probability
 
 
@@ -101,7 +105,8 @@ def refine(
     *,
     generator: torch.Generator,
     windings: Sequence[Windings] = (),
-    report: Callable[[str], None] = lambda text: None,
+    begin: Callable[[str, int], None] = lambda name, more: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Refinement:
     """Refine a crystal whose reflections are ``exposures``, from ``starts`` on.
 
@@ -110,7 +115,8 @@ def refine(
     generator : of the held-out voxels, and then of an ensemble. A retrieval that held out as large a share by an equal
         generator has not seen these voxels either.
     windings : those that the lattice's Burgers vectors may have in these reflections.
-    report : told what is fitted.
+    begin : told what is fitted next, and how many fits will follow it as far as is known.
+    stop : asked again and again; once True, what has been fitted is the answer, questions left open (``whole``).
 
     Raises
     ------
@@ -121,7 +127,7 @@ def refine(
     if not starts:
         raise ValueError("starts must hold at least one object, got none")
     observed = Observed.of(exposures, chosen.free_fraction, generator)
-    return _Refining(Likelihood(observed), chosen, generator, report).run(starts, windings)
+    return _Refining(Likelihood(observed), chosen, generator, begin, stop).run(starts, windings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +143,8 @@ class _Refining:
     likelihood: Likelihood
     config: RefinementConfig
     generator: torch.Generator
-    report: Callable[[str], None]
+    begin: Callable[[str, int], None]
+    stop: Callable[[], bool]
 
     def run(self, starts: Sequence[StartObject], windings: Sequence[Windings]) -> Refinement:
         begun = sorted(self._begun(starts), key=lambda each: each.trial.fitted.free_deviance)
@@ -147,56 +154,62 @@ class _Refining:
         answer = best.trials.grown(best.trial, more)
         answer = best.trials.questioned(answer, windings, self.config.windings)
         kind, object_fit = self._object(best, answer.fitted)
+        lines = self._lines(best, answer)
         return Refinement(
-            best.start.support, kind, object_fit, self._lines(best, answer),
+            best.start.support, kind, object_fit, lines,
             tuple((each.start.name, each.trial.fitted.free_deviance) for each in begun),
-            _judged(best.trials.every, answer, others),
+            _judged(best.trials.every, answer, others), not self.stop(),
         )  # fmt: skip
 
     def _begun(self, starts: Sequence[StartObject]) -> list[_Begun]:
         """Those that can be fitted; the first refusal where none can."""
         found: list[_Begun] = []
         refusals: list[ValueError] = []
-        for start in starts:
+        for n, start in enumerate(starts, 1):
+            if found and self.stop():
+                break
             try:
-                found.append(self._begin(start))
+                found.append(self._begin(start, len(starts) - n + LEAST_TO_FOLLOW))
             except ValueError as error:
                 refusals.append(error)
-                self.report(f"{start.name}: {error}")
         if not found:
             raise refusals[0]
         return found
 
-    def _begin(self, start: StartObject) -> _Begun:
+    def _begin(self, start: StartObject, more: int) -> _Begun:
         ground = Ground.of(start, self.likelihood.observed.shape, self.config.order)
-        trials = Trials(ground, self.likelihood, self.config.iterations, self.report)
-        trial = trials.of(wound_lines(start.density, start.support))
+        trials = Trials(ground, self.likelihood, self.config.iterations, self.begin, self.stop)
+        trial = trials.of(wound_lines(start.density, start.support), more)
         return _Begun(ground.start, ground.box, ground.modes, trials, trial)
 
     def _object(self, begun: _Begun, fitted: Fitted) -> tuple[str, Fitted]:
         """The crystal's fit, or a free object's from there on, whichever says more of the held-out voxels."""
-        self.report("free object")
+        self.begin("free object", 0)
         model = FreeObject(begun.box, begun.box.cut(fitted.density))
-        free = fit(model, self.likelihood, self.config.free_iterations, fitted.widths)
+        free = fit(model, self.likelihood, self.config.free_iterations, fitted.widths, self.stop)
         return min((("crystal", fitted), ("free", free)), key=lambda pair: pair[1].free_deviance)
 
     def _lines(self, begun: _Begun, answer: Trial) -> tuple[RefinedLine, ...]:
         lines, fitted = answer.lines, answer.fitted
         errors = [float("nan")] * len(lines)
-        if self.config.ensemble:
-            self.report("ensemble")
+        if self.config.ensemble and not self.stop():
+            self.begin("ensemble", 0)
             errors = ensemble_errors(
                 begun, answer, self.likelihood, self.config.ensemble, self.config.iterations, self.generator
             )
-        elif self.config.uncertainty:
+        elif self.config.uncertainty and not self.stop():
             errors = line_errors(answer.model, self.likelihood, fitted.widths, fitted.deviance)
         return tuple(
             RefinedLine(
                 track.corners.detach(), track.closed, line.windings, error,
-                Difference.between(begun.trials.of(without(lines, n)).fitted.free, fitted.free),
+                self._without(begun, answer, n),
             )
             for n, (line, track, error) in enumerate(zip(lines, answer.model.tracks(), errors, strict=True))
         )  # fmt: skip
+
+    def _without(self, begun: _Begun, answer: Trial, number: int) -> Difference | None:
+        less = begun.trials.asked(without(answer.lines, number), len(answer.lines) - number - 1)
+        return None if less is None else Difference.between(less.fitted.free, answer.fitted.free)
 
 
 def _judged(trials: Sequence[Trial], answer: Trial, others: Sequence[_Begun]) -> tuple[Judged, ...]:

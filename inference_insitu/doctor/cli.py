@@ -1,11 +1,11 @@
 """The command ``doctor``. Free of torch and MPI: whatever needs them runs in a child."""
 
-import json
 from collections.abc import Iterable
 
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, json_text
 from cdi.help_examples import add_examples
 from inference_insitu.doctor.verdict import Level, Verdict
 
@@ -22,7 +22,7 @@ cdi doctor --clean                       # remove what killed runs left in share
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_examples(parser, EXAMPLES)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    add_json_argument(parser)
     parser.add_argument("--clean", action="store_true", help="only remove what killed runs left in shared memory")
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="most seconds that one trial may take")
 
@@ -77,7 +77,7 @@ def table_lines(verdict: Verdict) -> str:
 def _print_json(verdicts: list[Verdict]) -> bool:
     usable = not any(verdict.blocking for verdict in verdicts)
     counts = {level.value: sum(verdict.level is level for verdict in verdicts) for level in Level}
-    print(json.dumps({"usable": usable, "counts": counts, "checks": [verdict.to_dict() for verdict in verdicts]}))
+    print(json_text({"usable": usable, "counts": counts, "checks": [verdict.to_dict() for verdict in verdicts]}))
     return usable
 
 

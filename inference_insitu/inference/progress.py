@@ -1,6 +1,7 @@
 """The live line on stderr: what the network says of the newest pattern."""
 
 import sys
+import time
 from typing import TextIO
 
 from inference_insitu.inference.frame import Frame
@@ -16,13 +17,25 @@ class ProgressLine:
     def __init__(self, last_step: int, *, terminal: bool, stream: TextIO | None = None) -> None:
         self._last_step, self._terminal = last_step, terminal
         self._stream = stream if stream is not None else sys.stderr
+        self._first: tuple[int, float] | None = None
+        """Step of the first answer, and when it came."""
 
     def show(self, frame: Frame, prediction: Prediction) -> None:
         """Show ``prediction`` of ``frame``."""
-        line = describe(frame, prediction, self._last_step)
+        line = describe(frame, prediction, self._last_step) + self._pace(frame.step, time.monotonic())
         # One write a line: lines of several processes would otherwise mix.
         self._stream.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
         self._stream.flush()
+
+    def _pace(self, step: int, now_s: float) -> str:
+        """Steps a second since the first answer, and the time that is left at this pace."""
+        if self._first is None:
+            self._first = (step, now_s)
+        steps, elapsed_s = step - self._first[0], now_s - self._first[1]
+        if steps <= 0 or elapsed_s <= 0:
+            return ""
+        left_s = max(0, round((self._last_step - step) * elapsed_s / steps))
+        return f"  {steps / elapsed_s:.3g} steps/s, {left_s // 60}:{left_s % 60:02d} left"
 
     def close(self) -> None:
         """Leave the last line standing."""

@@ -284,6 +284,29 @@ def test_an_interrupt_stops_lammps_within_a_run(beside_ovito: bool) -> None:
 
 
 @needs_lammps
+@pytest.mark.timeout(60)
+def test_an_interrupted_relaxation_is_kept_where_that_is_asked_for() -> None:
+    """Atoms are nearer to rest than they were given, not at rest, and how far it was had been told."""
+    atoms = copper(30.0)
+    shaken = atoms.positions + np.random.default_rng(0).normal(0, 0.05, atoms.positions.shape)
+    rough = Atoms.of_element("Cu", shaken)
+    said: list[tuple[str, float]] = []
+
+    def look(what: str, share: float, word: str) -> None:
+        said.append((what, share))
+        if len(said) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = RelaxConfig("Cu_mishin1", force_tolerance_eV_A=1e-14, max_iterations=10**6)
+    found = relax(rough, config, look=look, keep_interrupted=True)
+    assert found.interrupted
+    assert found.energy_after_eV < found.energy_before_eV
+    assert found.largest_force_eV_A > 1e-14
+    assert {what for what, _ in said} == {"minimising"}
+    assert all(0 <= share <= 1 for _, share in said)
+
+
+@needs_lammps
 @pytest.mark.mpi
 @pytest.mark.timeout(280)
 def test_two_ranks_find_the_same_minimum(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,10 +13,11 @@ import yaml
 
 from cdi.command import Command
 from cdi.config import read_object
+from cdi.interruption import stop_at_interrupt
 from cdi.main import main
 from cdi.retrieval.config import RetrievalConfig
 from cdi.retrieval.vortex_lines import VortexLine
-from data.retrieval_cli import _stop_at_interrupt, retrieve
+from data.retrieval_cli import retrieve
 from data.retrieval_file import line_rows
 
 SETTINGS = ["schedule=HIO 20, ER 10", "starts=2", "best=2", "shrink_wrap.interval=10"]
@@ -123,6 +125,8 @@ def test_frames_without_geometry_are_cropped_and_come_in_voxels(
         (["--shape", "24", "24"], "shape must be 1 or 3 numbers"),
         (["--binning", "9"], "binning must be at least 1 and leave 8 voxels"),
         (["--index", "0"], "--index must be left out"),
+        (["--scan", "3", "4"], "--scan must be one number a file, got 2 for 1 files"),
+        (["--axes", "frc"], "--axes"),
     ],
 )
 def test_bad_usage_is_one_line(
@@ -139,10 +143,56 @@ def test_a_pattern_without_a_photon_is_one_line(tmp_path: Path, capsys: pytest.C
     assert "counts must not be all zero" in capsys.readouterr().err
 
 
+def test_an_interrupt_writes_what_the_starts_have_reached_and_says_so(
+    pattern: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a terminal does it, in the middle of the iterations."""
+    from cdi.retrieval import phase_retrieval
+
+    pressed = []
+
+    def and_press(exposures: object, config: object, **more: Any) -> Any:
+        def report(count: int) -> None:
+            if not pressed:
+                pressed.append(os.kill(os.getpid(), signal.SIGINT))
+
+        return whole(exposures, config, **{**more, "report": report})  # type: ignore[arg-type]
+
+    whole = phase_retrieval.retrieve
+    monkeypatch.setattr(phase_retrieval, "retrieve", and_press)
+    output = tmp_path / "found.h5"
+    assert run(str(pattern), *SETTINGS, "--output", str(output), "--json") == 130
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["interrupted"] is True
+    assert printed.err.splitlines()[-1] == (
+        f"cdi: interrupted; {output} holds what the starts had reached; --overwrite runs them to their end"
+    )
+    with h5py.File(output) as file:
+        assert (file["iterations"][()] < 30).all()
+
+
+def test_what_files_of_frames_leave_open_is_said_as_to_predict(pattern: Path, tmp_path: Path) -> None:
+    """Dataset, order of axes and mask; the same density as of the file that says them itself."""
+    with h5py.File(pattern) as file:
+        counts = file["counts"][()]
+    mask = np.zeros(counts.shape, np.uint8)
+    mask[3, 4, 5] = 1
+    np.save(tmp_path / "dead.npy", mask.transpose(1, 2, 0))
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        file["entry/one"], file["entry/two"] = counts[..., ::-1], counts.transpose(1, 2, 0)
+    np.savez(tmp_path / "plain.npz", counts=counts, mask=1 - mask)
+    told = ["--dataset", "entry/two", "--axes", "rcf", "--mask", str(tmp_path / "dead.npy")]
+    for name, words in (("a.nxs", told), ("plain.npz", [])):
+        assert run(str(tmp_path / name), *SETTINGS, *words, "--binning", "1", "--output", str(tmp_path / f"{name}.h5"),
+                   "--no-picture") == 0  # fmt: skip
+    with h5py.File(tmp_path / "a.nxs.h5") as one, h5py.File(tmp_path / "plain.npz.h5") as two:
+        np.testing.assert_array_equal(one["density"][()], two["density"][()])
+
+
 def test_the_first_interrupt_ends_the_runs_and_the_second_gives_up() -> None:
     """And the handler of before is back afterwards."""
     before = signal.getsignal(signal.SIGINT)
-    with _stop_at_interrupt() as stop:
+    with stop_at_interrupt() as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()

@@ -19,10 +19,11 @@ from models.network import DefectNet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.predictor import Predictor
 from training.evaluation import evaluate, rows_of, tables
-from training.held_out import EvaluationSettings, refuse_training_seed, test_sets
+from training.held_out import EvaluationSettings, evaluate_held_out, refuse_training_seed, test_sets
 from training.methods import CrystalSamples, known_crystal
 from training.metrics import PredictedCrystal, TrueCrystal, crystal_score
 from training.network_method import NetworkMethod, predicted_crystal
+from training.report import Report
 from training.targets import targets_of_samples
 from training.true_crystals import true_crystal
 
@@ -226,6 +227,23 @@ def test_the_command_leaves_a_report(checkpoint: Path, tmp_path: Path, capsys: p
     assert "data:image/png;base64" in (report / "report.html").read_text()
     assert main(arguments) == 2
     assert "new or empty directory" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_report_of_the_crystals_that_were_scored(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All methods of the same ones, and it says that they are not all. Before the first there is none."""
+    written: list[Report] = []
+    monkeypatch.setattr("training.evaluation.BATCH", 2)
+    monkeypatch.setattr("training.held_out.write_report", lambda report, output: written.append(report))
+    settings = EvaluationSettings(str(checkpoint), crystals=4, workers=0)
+    looks = iter([False, True, True])
+    evaluate_held_out(settings, tmp_path / "report", lambda: next(looks))
+    assert written[0].facts["interrupted"] == "not all crystals were scored"
+    assert len({answer.score.index for answer in written[0].answers}) == 2
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_held_out(settings, tmp_path / "none", lambda: True)
+    assert len(written) == 1
 
 
 def test_the_central_half_is_the_frame(checkpoint: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from cdi.command import Command
+from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
 
 EXAMPLES = """
@@ -23,6 +24,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=4.0, help="of processor time for each network among them")
     parser.add_argument("--only", type=list[str], default=[], help="train these alone, e.g. [prior,radial]")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw crystals")
+    add_json_argument(parser)
 
 
 def _run(arguments: Namespace) -> None:
@@ -38,19 +40,22 @@ def _run(arguments: Namespace) -> None:
     from training.baselines.learning import Budget
     from training.baselines.registry import Kept, train_baselines
 
-    def tell(baseline: Kept) -> None:
-        print(f"{baseline.name:30s} {'  '.join(f'{key} {value}' for key, value in baseline.facts.items())}", flush=True)
+    def report(baseline: Kept) -> None:
+        if not arguments.json:
+            facts = "  ".join(f"{key} {value}" for key, value in baseline.facts.items())
+            print(f"{baseline.name:30s} {facts}", flush=True)
 
-    train_baselines(
+    kept = train_baselines(
         recipe,
         Path(arguments.output),
         crystals=arguments.crystals,
         budget=Budget(minutes=arguments.minutes),
         only=arguments.only,
         workers=arguments.workers,
-        report=tell,
+        report=report,
     )
-    print(f"baselines: {arguments.output}")
+    told = {"output": arguments.output, "baselines": {baseline.name: dict(baseline.facts) for baseline in kept}}
+    tell(arguments, told, [f"baselines: {arguments.output}"])
 
 
 baselines = Command(

@@ -60,7 +60,7 @@ def begun(peak: float, seed: int, iterations: int) -> tuple[Ground, Likelihood, 
     beside = LINE + torch.tensor([0.5, -0.4, 0])
     observed = Observed.of([exposure(density(LINE), peak, seed=seed)], 0.1, torch.Generator().manual_seed(seed))
     ground = Ground.of(StartObject("made", density(beside), support()), SHAPE, 3)
-    trials = Trials(ground, Likelihood(observed), iterations, lambda text: None)
+    trials = Trials(ground, Likelihood(observed), iterations)
     return ground, Likelihood(observed), trials.of((ModelLine(Track(beside), (1,)),))
 
 
@@ -95,6 +95,6 @@ def test_halves_of_a_bright_pattern_agree_better_than_those_of_a_dim_one() -> No
 def test_no_line_has_no_error() -> None:
     ground = Ground.of(StartObject("made", density(None), support()), SHAPE, 1)
     likelihood = Likelihood(Observed.of([exposure(density(None))], 0.1, torch.Generator().manual_seed(0)))
-    trial = Trials(ground, likelihood, 1, lambda text: None).of(())
+    trial = Trials(ground, likelihood, 1).of(())
     assert ensemble_errors(ground, trial, likelihood, 2, 1, torch.Generator()) == []
     assert line_errors(trial.model, likelihood, trial.fitted.widths, 1.0) == []

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -34,6 +35,7 @@ def refined(truth: torch.Tensor | None, start: torch.Tensor | None, **more: Mode
 def test_no_dislocation_is_rejected_where_there_is_one() -> None:
     found = found_line()
     assert found.best.hypothesis.lines
+    assert found.no_line is not None
     assert found.no_line.difference.rejects
     assert found.defect_probability > 0.99
     (line,) = found.lines
@@ -43,10 +45,40 @@ def test_no_dislocation_is_rejected_where_there_is_one() -> None:
     assert reversed_.difference.rejects
 
 
+def ended_after(fits: int) -> tuple[Refinement, list[tuple[str, int]]]:
+    """What is known when Ctrl-C comes while the next fit runs, and what was said of each fit."""
+    said: list[tuple[str, int]] = []
+    begun = StartObject("made", density(LINE), support())
+    config = replace(CONFIG, iterations=20)
+    found = refine(
+        [exposure(density(LINE))], [begun], config, generator=torch.Generator().manual_seed(4), windings=[(1,), (-1,)],
+        begin=lambda name, more: said.append((name, more)), stop=lambda: len(said) > fits,
+    )  # fmt: skip
+    return found, said
+
+
+def test_an_end_in_the_middle_keeps_what_is_whole_and_judges_nothing_else() -> None:
+    """After the start's own fit, while that without a line runs: no rejection may come of a fit that was cut short."""
+    found, said = ended_after(1)
+    assert not found.whole
+    assert [each.hypothesis.name for each in found.judged] == ["lines"]
+    assert found.no_line is None
+    assert [line.without for line in found.lines] == [None]
+    assert found.object_kind == "crystal"
+    assert torch.equal(found.object_fit.density, found.best.fitted.density)
+    told = json.loads(json.dumps(to_json(found), allow_nan=False))
+    assert (told["whole"], told["defect_probability"], told["no_dislocation"]) == (False, None, None)
+    assert told["lines"][0]["confidence"] is None
+    # The free object follows whatever is found, and there are at least as many fits as were said to follow.
+    assert said[0] == ("made: 1 line", 1)
+    assert said[-1] == ("free object", 0)
+
+
 def test_no_dislocation_is_not_rejected_in_a_strained_crystal() -> None:
     """Nor is a line taken that somebody suggests."""
     found = refined(None, None, suggested=ModelLine(Track(LINE), (1,)))
     assert found.best.hypothesis.name == "none"
+    assert found.no_line is not None
     assert not found.no_line.difference.rejects
     assert not found.lines
     assert found.defect_probability < 0.05
@@ -56,6 +88,7 @@ def test_a_line_that_the_start_misses_is_taken_where_it_is_suggested() -> None:
     """The start's phases wind about nothing, the pattern's do."""
     found = refined(LINE, None, suggested=ModelLine(Track(LINE), (1,)))
     assert len(found.lines) == 1
+    assert found.no_line is not None
     assert found.no_line.difference.rejects
 
 
