@@ -3,8 +3,10 @@
 Free of torch and MPI at the top.
 """
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,7 @@ cdi insitu books runs/insitu --json            # exit code 1 where a frame is no
 cdi insitu serve runs/job                      # infer for a run of placement.kind=job
 cdi insitu transit runs/yours engine=spark     # keep its stream log and engine; then, from anywhere:
 cdi insitu migrate runs/yours in_transit
+cdi insitu learn runs/yours frozen=data/frozen # fine-tune the model beside the run
 cdi insitu workers runs/yours 3                # of placement.scaling: as many workers on each node, or rule
 """
 
@@ -46,7 +49,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "arguments",
         nargs="*",
         type=str,
-        metavar="run | watch | view | report | books | serve | transit | migrate | workers",
+        metavar="run | watch | view | report | books | serve | transit | migrate | workers | learn | take-over",
         help=(
             "run key=value …: LAMMPS beside the inference (the default action), with overrides of the configuration, "
             "e.g. load.steps=500 crystal.radius_A=40; watch FOLDER: how a run stands, live, in the terminal; view "
@@ -57,7 +60,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
             "transit FOLDER key=value …: keep the run's stream log and stream engine, e.g. engine=spark; "
             "migrate FOLDER in_transit: have its frames answered by the engine from some step on, or in_situ again; "
             "workers FOLDER 3: have so many workers of placement.scaling share the rings of each node, or as many as "
-            "its rule says"
+            "its rule says; "
+            "learn FOLDER key=value …: fine-tune the model beside the run on frames whose truth is known, and let a "
+            "version that is better take over; "
+            "take-over FOLDER defects 2: have that version answer from some step on, 0 being the configured one"
         ),
     )
     parser.add_argument("--config", type=str, default=None, help="run: YAML configuration (examples/insitu.yaml)")
@@ -279,6 +285,32 @@ def _workers(arguments: Namespace, words: list[str]) -> None:
         print(f"{node.who}: {node.fields['count']} workers share its rings ({rings})", flush=True)
 
 
+def _learn(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.transit.learning.config import LearningConfig
+
+    folder = _folder("learn", words[:1])
+    config = read_config(LearningConfig, arguments.config, words[1:])
+    # Before numpy and torch are there: they ask once how many threads they may take.
+    os.environ.update(OMP_NUM_THREADS=str(config.threads), MKL_NUM_THREADS=str(config.threads))
+    from inference_insitu.transit.learning.learner import Learner
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stop.set())
+    Learner(folder, config, _tell).learn(stop)
+
+
+def _take_over(arguments: Namespace, words: list[str]) -> None:
+    from inference_insitu.transit.migration.request import take_over
+
+    if len(words) != 3 or not words[2].isdecimal():
+        got = " ".join(words) or "nothing"
+        raise ValueError(f"cdi insitu take-over must be given a folder, an analysis and a number, got {got}")
+    timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
+    ended = take_over(Path(words[0]), words[1], int(words[2]), timeout_s=timeout_s, say=_tell)
+    print(f"from step {ended.cut} on, version {ended.version} of {ended.analysis} answers", flush=True)
+
+
 def _tell(line: str) -> None:
     print(f"cdi: {line}", file=sys.stderr, flush=True)
 
@@ -292,6 +324,8 @@ _ACTIONS = {
     "serve": _Action(_serve, ("timeout_s",)),
     "transit": _Action(_transit, ("config",)),
     "migrate": _Action(_migrate, ("json", "timeout_s")),
+    "learn": _Action(_learn, ("config",)),
+    "take-over": _Action(_take_over, ("timeout_s",)),
     "workers": _Action(_workers, ("timeout_s",)),
 }
 

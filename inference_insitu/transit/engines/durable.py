@@ -7,7 +7,7 @@ from pathlib import Path
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.engines.partition import READER, SEEN
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.retention import retire
+from inference_insitu.transit.log.retention import pass_over, retire
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
 from inference_insitu.transit.results.answer_rows import FOLDER, AnswerRows
 from inference_insitu.transit.results.answer_rows import READER as VIEWS_READER
@@ -85,5 +85,6 @@ class Durable:
         for topic, offset in seen.items():
             if offset > self._log.committed(topic).get(READER, 0):
                 self._log.commit(topic, READER, offset)
+                pass_over(self._log, topic)
                 retire(self._log, topic, self._store, keep=self._job.keep_records)
         retire(self._log, self._answers, self._store, keep=max(self._job.keep_records, KEPT_ANSWERS))

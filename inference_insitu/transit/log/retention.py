@@ -6,7 +6,20 @@ from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import PoisonedRecordError, descriptor_of
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 
+LEARNER = "learner"
+"""Reads frames beside the engine, to learn from them, and can do without some."""
+MOST_BEHIND = 256
+"""Records of a topic that are kept for it."""
 _AT_A_TIME = 256
+
+
+def pass_over(log: StreamLog, topic: Topic) -> bool:
+    """Wait no longer for a learner that is far behind, or dead: nothing fills the log for its sake; whether it was."""
+    committed = log.committed(topic).get(LEARNER)
+    if committed is None or log.standing(topic).last - committed <= MOST_BEHIND:
+        return False
+    log.forget(topic, LEARNER)
+    return True
 
 
 def retire(log: StreamLog, topic: Topic, store: PayloadStore | None = None, *, keep: int = 0) -> int:

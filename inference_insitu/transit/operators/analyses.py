@@ -1,17 +1,19 @@
 """The analyses of a run as an engine holds them: the plugins and options of in situ, loaded once for all partitions."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cdi.errors import RunError
 from cdi.requirements import nearest
-from inference_insitu.coupling_config import CouplingConfig
+from inference_insitu.coupling_config import AnalysisConfig, CouplingConfig
 from inference_insitu.inference.analysis import Analysis, build_analysis
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.operators.lives import claimed_life
 from inference_insitu.transit.operators.versions import Versions
 
+T = TypeVar("T")
 Key = tuple[str, int]
 """Name of an analysis, and number of its version."""
 
@@ -72,10 +74,7 @@ class Analyses:
                 if self._versions is None:
                     raise ValueError(f"{name} must be asked for as it is configured, got version {version}")
                 options, life = self._versions.read(name, version).over(options), claimed_life(self._output)
-            built = build_analysis(one.plugin, options)
-            built.batching = one.batch
-            self._told(name, "loaded", lambda: built.open(self._output, self._worker, life))
-            self._built[key] = built
+            self._built[key] = self._told(name, "loaded", lambda: self._opened(one, options, life))
         return self._built[key]
 
     def warm_up(self, name: str, variable: Variable, version: int = 0) -> None:
@@ -119,9 +118,15 @@ class Analyses:
                 self._warmed = {one for one in self._warmed if one[0] != key}
                 stack.callback(self._told, key[0], "closed", self._built.pop(key).close)
 
-    def _told(self, name: str, what: str, do: Callable[[], None]) -> None:
+    def _opened(self, one: AnalysisConfig, options: Mapping[str, Any], life: int) -> Analysis:
+        built = build_analysis(one.plugin, options)
+        built.batching = one.batch
+        built.open(self._output, self._worker, life)
+        return built
+
+    def _told(self, name: str, what: str, do: Callable[[], T]) -> T:
         try:
-            do()
+            return do()
         except ValueError:
             raise
         except (Exception, SystemExit) as error:
