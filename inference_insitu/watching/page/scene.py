@@ -44,7 +44,8 @@ def scene(result: StoredResult) -> dict[str, Any]:
 def pattern_parts(counts: NDArray[Any], q_step: NDArray[np.float64]) -> dict[str, Any]:
     """Middle slices of ``counts`` (x, y, z) and its brightest voxels, both as log(1 + counts) in 0 … 255.
 
-    The cloud's points are in Å⁻¹ from the middle of the grid, in voxels where ``q_step`` (3, 3) is not finite.
+    The cloud's points are in Å⁻¹ from the middle of the grid, in voxels where ``q_step`` (3, 3) is not finite; so is
+    ``reach``, half of the grid along each of its axes.
     """
     counts = np.nan_to_num(np.asarray(counts, np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     most = float(counts.max(initial=0.0))
@@ -57,6 +58,7 @@ def pattern_parts(counts: NDArray[Any], q_step: NDArray[np.float64]) -> dict[str
     brightest = np.sort(np.argsort(reduced, axis=None)[-CLOUD_POINTS:])
     brightest = brightest[reduced.flat[brightest] > 0]
     step, unit = (q_step, "1/Å") if _is_metric(q_step) else (np.eye(3), "voxels")
+    reach = np.linalg.norm(step, axis=1) * np.array(counts.shape) / 2
     ratio = np.array(level.shape) / np.array(reduced.shape)
     places = _from_middle(np.stack(np.unravel_index(brightest, reduced.shape), axis=1) * ratio, level.shape) @ step
     return {
@@ -65,6 +67,7 @@ def pattern_parts(counts: NDArray[Any], q_step: NDArray[np.float64]) -> dict[str
         "photons": float(counts.sum(dtype=np.float64)),
         "slices": slices,
         "unit": unit,
+        "reach": reach.tolist(),
         "points": _bytes(places.astype("<f4")),
         "levels": _bytes(reduced.flat[brightest].round().astype(np.uint8)),
     }

@@ -1,6 +1,7 @@
 """The page in a real browser: what it shows, how steps are looked at, and a command on its way to a ring."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,9 @@ def test_steps_are_looked_at_and_an_end_is_seen(browser: Any, tmp_path: Path, co
         assert tab.inner_text("#condition") == "running"
         assert "2 lines" in tab.inner_text("#answer")
         assert tab.locator("#lines > div").count() == 2
-        assert min(painted(tab, name) for name in ("crystal", "pattern", "slice-x", "rates")) > 50
+        assert min(painted(tab, name) for name in ("crystal", "pattern", "slice-x", "rates", "bar")) > 50
+        # Every slice says what runs along it, how far, and in which unit.
+        assert re.fullmatch(r"δq z → ±[\d.]+ 1/Å\s+δq y ↓ ±[\d.]+ 1/Å", tab.inner_text("#axes-x").strip())
         before = picture(tab, "crystal")
         tab.focus("#crystal")
         tab.keyboard.press("ArrowRight")
@@ -156,6 +159,22 @@ def test_names_of_a_hostile_run_are_text_and_run_nothing(
         assert tab.title().startswith("ended")
         tab.select_option("#stream", "other")
         expect(tab.locator("#answer")).to_contain_text("<b>x</b> 1")
+        assert complaints == []
+        tab.close()
+
+
+def test_a_run_that_has_not_begun_is_waited_for(browser: Any, tmp_path: Path, complaints: list[str]) -> None:
+    """Also in a narrow window: nothing empty is shown for something, and nothing hangs over the edge."""
+    with served(tmp_path / "run") as page:
+        tab = opened(browser, page, complaints)
+        tab.set_viewport_size({"width": 400, "height": 900})
+        assert "cdi insitu run" in tab.inner_text("#waiting")
+        assert [tab.is_hidden(part) for part in ("#looked", "#propose", "#fates")] == [True] * 3
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        run_with_volumes(tmp_path / "run")
+        expect(tab.locator("#answer")).to_contain_text("step 200: edge")
+        assert tab.is_hidden("#waiting")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         assert complaints == []
         tab.close()
 

@@ -20,6 +20,19 @@ function floatsOf(base64) {
   return new Float32Array(bytesOf(base64).buffer);
 }
 
+// As many pixels as the screen has for it, so that text is neither blurred nor drawn out; its size in the page's units.
+function fitted(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const [wide, high] = [canvas.clientWidth || 300, canvas.clientHeight || 100];
+  const [width, height] = [Math.round(wide * ratio), Math.round(high * ratio)];
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  context.setTransform(width / wide, 0, 0, height / high, 0, 0);
+  context.clearRect(0, 0, wide, high);
+  context.font = "12px system-ui, sans-serif";
+  return { context, width: wide, height: high };
+}
+
 class Scene {
   // `points` (3 n), then either `normals` (3 n, a surface) or `levels` (n, a cloud); `lines` are lists of points.
   constructor(canvas) {
@@ -28,6 +41,7 @@ class Scene {
     this.zoom = 1;
     this.clear();
     let last = null;
+    new ResizeObserver(() => this.redraw()).observe(canvas);
     canvas.addEventListener("pointerdown", (event) => { last = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId); });
     canvas.addEventListener("pointerup", () => { last = null; });
     canvas.addEventListener("pointermove", (event) => {
@@ -81,9 +95,7 @@ class Scene {
   }
 
   draw() {
-    const { width, height } = this.canvas;
-    const context = this.canvas.getContext("2d");
-    context.clearRect(0, 0, width, height);
+    const { context, width, height } = fitted(this.canvas);
     const scale = (0.46 * Math.min(width, height) * this.zoom) / this.radius;
     const axes = this.axes();
     const seen = (x, y, z) => axes.map((axis) => axis[0] * x + axis[1] * y + axis[2] * z);
@@ -142,7 +154,6 @@ class Scene {
   }
 
   drawAxes(context, axes, height) {
-    context.font = "12px system-ui, sans-serif";
     context.lineWidth = 1.5;
     ["x", "y", "z"].forEach((name, i) => {
       const [x, y] = [34 + 24 * axes[0][i], height - 34 - 24 * axes[1][i]];
@@ -177,4 +188,31 @@ function drawSlice(canvas, slice) {
   const image = context.createImageData(columns, rows);
   for (let i = 0; i < rows * columns; i++) image.data.set([...heat(levels[i]), 255], 4 * i);
   context.putImageData(image, 0, 0);
+}
+
+// The colours of slices and what they stand for: level = log(1 + counts), from none to the most.
+function drawBar(canvas, most) {
+  const { context, width } = fitted(canvas);
+  const full = Math.log1p(most);
+  for (let i = 0; i < width; i++) {
+    context.fillStyle = `rgb(${heat((255 * i) / Math.max(1, width - 1)).join()})`;
+    context.fillRect(i, 0, 1.5, 10);
+  }
+  context.fillStyle = "#333";
+  let free = 0;
+  for (let value = 0; value <= most && full > 0; value = value ? 10 * value : 1) {
+    const x = (Math.log1p(value) / full) * (width - 1);
+    const word = value < 1e4 ? String(value) : `10${[...String(Math.round(Math.log10(value)))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
+    const long = context.measureText(word).width;
+    const left = Math.min(width - long, Math.max(0, x - long / 2));
+    if (left < free) continue;
+    context.fillRect(Math.min(width - 1, x), 10, 1, 4);
+    context.fillText(word, left, 26);
+    free = left + long + 10;
+  }
+  if (free + 50 < width) {
+    context.textAlign = "right";
+    context.fillText("counts", width, 26);
+    context.textAlign = "left";
+  }
 }

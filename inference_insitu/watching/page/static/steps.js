@@ -9,6 +9,7 @@ let shownStep = null;
 let shownResult = null;
 let wanted = null;
 let reading = false;
+let mostCounts = 0;
 
 async function readHistory() {
   const stream = by("stream").value;
@@ -71,7 +72,7 @@ function showResult(told) {
   }
   const key = `${told.file}/${told.stream}/${result.step}`;
   const certain = result.undetermined ? `undetermined (${result.undetermined_because})` : result.class;
-  by("answer").textContent = `step ${result.step}: ${certain}; a defect with ${percent(result.defect_probability)}; ${result.count} lines; ${seconds(result.seconds)}`;
+  by("answer").textContent = `step ${result.step}: ${certain}; P(defect) ${percent(result.defect_probability)}; ${result.lines.length} lines traced, ${result.count} counted; answered in ${seconds(result.seconds)}`;
   by("answer").className = result.undetermined ? "answer undetermined" : "answer";
   if (shownResult === key) return;
   shownResult = key;
@@ -81,8 +82,17 @@ function showResult(told) {
   by("crystalscale").textContent = body.unit === "voxels" ? "in voxels: the frame did not say where it was sampled" : "";
   const seen = result.pattern;
   pattern.show({ points: floatsOf(seen.points), levels: bytesOf(seen.levels), unit: seen.unit });
-  by("patternscale").textContent = `${seen.shape.join(" × ")}, ${Math.round(seen.photons).toLocaleString("en")} counts, ${number(seen.most, 3)} at most`;
-  for (const axis of ["x", "y", "z"]) drawSlice(by(`slice-${axis}`), seen.slices[axis]);
+  by("patternscale").textContent = `${seen.shape.join(" × ")}, ${Math.round(seen.photons).toLocaleString("en")} counts, ${number(seen.most, 3)} at most; darker: more`;
+  for (const axis of ["x", "y", "z"]) {
+    drawSlice(by(`slice-${axis}`), seen.slices[axis]);
+    const [down, across] = ["x", "y", "z"].filter((other) => other !== axis);
+    by(`axes-${axis}`).replaceChildren(...[[across, "→"], [down, "↓"]].map(([name, arrow]) => {
+      const reach = seen.reach["xyz".indexOf(name)];
+      return element("div", `${seen.unit === "voxels" ? name : `δq ${name}`} ${arrow} ±${number(reach, 2)} ${seen.unit}`);
+    }));
+  }
+  mostCounts = seen.most;
+  drawBar(by("bar"), mostCounts);
   showLines(result.lines);
 }
 
@@ -91,6 +101,7 @@ function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
 }
 
 function showLines(lines) {
+  if (!lines.length) return by("lines").replaceChildren(element("div", "No line was traced in this step."));
   by("lines").replaceChildren(...lines.slice(0, 12).map((line, i) => {
     const row = element("div");
     const burgers = line.burgers ? `b = (${line.burgers.map((part) => number(part, 3)).join(", ")}) Å` : "b not determined";
@@ -107,14 +118,14 @@ function numbersAt(place) {
 
 function drawPlots() {
   const names = Object.keys(past.series);
+  by("plotted").hidden = !names.length;
   const box = by("plots");
   if (box.children.length !== names.length || names.some((name, i) => box.children[i].dataset.name !== name)) {
     box.replaceChildren(...names.map((name) => {
       const figure = element("figure");
       figure.dataset.name = name;
       const canvas = element("canvas");
-      [canvas.width, canvas.height] = [440, 120];
-      canvas.addEventListener("click", (event) => goTo(Math.round(((event.offsetX / canvas.clientWidth) * 440 - 6) / 428 * (past.steps.length - 1))));
+      canvas.addEventListener("click", (event) => goTo(Math.round(((event.offsetX - MARGIN) / (canvas.clientWidth - 2 * MARGIN)) * (past.steps.length - 1))));
       figure.append(canvas, element("figcaption", name));
       return figure;
     }));
@@ -122,19 +133,26 @@ function drawPlots() {
   names.forEach((name, i) => drawPlot(box.children[i], name, past.series[name]));
 }
 
+const MARGIN = 6;
+
 // The mean over ranks as a line, their extremes as a band; places, not steps, so that the scrubber is the same axis.
 function drawPlot(figure, name, rows) {
-  const canvas = figure.firstChild;
-  const context = canvas.getContext("2d");
+  const { context, width, height } = fitted(figure.firstChild);
+  const foot = height - 16;
   const said = rows.filter(Boolean);
   const low = Math.min(...said.map((row) => row[1]));
   const high = Math.max(...said.map((row) => row[2]));
-  const x = (i) => 6 + (428 * i) / Math.max(1, rows.length - 1);
-  const y = (value) => 112 - (high > low ? (100 * (value - low)) / (high - low) : 50);
-  context.clearRect(0, 0, canvas.width, canvas.height);
+  const x = (i) => MARGIN + ((width - 2 * MARGIN) * i) / Math.max(1, rows.length - 1);
+  const y = (value) => foot - 5 - (foot - 10) * (high > low ? (value - low) / (high - low) : 0.5);
   const here = Number(by("step").value);
   context.fillStyle = "#f0b429";
-  context.fillRect(x(here) - 1, 0, 2, canvas.height);
+  context.fillRect(x(here) - 1, 0, 2, foot);
+  context.fillStyle = "#5a5a5a";
+  context.fillRect(0, foot, width, 1);
+  context.fillText(`step ${past.steps[0]}`, 2, height - 3);
+  context.textAlign = "right";
+  if (rows.length > 1) context.fillText(String(past.steps[rows.length - 1]), width - 2, height - 3);
+  context.textAlign = "left";
   context.fillStyle = "#c6dbef";
   context.strokeStyle = "#08519c";
   context.lineWidth = 1.5;
@@ -169,3 +187,8 @@ by("follow").addEventListener("change", () => {
 by("step").addEventListener("input", () => goTo(Number(by("step").value)));
 by("back").addEventListener("click", () => goTo(Number(by("step").value) - 1));
 by("on").addEventListener("click", () => goTo(Number(by("step").value) + 1));
+window.addEventListener("resize", () => {
+  drawPlots();
+  drawBar(by("bar"), mostCounts);
+  if (state) drawRates();
+});

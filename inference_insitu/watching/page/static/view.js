@@ -42,6 +42,7 @@ function swatchOf(colour) {
 
 const number = (value, digits = 4) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(digits))));
 const seconds = (value) => (value === null || value === undefined ? "–" : value < 1 ? `${number(value * 1e3, 3)} ms` : `${number(value, 3)} s`);
+const duration = (value) => (value < 100 ? `${Math.round(value)} s` : value < 6000 ? `${Math.round(value / 60)} min` : value < 172800 ? `${Math.round(value / 3600)} h` : `${Math.round(value / 86400)} days`);
 const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
@@ -56,6 +57,13 @@ function showState() {
   const elsewhere = handedOver ? `, ${handedOver} handed over` : "";
   by("totals").textContent = `${state.ranks} ranks, ${published} frames settled: ${inferred} inferred, ${published - inferred - handedOver} dropped${elsewhere}; newest frame ${number(state.newest_s)} s into the run`;
   by("problems").replaceChildren(...state.problems.map((line) => element("li", line)));
+  by("waiting").hidden = state.condition.kind !== "waiting";
+  by("looked").hidden = state.condition.kind === "waiting";
+  by("nostreams").hidden = state.streams.length > 0;
+  by("noledger").hidden = published > 0;
+  by("fates").hidden = !published;
+  by("noworkers").hidden = state.workers.length > 0;
+  by("noevents").hidden = state.events.length > 0;
   showStreams();
   showLedger(published, inferred);
   showWorkers();
@@ -82,22 +90,25 @@ function showStreams() {
 }
 
 function drawRates() {
-  const canvas = by("rates");
-  const context = canvas.getContext("2d");
+  const { context, width, height } = fitted(by("rates"));
   const lengths = state.streams.map((stream) => stream.per_second.length);
   const columns = Math.max(1, ...lengths);
   const totals = Array.from({ length: columns }, (_, i) => sum(state.streams.map((stream) => stream.per_second[stream.per_second.length - columns + i] || 0)));
   const most = Math.max(1, ...totals);
-  context.clearRect(0, 0, canvas.width, canvas.height);
+  const foot = height - 17;
   context.fillStyle = "#6baed6";
-  const wide = canvas.width / 60;
+  const wide = width / 60;
   totals.forEach((total, i) => {
-    const high = (total / most) * (canvas.height - 16);
-    context.fillRect(canvas.width - (columns - i) * wide, canvas.height - high, wide - 1, high);
+    const high = (total / most) * (foot - 16);
+    context.fillRect(width - (columns - i) * wide, foot - high, wide - 1, high);
   });
   context.fillStyle = "#5a5a5a";
-  context.font = "11px system-ui, sans-serif";
-  context.fillText(`${most} at most`, 2, 10);
+  context.fillRect(0, foot, width, 1);
+  context.fillText(`${most} at most`, 2, 11);
+  context.fillText("60 s ago", 2, height - 4);
+  context.textAlign = "right";
+  context.fillText("newest", width, height - 4);
+  context.textAlign = "left";
 }
 
 function showLedger(published, inferred) {
@@ -120,7 +131,7 @@ function showLedger(published, inferred) {
 
 function showWorkers() {
   table("workers", [["worker"], ["state"], ["for", 1], ["restarts", 1], ["queue", 1], ["batch", 1], ["s/batch", 1]], state.workers.map((worker) => ({
-    cells: [worker.name, worker.state, worker.since_s === null ? "–" : `${Math.round(worker.since_s)} s`, worker.restarts, number(worker.queue), number(worker.batch_frames), number(worker.batch_seconds)],
+    cells: [worker.name, worker.state, worker.since_s === null ? "–" : duration(worker.since_s), worker.restarts, number(worker.queue), number(worker.batch_frames), number(worker.batch_seconds)],
     className: worker.bad ? "bad" : "",
   })));
 }
@@ -132,7 +143,7 @@ function showSteering() {
     select.replaceChildren(...commands.map((command) => new Option(command.name, command.name)));
     chooseCommand();
   }
-  by("ask").disabled = Boolean(closed) || !commands.length;
+  by("ask").disabled = by("propose").hidden = Boolean(closed) || !commands.length;
   by("desk").textContent = closed ? `Nothing can be proposed: ${closed}.` : "";
   const words = Object.entries(counts).map(([event, count]) => `${event} ${count}`);
   by("ruled").textContent = words.length ? words.join(", ") : "No command has been proposed.";
