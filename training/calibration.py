@@ -70,7 +70,7 @@ def calibrate(network: DefectNet, batches: Iterable[Raw]) -> Calibration:
     threshold = line_threshold(seen)
     heights, true, errors = _found(seen, threshold)
     slope, offset = fit_confidence(heights, true)
-    limit = _familiarise(network, torch.cat(hidden).double())
+    limit = familiarise(network, torch.cat(hidden).double())
     return Calibration(
         temperature=temperature,
         count_temperature=fit_temperature(torch.cat(counts).double(), torch.cat(numbers)),
@@ -168,7 +168,7 @@ def _found(seen: Sequence[Seen], level: float) -> tuple[Array, NDArray[np.bool_]
     return np.array(heights), np.array(true, bool), np.concatenate(errors or [np.empty(0)])
 
 
-def _familiarise(network: DefectNet, hidden: Tensor) -> float:
+def familiarise(network: DefectNet, hidden: Tensor) -> float:
     """Set mean and precision of what is familiar; the distance within which ``FAMILIAR_SHARE`` of it lies."""
     # What fits the spread must not also say how far it reaches: one half each.
     fitted, judged = hidden[::2], hidden[1::2]

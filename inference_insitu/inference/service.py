@@ -252,7 +252,7 @@ class Service:
         except (Exception, SystemExit) as error:
             self._settle(consumer, one, "failed", f"{type(error).__name__}: {error}")
         else:
-            self._settle(consumer, one, INFERRED, "")
+            self._settle(consumer, one, INFERRED, model)
             self._outputs.metrics.said(one.stream, values)
             self._outputs.consider(consumer.region, one.stream, analysis, one.rank, one.step, values)
 

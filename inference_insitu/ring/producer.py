@@ -337,7 +337,8 @@ def ended(region: Region, slot: Slot) -> Settled:
     queued_s, inferred_s, attempts = (taken - published) * 1e-9, (done - taken) * 1e-9, row[_ATTEMPTS] + 1
     outcome = OUTCOMES[code] if 0 <= code < len(OUTCOMES) else "failed"
     if outcome == INFERRED:
-        return Settled(outcome, "", queued_s, inferred_s, (done - published) * 1e-9, attempts, region.model)
+        model = slot.detail() or region.model  # what answered this one: models change while a run goes on
+        return Settled(outcome, "", queued_s, inferred_s, (done - published) * 1e-9, attempts, model)
     return Settled(outcome, slot.detail(), queued_s, inferred_s, None, attempts)
 
 

@@ -15,9 +15,9 @@ from training.calibration import (
     FAMILIAR_SHARE,
     LEAST_CONFIDENCE,
     Seen,
-    _familiarise,
     calibrate,
     decision_confidence,
+    familiarise,
     fit_confidence,
     fit_temperature,
     line_threshold,
@@ -103,7 +103,7 @@ def test_a_far_pattern_is_beyond_the_limit() -> None:
     def kind(number: int) -> torch.Tensor:
         return torch.randn(number, HIDDEN, generator=generator, dtype=torch.float64) @ mix + mean
 
-    limit = _familiarise(network, kind(3000))
+    limit = familiarise(network, kind(3000))
     assert 0.5 < limit < 2
     assert (network.novelty(kind(1000).float()) < limit).double().mean() == pytest.approx(FAMILIAR_SHARE, abs=0.01)
     spread = (kind(1000) - mean).square().mean().sqrt()

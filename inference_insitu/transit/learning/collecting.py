@@ -36,7 +36,7 @@ class Collecting:
     Parameters
     ----------
     folder : of the reservoirs.
-    see : is shown each frame with truth, kept or not.
+    see : is shown each frame with truth of the held-out share, kept or not.
 
     Attributes
     ----------
@@ -145,14 +145,15 @@ class Collecting:
             self._events.first("truth_set_aside", topic.name, **told, error=" ".join(str(error).split())[:500])
             return
         self.came += 1
-        kept = self.held_out if is_held_out(shown.group, self._config.held_out_share) else self.training
+        held_out = is_held_out(shown.group, self._config.held_out_share)
         content = to_bytes(_with_data(checked, data))
         if len(content) > self._config.frame_bytes:
             most = self._config.frame_bytes
             self._events.first("frame_too_large", topic.name, bytes=len(content), most_bytes=most)
             return
-        kept.offer(content, topic.name, stored.offset)
-        self._see(shown)
+        (self.held_out if held_out else self.training).offer(content, topic.name, stored.offset)
+        if held_out:
+            self._see(shown)
 
     def _checked(self, record: FrameRecord) -> FrameRecord:
         """``record`` with its truth as the trainer keeps it."""

@@ -52,7 +52,8 @@ class RuleConfig:
     better_by : the interval on held-out frames must lie above it.
     worse_by : that on the frozen set must not reach below −``worse_by``.
     least : frames of each set without which nothing is decided.
-    regression_by : a version goes again once the interval on frames since it took over lies below −``regression_by``.
+    regression_by : a version goes again once the interval on held-out frames since it took over lies below
+        −``regression_by``.
     regression_frames : that are compared, at most, since it took over.
     """
 

@@ -1,4 +1,7 @@
-"""Frames since a version took over: what it answered to them, and what the one before would have."""
+"""Held-out frames since a version took over: what it answered to them, and what the one before would have.
+
+Of crystals that are never trained on, for a crystal may come again.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -112,6 +112,19 @@ def test_whatever_an_analysis_does_costs_only_the_frame_that_it_did_it_with(tmp_
     assert sorted(told) == ["failed", "nonfinite"]  # the first of each
 
 
+def test_each_row_of_the_ledger_names_the_model_that_answered_it(tmp_path, monkeypatch):
+    """Also where it is written only once another model answers."""
+    bench, rows = Bench(tmp_path), {}
+    ledger = bench.producers[0].ledger
+    monkeypatch.setattr(ledger, "settle", lambda stream, step, settled: rows.update({step: settled.model}))
+    bench.publish(0, "a", 0)
+    assert bench.service.serve_once()
+    bench.analysis.model = "moody 2"
+    bench.publish(0, "a", 1)
+    bench.serve()
+    assert rows == {0: "moody 1", 1: "moody 2"}
+
+
 def test_a_frame_with_nan_never_reaches_the_analysis(tmp_path):
     bench = Bench(tmp_path)
     bench.publish(0, "a", 0, float("nan"))

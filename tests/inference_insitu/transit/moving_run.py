@@ -39,15 +39,25 @@ PHASES = {
 class MovingRun:
     """``simulating`` ranks and ``workers`` of a run in ``folder``; another process keeps its log and engine."""
 
-    def __init__(self, folder, *, simulating=2, workers=1, engine="flink", margin=2):
+    def __init__(
+        self,
+        folder,
+        *,
+        simulating=2,
+        workers=1,
+        engine="flink",
+        margin=2,
+        plugin="transit_twins:Summed",
+        simulation="moving_simulation.py",
+    ):
         self.folder, self.simulating, self.margin = folder / "run", simulating, margin
         self.killed, self.first_worker_death = Counter(), None
         self.patience_s = PATIENCE_S if engine == "plain" else ENGINE_PATIENCE_S
         config = folder / "coupling.yaml"
-        config.write_text(yaml.safe_dump(coupling(workers, margin)))
+        config.write_text(yaml.safe_dump(coupling(workers, margin, plugin)))
         self.output = folder / "output"
         ranks = [mpiexec(), "-n", simulating + workers, sys.executable, "-m", "mpi4py"]
-        self.simulation = self._started(*ranks, HERE / "moving_simulation.py", config, self.folder)
+        self.simulation = self._started(*ranks, HERE / simulation, config, self.folder)
         self.serving = self._started(sys.executable, HERE / "moving_serving.py", self.folder, engine)
 
     def _started(self, *command):
@@ -89,15 +99,23 @@ class MovingRun:
 
     def move(self, to, phase=None, victim=None):
         """Ask until it has moved ``to`` a site; ``victim`` is killed once the first try comes to ``phase``."""
+        self._until_it_is(lambda: self.agreement.site == to, {"to": to}, phase, victim)
+
+    def take_over(self, version, phase=None, victim=None):
+        """The same for a version of the analysis."""
+        asked = {"analysis": "summed", "number": version}
+        self._until_it_is(lambda: self.agreement.version("summed") == version, asked, phase, victim)
+
+    def _until_it_is(self, done, request, phase, victim):
         end_s = time.monotonic() + self.patience_s
-        while self.agreement.site != to:
+        while not done():
             assert time.monotonic() < end_s, self.said()
-            asked = self.moves.say(Move(self.run, Said.REQUEST, to=to))
+            asked = self.moves.say(Move(self.run, Said.REQUEST, **request))
             if victim is not None:
                 self.until(lambda at=asked: PHASES[phase](self.agreement) or self._ended(at), phase)
                 self.kill(victim)
                 victim = None
-            self.until(lambda at=asked: self._ended(at), f"the end of the migration to {to}")
+            self.until(lambda at=asked: self._ended(at), f"the end of {request}")
         if victim is not None:
             self.kill(victim)
 
@@ -181,11 +199,11 @@ class MovingRun:
         assert state.tolist() == said["state"]
 
 
-def coupling(workers, margin):
+def coupling(workers, margin, plugin):
     """Rings that take whatever comes while nobody reads."""
     return {
         "streams": {"pattern": {"analysis": "summed", "policy": {"kind": "drop_newest"}, "steps": 4096}},
-        "analyses": {"summed": {"plugin": "transit_twins:Summed", "batch": {"size": 32}}},
+        "analyses": {"summed": {"plugin": plugin, "batch": {"size": 32}}},
         "placement": {"kind": "cores", "ranks": workers},
         "migration": {"margin": margin, "timeout_s": 60.0},
         "on_inference_failure": {"times": 100, "backoff_s": 0.05},

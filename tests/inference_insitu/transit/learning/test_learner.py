@@ -150,7 +150,7 @@ def test_a_version_that_turns_out_to_be_worse_goes_again(run):
     run.frames(80)
     run.learn(lambda: run.version == 1)
     run.step += 3
-    run.frames(30, truth=lambda value: {"is": value}, said=lambda value: value + SHIFT)  # the world has changed back
+    run.frames(60, truth=lambda value: {"is": value}, said=lambda value: value + SHIFT)  # the world has changed back
     run.learn(lambda: run.version == 0)
     (back,) = run.told("version_rolled_back")
     assert (back["version"], back["to"]) == (1, 0)
