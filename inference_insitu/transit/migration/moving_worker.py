@@ -76,7 +76,8 @@ class MovingWorker:
         self._output, self._run, self._workers = output, run, workers
         self._consumers, self._analyses, self._streams = consumers, analyses, streams
         self._versions = LocalVersions(analyses, self._loaded)
-        self._unfit = False
+        self._moved = output / FOLDER / f"moved-{worker}"
+        self._elsewhere = self._waits = self._moved.exists() and self._moved.read_text() == run
         self._config, self._take, self._heed, self._events = config, take, heed, events
         self._met: dict[Key, int] = {}
         self._answered: dict[Key, int] = {}
@@ -92,7 +93,7 @@ class MovingWorker:
         key = stream, rank
         self._met[key] = max(step, self.met(key))
         if self._share is None:
-            return Route.WAIT if self._unfit else Route.HERE
+            return Route.WAIT if self._waits else Route.HERE
         return self._share.route(key, step)
 
     def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
@@ -138,12 +139,23 @@ class MovingWorker:
         def poll() -> None:
             busy[0] = share.poll()
 
-        if self._tried(poll) and share.resting:
+        polled = self._tried(poll)
+        self._note(share)
+        if polled and share.resting:
             if self._rules and time.monotonic() - self._ruled_s > RULES_S:
                 self._follow_rules(share)
             if share.settled:
                 self._next_s = time.monotonic() + RESTING_S
         return busy[0]
+
+    def _note(self, share: Share) -> None:
+        """Keep on the disk whether frames are answered otherwise than as configured: a later life waits for the log."""
+        if share.moved != self._elsewhere:
+            self._elsewhere = share.moved
+            try:
+                self._moved.write_text(self._run) if share.moved else self._moved.unlink()
+            except OSError as error:
+                self._events.first("unnoted", "moved", error=str(error))
 
     def _follow_rules(self, share: Share) -> None:
         self._ruled_s = time.monotonic()
@@ -280,7 +292,7 @@ class MovingWorker:
                     events=self._events,
                 )
             except (ValueError, RunError):  # a version that is to answer here cannot be loaded: nobody else may
-                self._unfit = True
+                self._waits = True
                 raise
             undo.pop_all()
         self._events.log("log_joined", run=self._run)

@@ -100,6 +100,11 @@ class Share:
         return self._moves.agreement.site
 
     @property
+    def moved(self) -> bool:
+        """Whether frames are answered elsewhere, or by another version, than the configuration says."""
+        return self.site is not Site.IN_SITU or any(self._moves.agreement.versions.values())
+
+    @property
     def open(self) -> int:
         """Frames in the log that nobody has answered."""
         return self._account.open
