@@ -29,6 +29,7 @@ from inference_insitu.transit.migration.marking import Asked
 from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
 from inference_insitu.transit.operators.analyses import Analyses
+from inference_insitu.transit.operators.lives import claimed_life
 from inference_insitu.watching.events import EventLog
 
 FOLDER = "transit"
@@ -234,7 +235,8 @@ class MovingWorker:
         """A version of an analysis, warm; its own files lie where those of the engine do."""
         job = self._job()
         folder = Path(job.folder) / ANSWERED
-        analyses = Analyses(job.coupling_config(), folder, worker=self.worker, versions=job.versions())
+        own = {"worker": self.worker, "life": claimed_life(folder)}
+        analyses = Analyses(job.coupling_config(), folder, **own, versions=job.versions())
         for asked in self._keys().values():
             if asked.analysis == name:
                 analyses.warm_up(name, asked.variable, version)
