@@ -47,111 +47,146 @@ TRANSIENT = (MemoryError, RuntimeError, TimeoutError, ConnectionError, BlockingI
 def main(spec_path: str, incarnation: str) -> int:
     """Serve until the end; the exit code."""
     spec, life = WorkerSpec.read(Path(spec_path)), int(incarnation)
-    config, output = read_config(CouplingConfig, spec.config), Path(spec.output)
-    events = EventLog(output / f"events-worker{spec.worker}.jsonl", f"worker{spec.worker}")
+    events = EventLog(Path(spec.output) / f"events-worker{spec.worker}.jsonl", f"worker{spec.worker}")
     regions = _regions(spec)
     consumers = [Consumer(region, pid=os.getpid()) for region in regions if reads(region, spec.worker)]
     if not consumers and not any(is_heir(region, spec.worker) for region in regions):
         events.log("worker_stopped", why="no ring is to be read here" if regions else "every ring is gone")
         return LEFT if regions else 0
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the simulation's; its end is ours
+    return Worker(spec, life, regions, consumers, events).run()
 
-    ending = threading.Lock()  # taken once, by whoever ends the books
 
-    def leave() -> None:
-        if ending.acquire(blocking=False):
-            events.log("worker_stopped", why="nobody is left")
-            _settle(consumers, output, events)
+class Worker:
+    """The ``life``-th life of a worker: reads ``consumers``, which are of some of the rings ``regions``."""
+
+    def __init__(
+        self, spec: WorkerSpec, life: int, regions: Sequence[Region], consumers: list[Consumer], events: EventLog
+    ) -> None:
+        self._spec, self._life, self._regions, self._consumers = spec, life, regions, consumers
+        self._config, self._output, self._events = read_config(CouplingConfig, spec.config), Path(spec.output), events
+        self._streams = {name: one.analysis for name, one in self._config.streams.items()}
+        self._stop = threading.Event()
+        self._ending = threading.Lock()  # taken once, by whoever ends the books
+
+    def run(self) -> int:
+        """Serve until the end; the exit code."""
+        signal.signal(signal.SIGTERM, lambda number, frame: self._stop.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the simulation's; its end is ours
+        failure = self._config.on_inference_failure
+        Heartbeat(
+            self._consumers,
+            self._regions,
+            self._stop,
+            hang_timeout_s=failure.hang_timeout_s,
+            alone_timeout_s=failure.drain_timeout_s,
+            leave=self._leave,
+        )
+        recovered = [one.recover() for one in self._consumers]
+        again, lost = (sum(one[place] for one in recovered) for place in (0, 1))
+        self._events.log("worker_started", pid=os.getpid(), incarnation=self._life, again=again, lost=lost)
+        try:
+            analyses = _analyses(self._config, self._regions, self._spec, self._life)
+            answers = AnswersFile(self._output / answers_name(self._spec.worker, self._life))
+        except (Exception, SystemExit) as error:
+            return self._unable(error)
+        return self._serve(analyses, self._outputs(answers))
+
+    def _leave(self) -> None:
+        if self._ending.acquire(blocking=False):
+            self._events.log("worker_stopped", why="nobody is left")
+            self._settle()
             os._exit(0)
 
-    failure = config.on_inference_failure
-    Heartbeat(
-        consumers,
-        regions,
-        stop,
-        hang_timeout_s=failure.hang_timeout_s,
-        alone_timeout_s=failure.drain_timeout_s,
-        leave=leave,
-    )
-    recovered = [one.recover() for one in consumers]
-    again, lost = (sum(one[place] for one in recovered) for place in (0, 1))
-    events.log("worker_started", pid=os.getpid(), incarnation=life, again=again, lost=lost)
-    try:
-        analyses = _analyses(config, regions, spec, life)
-        answers = AnswersFile(output / answers_name(spec.worker, life))
-    except (Exception, SystemExit) as error:
+    def _unable(self, error: BaseException) -> int:
         line = _line(error)
         for_good = isinstance(error, RunError) or not isinstance(error, TRANSIENT)
-        events.log("worker_unusable" if for_good else "worker_failed", error=line)
-        print(f"cdi: worker {spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
+        self._events.log("worker_unusable" if for_good else "worker_failed", error=line)
+        print(f"cdi: worker {self._spec.worker} cannot start: {line}", file=sys.stderr, flush=True)
         return UNUSABLE if for_good else FAILED
-    outputs = Outputs(
-        answers,
-        events,
-        Metrics(output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
-        proposer(config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
-    )
-    outputs.metrics.restarts(max((one.region.words[Word.RESTARTS] for one in consumers), default=0))
-    streams = {name: one.analysis for name, one in config.streams.items()}
-    elsewhere: Elsewhere = Nowhere()
-    if config.placement.scaling is None:  # a log's accounts are those of workers that keep their ranks
-        others = AnswersOfOthers({one.rank: one.region for one in consumers}, outputs)
-        elsewhere = MovingWorker(
-            output,
-            spec.run,
-            consumers,
+
+    def _outputs(self, answers: AnswersFile) -> Outputs:
+        spec, events = self._spec, self._events
+        outputs = Outputs(
+            answers,
+            events,
+            Metrics(self._output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
+            proposer(self._config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
+        )
+        outputs.metrics.restarts(max((one.region.words[Word.RESTARTS] for one in self._consumers), default=0))
+        return outputs
+
+    def _elsewhere(self, analyses: dict[str, Analysis], outputs: Outputs) -> Elsewhere:
+        if self._config.placement.scaling is not None:  # a log's accounts are those of workers that keep their ranks
+            return Nowhere()
+        others = AnswersOfOthers({one.rank: one.region for one in self._consumers}, outputs)
+        return MovingWorker(
+            self._output,
+            self._spec.run,
+            self._consumers,
             analyses,
-            streams,
-            worker=spec.worker,
-            workers=spec.workers,
-            config=config.migration,
+            self._streams,
+            worker=self._spec.worker,
+            workers=self._spec.workers,
+            config=self._config.migration,
             take=others.take,
             heed=others.heed,
-            events=events,
+            events=self._events,
         )
-    service = Service(
-        consumers,
-        analyses,
-        {name: Served(one.analysis, one.priority, one.deadline_s) for name, one in config.streams.items()},
-        Batcher[ReadyFrame]({name: one.batch for name, one in config.analyses.items()}),
-        outputs,
-        elsewhere=elsewhere,
-    )
-    model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)
-    on_device = any(analysis.wants_device for analysis in analyses.values())
 
-    def ready(consumer: Consumer) -> None:
-        consumer.region.model = model
-        consumer.on_device(on_device)
-        consumer.state = Side.READY
+    def _serve(self, analyses: dict[str, Analysis], outputs: Outputs) -> int:
+        config, events = self._config, self._events
+        elsewhere = self._elsewhere(analyses, outputs)
+        service = Service(
+            self._consumers,
+            analyses,
+            {name: Served(one.analysis, one.priority, one.deadline_s) for name, one in config.streams.items()},
+            Batcher[ReadyFrame]({name: one.batch for name, one in config.analyses.items()}),
+            outputs,
+            elsewhere=elsewhere,
+        )
+        model = "; ".join(analysis.model for analysis in analyses.values() if analysis.model)
+        on_device = any(analysis.wants_device for analysis in analyses.values())
 
-    handing = Handing(spec.worker, regions, service, Kept(output, analyses, streams), ready, events)
-    handing.begin()
-    for consumer in consumers:
-        ready(consumer)
-    events.log("worker_ready", model=model)
-    _serve(service, elsewhere, handing, outputs, stop, drain_s=failure.drain_timeout_s)
-    if stop.is_set() and not service.ending:  # not the simulation's end: whoever asked, another one is to take over
-        events.log("worker_stopped")
-        return FAILED
-    for name, analysis in analyses.items():
-        try:
-            analysis.close()
-        except (Exception, SystemExit) as error:
-            events.log("close_failed", analysis=name, error=_line(error))
-    elsewhere.close()
-    outputs.answers.close()
-    ending.acquire()  # for ever where the heartbeat is at it, which ends the process
-    _settle(consumers, output, events)
-    outputs.metrics.write(time.monotonic(), force=True)
-    if consumers:
-        events.log("drained")
-    else:
-        events.log("worker_stopped", why="no ring is to be read here any more")
-    events.close()
-    return 0 if consumers else LEFT
+        def ready(consumer: Consumer) -> None:
+            consumer.region.model = model
+            consumer.on_device(on_device)
+            consumer.state = Side.READY
+
+        kept = Kept(self._output, analyses, self._streams)
+        handing = Handing(self._spec.worker, self._regions, service, kept, ready, events)
+        handing.begin()
+        for consumer in self._consumers:
+            ready(consumer)
+        events.log("worker_ready", model=model)
+        _serve(service, elsewhere, handing, outputs, self._stop, drain_s=config.on_inference_failure.drain_timeout_s)
+        if self._stop.is_set() and not service.ending:
+            events.log("worker_stopped")  # not the simulation's end: whoever asked, another one is to take over
+            return FAILED
+        for name, analysis in analyses.items():
+            try:
+                analysis.close()
+            except (Exception, SystemExit) as error:
+                events.log("close_failed", analysis=name, error=_line(error))
+        elsewhere.close()
+        return self._end(outputs)
+
+    def _end(self, outputs: Outputs) -> int:
+        outputs.answers.close()
+        self._ending.acquire()  # for ever where the heartbeat is at it, which ends the process
+        self._settle()
+        outputs.metrics.write(time.monotonic(), force=True)
+        if self._consumers:
+            self._events.log("drained")
+        else:
+            self._events.log("worker_stopped", why="no ring is to be read here any more")
+        self._events.close()
+        return 0 if self._consumers else LEFT
+
+    def _settle(self) -> None:
+        """The end of every ring: what a dead simulation rank left is accounted for and removed."""
+        for consumer in self._consumers:
+            settle_estate(consumer, self._output, self._events)
+            consumer.state = Side.CLOSED
 
 
 def _regions(spec: WorkerSpec) -> list[Region]:
@@ -161,13 +196,6 @@ def _regions(spec: WorkerSpec) -> list[Region]:
         with suppress(FileNotFoundError):
             found.append(Region.open(path))
     return found
-
-
-def _settle(consumers: Sequence[Consumer], output: Path, events: EventLog) -> None:
-    """The end of every ring: what a dead simulation rank left is accounted for and removed."""
-    for consumer in consumers:
-        settle_estate(consumer, output, events)
-        consumer.state = Side.CLOSED
 
 
 def _line(error: BaseException) -> str:

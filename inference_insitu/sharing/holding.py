@@ -51,6 +51,18 @@ def want(region: Region, worker: int) -> None:
     region.words[Word.WANTED] = worker + 1
 
 
+def is_orphaned(region: Region) -> bool:
+    """Whether nobody reads ``region``, nor will: its reader was given up."""
+    return region.words[Word.SUPERVISOR_STATE] == Side.FAILED
+
+
+def inherit(region: Region, worker: int) -> None:
+    """Let ``worker`` read ``region``, which is orphaned: nobody is left to name it."""
+    region.words[Word.WANTED] = worker + 1
+    fence()
+    region.words[Word.HOLDER] = worker + 1
+
+
 def decline(region: Region) -> None:
     """Let who reads ``region`` go on."""
     region.words[Word.WANTED] = region.words[Word.HOLDER]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from inference_insitu.ring.layout import Row, State, Word
 from inference_insitu.ring.region import Region
 from inference_insitu.scaling import Scaling, ScalingConfig
-from inference_insitu.sharing.holding import decline, holder, is_open, shares, want
+from inference_insitu.sharing.holding import decline, holder, inherit, is_open, is_orphaned, shares, want
 from inference_insitu.sharing.wish import Wish, WishFile
 from inference_insitu.watching.events import EventLog
 
@@ -51,6 +51,7 @@ class SharingOut:
         if now_s - self._looked_s < LOOK_S or not all(map(is_open, self._regions)):
             return
         self._looked_s = now_s
+        self._rescue()
         if self._planned:
             self._follow(now_s)
             return
@@ -71,6 +72,20 @@ class SharingOut:
         return sum(
             region.words[slot.base + Row.STATE] == State.READY for region in self._regions for slot in region.slots
         )
+
+    def _rescue(self) -> None:
+        """Let others read what a worker has that was given up; what its analyses had kept is lost."""
+        for place, region in enumerate(self._regions):
+            if not is_orphaned(region):
+                continue
+            self._useless.add(holder(region))
+            self._planned.pop(place, None)
+            held = [holder(one) for one in self._regions]
+            usable = [worker for worker in self._workers if worker not in self._useless]
+            if usable:
+                heir = min(usable, key=lambda one: (held.count(one) or len(held), usable.index(one)))
+                self._events.log("ring_inherited", ring=place, worker=heir, of=holder(region))
+                inherit(region, heir)
 
     def _share(self, count: int, now_s: float, *, why: str, waiting: int) -> None:
         usable = [worker for worker in self._workers if worker not in self._useless]

@@ -49,6 +49,7 @@ BAD_EVENTS = {
     "state_lost",
     "worker_not_joined",
     "ring_kept",
+    "ring_inherited",
     "engine_died",
     "log_away",
     "log_died",
@@ -60,6 +61,7 @@ BAD_EVENTS = {
     "frames_missed",
     "frame_too_large",
     "frame_damaged",
+    "unnoted",
 }
 """Something went wrong, or less was done than asked for; ``rule`` is one that could not be asked of an answer."""
 PLAIN_EVENTS = {

@@ -5,7 +5,7 @@ import json
 import pytest
 from rings import frame, make_ring
 
-from inference_insitu.ring.layout import Word
+from inference_insitu.ring.layout import Side, Word
 from inference_insitu.scaling import ScalingConfig
 from inference_insitu.sharing import sharing_out as module
 from inference_insitu.sharing.holding import begin, decline, holder
@@ -117,6 +117,25 @@ def test_a_worker_that_does_not_come_costs_nothing_but_the_attempt(node, late):
     WishFile(node.folder).write(Wish("two", 3))
     node.look()
     assert all(ring.region.words[Word.WANTED] != 2 for ring in node.rings), "it is not asked again"
+
+
+def test_the_rings_of_a_worker_that_is_given_up_go_to_one_that_reads_already_or_to_the_next(node):
+    WishFile(node.folder).write(Wish("one", 2))
+    node.look()
+    node.obey()
+    node.look()
+    for given_up, heir in ((1, 0), (0, 2)):
+        for ring in node.rings:
+            if holder(ring.region) == given_up:
+                ring.region.words[Word.SUPERVISOR_STATE] = Side.FAILED
+        node.look()
+        for ring in node.rings:
+            ring.region.words[Word.SUPERVISOR_STATE] = Side.STARTING  # as the heir's supervisor says
+        assert node.holders == [heir] * 4
+    for ring in node.rings:
+        ring.region.words[Word.SUPERVISOR_STATE] = Side.FAILED
+    node.look()
+    assert node.holders == [2] * 4, "nobody is left"
 
 
 def test_an_ending_run_is_left_alone(node):

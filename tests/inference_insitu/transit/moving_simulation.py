@@ -30,10 +30,10 @@ def advance(state):
 def main(config, output):
     from mpi4py import MPI
 
-    from inference_insitu import Variable, attach
+    from inference_insitu import CommandSpec, Variable, attach
 
-    variables = {"pattern": Variable("float64", SHAPE)}
-    with attach(MPI.COMM_WORLD, config, variables=variables, output=output) as coupling:
+    variables, commands = {"pattern": Variable("float64", SHAPE)}, [CommandSpec("mark", 0, 1)]
+    with attach(MPI.COMM_WORLD, config, variables=variables, output=output, commands=commands) as coupling:
         comm = coupling.simulation_comm
         state, step, longest_s = initial(comm.rank), 0, 0.0
         while step < MOST_STEPS and (step % ASKED_EVERY or not comm.bcast((output / STOP).exists())):
@@ -41,6 +41,7 @@ def main(config, output):
             started = time.monotonic()
             coupling.publish("pattern", state, step)
             coupling.end_step(step)
+            coupling.poll_steering()
             longest_s = max(longest_s, time.monotonic() - started)
             step += 1
             time.sleep(PERIOD_S)
