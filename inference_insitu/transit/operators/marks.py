@@ -57,7 +57,13 @@ class Marks:
     store: PayloadStore
 
     def obey(self, lane: Lane, offset: int, mark: Control) -> Reply:
-        """Do what ``mark``, at ``offset`` of the log, asks of ``lane``; what is to be said to it."""
+        """Do what ``mark``, at ``offset`` of the log, asks of ``lane``; what is to be said to it.
+
+        Raises
+        ------
+        ValueError, RunError
+            If a version that has taken over, which all sides agree on, cannot be had: nobody else may answer.
+        """
         doing: Mapping[str, Callable[[Lane, Control], _Obeyed]] = {
             PREPARE: self._prepare,
             INSTALL: self._install,
@@ -70,6 +76,8 @@ class Marks:
         try:
             said = doing[mark.action](lane, mark)
         except (Exception, SystemExit) as error:  # whatever an analysis raises, and a state that does not fit
+            if mark.action == RESUME and lane.holds and lane.phase is not Phase.AWAY and mark.number != lane.version:
+                raise
             said = _Obeyed(REFUSED, detail=_line(error))
             if mark.action in (PREPARE, INSTALL, LOAD):
                 lane.prepared = None

@@ -1,5 +1,7 @@
 """The operator: answers as in situ, each once, states that move whole, marks that hold from their place on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -331,6 +333,21 @@ def test_an_engine_that_dies_at_any_phase_of_a_takeover_gives_the_same_answers(v
     given += again.take([one for one in changed if one.offset > again.read_offset])
     assert models(given) == models(versioned().take(changed))
     assert sums(given) == sums(versioned().take(changed))
+
+
+def test_a_version_that_took_over_and_is_gone_ends_the_engine_with_the_reason_until_it_is_back(versioned, changed):
+    operator = versioned()
+    operator.take(changed[:6])
+    path = Path(operator._analyses._versions.path("summed", 7))
+    kept = path.read_text()
+    path.unlink()
+    with pytest.raises(ValueError, match="version 7 of summed must be described in"):
+        versioned(operator.snapshot())
+    with pytest.raises(ValueError, match="version 7 of summed must be described in"):
+        versioned().take(stored(frame(0), mark("resume", number=7)))
+    path.write_text(kept)
+    given = versioned(operator.snapshot()).take(changed)
+    assert models(given) == [(2, "7"), (3, "7"), (4, "7")]
 
 
 def test_versions_that_nobody_needs_any_more_are_closed(versioned, changed, monkeypatch):

@@ -7,6 +7,7 @@ import yaml
 from transit_twins import MemoryLog
 
 from cdi.errors import RunError
+from cdi.main import main
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.log.records import Move, Said, encoded
 from inference_insitu.transit.log.stream_log import MOVES, Topic
@@ -113,3 +114,20 @@ def test_a_takeover_that_does_not_end_or_is_aborted_is_told(run, tmp_path):
     with pytest.raises(RunError, match="the takeover by version 1 of moments is aborted: no"):
         take_over(tmp_path, "moments", 1, timeout_s=5, say=say)
     assert said == ["ready: 0 of 1 workers"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["take-over", "FOLDER", "moments"], "must be given a folder, an analysis and a number"),
+        (["take-over", "FOLDER", "moments", "-1"], "must be given a folder, an analysis and a number"),
+        (["take-over", "FOLDER", "moments", "1"], "version 1 of moments must be described in"),
+        (["learn", "FOLDER"], "frozen must be the path of a data set, got ''"),
+        (["learn", "FOLDER", "frozn=x"], "did you mean 'frozen'?"),
+        (["learn", "FOLDER", "frozen=x", "--once"], "--once is no option of cdi insitu learn"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_says_so_in_one_line(run, tmp_path, capsys, words, why):
+    assert main(["insitu", *(str(tmp_path) if word == "FOLDER" else word for word in words)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert why in line
