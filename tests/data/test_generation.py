@@ -121,6 +121,7 @@ def test_a_shard_of_other_samples_does_not_count_as_whole(uninterrupted: Path) -
     assert not is_whole(Shard(uninterrupted / "none.h5", 0, 4), TINY)
 
 
+@pytest.mark.slow
 def test_a_set_of_several_reflections_is_made_resumed_and_read_by_crystal(tmp_path: Path, uninterrupted: Path) -> None:
     """Shards hold whole crystals; one that lacks exposures is made again; first exposures are those of one alone."""
     write_config(TINY, tmp_path / "tiny.yaml")

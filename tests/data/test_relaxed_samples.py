@@ -195,6 +195,7 @@ def test_a_crystal_that_fails_to_relax_is_kept_as_it_was_built(monkeypatch: pyte
     assert truth.defect == drawn(0, recipe).defect
 
 
+@pytest.mark.slow
 @needs_lammps
 @needs_ovito
 def test_the_command_makes_a_set_that_resumes_by_crystal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,7 @@ def test_tiers_that_need_more_say_what(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_stored_tier_is_resumed_and_read_by_crystal(tmp_path: Path) -> None:
     """A second run makes nothing anew; rows are crystals with all their exposures."""
     settings = TierSettings(only=("T3",), crystals=2, shape=(16, 16, 16))

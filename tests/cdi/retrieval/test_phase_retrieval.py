@@ -171,6 +171,7 @@ def test_the_coherence_of_a_blurred_pattern_is_found(form: str) -> None:
     assert plain.kernel is None
 
 
+@pytest.mark.slow
 def test_a_shared_support_helps_a_weak_reflection_beside_a_strong_one() -> None:
     """90 photons in the brightest voxel beside 100 000: the misfit to the weak density falls, over three seeds."""
     fields = [scale * amplitude(lopsided=True, reflection=hkl) for scale, hkl in ((1.0, (1, 1, 1)), (0.03, (2, 0, 0)))]

@@ -25,11 +25,13 @@ WAYS = [
     ("nodes", "auto", True, "pinned (not ipc:"),
     ("process", "ipc", True, "ipc (as configured)"),
 ]
+BY_CHOICE = [pytest.param(*way, marks=() if way[1] == "auto" else pytest.mark.slow) for way in WAYS]
+"""Without a GPU what is chosen is looked at always, what is told only in the slow tests."""
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize(("placement", "device", "wants_device", "path"), WAYS)
+@pytest.mark.parametrize(("placement", "device", "wants_device", "path"), BY_CHOICE)
 def test_arrays_on_a_device_reach_the_worker(
     placement: str, device: str, wants_device: bool, path: str, library: Path, tmp_path: Path
 ) -> None:

@@ -174,6 +174,5 @@ def test_the_worker_tells_an_analysis_how_its_frames_are_put_together(monkeypatc
     batch = BatchConfig(size=4, buckets=(2, 4))
     config = CouplingConfig({"a": StreamConfig("network")}, {"network": AnalysisConfig("x:y", batch=batch)})
     layout = SimpleNamespace(variables={"a": ("float32", SHAPE)}, variable=lambda name: ("float32", SHAPE))
-    consumers = [SimpleNamespace(region=SimpleNamespace(layout=layout))]
-    worker._analyses(config, consumers, SimpleNamespace(output="", worker=0), 0)  # type: ignore[arg-type]
+    worker._analyses(config, [SimpleNamespace(layout=layout)], SimpleNamespace(output="", worker=0), 0)  # type: ignore
     assert told == [("open", batch), ("warm up", Variable("float32", SHAPE))]

@@ -179,7 +179,12 @@ def test_the_launcher_refuses_in_one_line(cdi_here, tmp_path, arguments, message
         pytest.param(
             3, ["inference.model=nowhere"], "model must be a checkpoint file or one of", marks=pytest.mark.slow
         ),
-        (2, ["--ranks", "3"], "ranks must be what the launcher started, 2, got --ranks 3"),
+        pytest.param(
+            2,
+            ["--ranks", "3"],
+            "ranks must be what the launcher started, 2, got --ranks 3",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ranks_refuse_in_one_line_told_once(mpirun, tmp_path, ranks, arguments, message):
@@ -257,7 +262,7 @@ def worker_pid(output):
 
 @pytest.mark.parametrize(
     ("placement", "ranks", "steps"),
-    [("cores", 3, 500), pytest.param("process", 1, 1500, marks=pytest.mark.slow)],
+    [("cores", 3, 200), pytest.param("process", 1, 1500, marks=pytest.mark.slow)],
 )
 def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp_path, placement, ranks, steps):
     """SIGKILL at its first answer; the load curve and every atom at the end are those of a run left alone.
@@ -265,12 +270,12 @@ def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp
     That one is started under mpiexec, without an action, into an existing empty folder.
     """
     log = steering_log(tmp_path / "snapshot.jsonl", [(steps, "snapshot", None)])
-    arguments = ["crystal.radius_A=10", f"load.steps={steps}", "coupling.every=50", f"placement.kind={placement}"]
+    arguments = ["crystal.radius_A=10", f"load.steps={steps}", "coupling.every=20", f"placement.kind={placement}"]
     arguments += [f"inference.model={model}", f"steering.replay={log}"]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
     figures = last_json(mpirun(ranks, "-m", "cdi", "insitu", *arguments, "--output", alone))
-    assert figures["published"] == steps // 50 + 1 == figures["inferred"] + sum(figures["dropped"].values())
+    assert figures["published"] == steps // 20 + 1 == figures["inferred"] + sum(figures["dropped"].values())
     child = started(arguments, killed, str(ranks))
     try:
         assert any("P(defect)" in line for line in iter(child.stderr.readline, ""))
@@ -280,7 +285,7 @@ def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp
         child.kill()
     assert child.returncode == 0, rest
     figures = json.loads(out.splitlines()[-1])
-    assert (figures["steps"], figures["published"]) == (steps, steps // 50 + 1)
+    assert (figures["steps"], figures["published"]) == (steps, steps // 20 + 1)
     for name in ("load.csv", f"snapshot-{steps:09d}.dump"):
         assert (killed / name).read_bytes() == (alone / name).read_bytes()
     assert cdi("insitu", "books", killed).returncode == 0
@@ -333,6 +338,7 @@ def test_what_rules_asked_for_is_done_again_from_the_log(mpirun, model, tmp_path
         assert (again / name).read_bytes() == (first / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_commands_are_obeyed_at_their_steps(mpirun, model, tmp_path):
     """A log by hand: patterns come at another interval, planes close, open, and the atoms are written."""
     log = steering_log(

@@ -163,6 +163,7 @@ def test_books_balance_with_every_policy(tmp_path):
     assert "sampled" in ended["sample"]
 
 
+@pytest.mark.slow
 def test_a_late_worker_is_not_waited_for(tmp_path):
     """Frames published before it is ready wait or are replaced; nothing is unaccounted for."""
     told = {"steps": 30, "streams": {"a": 5000}, "pause_s": 0.05}
@@ -174,6 +175,7 @@ def test_a_late_worker_is_not_waited_for(tmp_path):
     assert outcomes[0, 29] == outcomes[1, 29] == "inferred"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_started_anew(tmp_path):
     told = {"steps": 15, "streams": {"a": 20_000}}
     found = run(tmp_path, 3, coupling(dies_at=6, mark=str(tmp_path / "mark")), told)
@@ -193,7 +195,10 @@ def test_a_frame_that_kills_every_worker_is_lost_alone(tmp_path):
     assert list(found.outcomes().values()).count("lost") == 1
 
 
-@pytest.mark.parametrize("options", [{"raises": True}, {"dies_at": 3}], ids=["never-ready", "dies"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"raises": True}, marks=pytest.mark.slow, id="never-ready"), pytest.param({"dies_at": 3}, id="dies")],
+)
 def test_the_simulation_goes_on_without_inference(tmp_path, options):
     told = {"steps": 10, "streams": {"a": 2000}, "pause_s": 0.05}
     found = run(tmp_path, 3, coupling(failure={"action": "continue"}, **options), told)
@@ -202,6 +207,7 @@ def test_the_simulation_goes_on_without_inference(tmp_path, options):
     assert found.happened("gave_up") == 1
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_summed_up_leaves_one_rank_alone(tmp_path):
     """The other ranks have no ring, and the second keeper nobody to serve."""
     told = {"steps": 6, "streams": {"a": 3000}}

@@ -29,7 +29,7 @@ def test_another_mapping_sees_the_same_slots(path):
     [
         (lambda data: data[:5000], "cut or overwritten"),
         (lambda data: b"\0" * len(data), "must be a ring"),
-        (lambda data: data[:8] + (9).to_bytes(8, "little") + data[16:], "version 1, got 9"),
+        (lambda data: data[:8] + (9).to_bytes(8, "little") + data[16:], "version 2, got 9"),
         (lambda data: data[:4096] + b"?" + data[4097:], "cut or overwritten"),
         (lambda data: data[:100], "must be a ring"),
         (lambda data: b"", "empty"),

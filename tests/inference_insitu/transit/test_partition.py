@@ -140,8 +140,8 @@ def test_a_full_answers_topic_is_waited_for(job, log, monkeypatch, capsys):
     assert [one.step for one in answers(log)] == [0]
     assert capsys.readouterr().err.count("no room") == 1
     monkeypatch.setattr(partition_module, "FULL_TIMEOUT_S", 0.0)
-    monkeypatch.setattr(log, "append_all", _never)
     append_frames(log, [1])
+    monkeypatch.setattr(log, "append_all", _never)
     with pytest.raises(LogFull, match="never"):
         one.advance()
 
