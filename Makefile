@@ -6,9 +6,10 @@ OUT := output
 # Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
 TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
-BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling
+BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling sharing
+BENCHMARKS_TRANSIT := transit_engines transit workflow learning_in_transit
 
-.PHONY: demo transit-demo docs test test-slow test-transit engines lint format bench setup clean
+.PHONY: demo transit-demo docs test test-slow test-transit engines lint format bench bench-transit setup clean
 
 setup: $(READY)
 
@@ -52,10 +53,13 @@ docs: $(READY)
 	@echo "documentation: site/index.html"
 
 # Their JSON lines are kept in benchmarks/records, of which the site makes its page of figures.
-bench: SHELL := bash
-bench: $(READY)
+bench bench-transit: SHELL := bash
+bench: NAMES := $(BENCHMARKS)
+bench-transit: NAMES := $(BENCHMARKS_TRANSIT)
+bench-transit: engines
+bench bench-transit: $(READY)
 	@mkdir -p benchmarks/records
-	@set -eo pipefail; for name in $(BENCHMARKS); do \
+	@set -eo pipefail; for name in $(NAMES); do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py | tee benchmarks/records/$$name.jsonl; \
 	done
 
