@@ -1,11 +1,14 @@
 """When a migration takes place, and how long its parts may take. Free of brokers and engines."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from cdi.requirements import require, require_positive
 from inference_insitu.steering.condition import Condition
 from inference_insitu.transit.migration.protocol import Site
 
+SiteName = Literal["in_situ", "in_transit"]
+"""A ``Site`` as configurations have it."""
 FIGURES = ("queue", "oldest_s", "late", "memory_mb", "in_log")
 """What a rule may ask of a worker: frames that wait in its rings and the age of the oldest; frames whose deadline has
 passed since it was last asked; its resident memory; frames that lie in the log unanswered."""
@@ -20,11 +23,12 @@ class MigrationRule:
     """
 
     when: str
-    to: Site
+    to: SiteName
     for_s: float = 1.0
     pause_s: float = 10.0
 
     def __post_init__(self) -> None:
+        require(self.to in tuple(Site), "to", f"be one of {', '.join(Site)}", self.to)
         unknown = sorted(Condition(self.when).names - set(FIGURES))
         require(not unknown, "when", f"ask for {', '.join(FIGURES)}", ", ".join(unknown))
         require(self.for_s >= 0, "for_s", "be at least 0", self.for_s)

@@ -26,6 +26,7 @@ from inference_insitu.transit.log.stream_log import LogAway, LogFull
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.local_versions import LocalVersions
 from inference_insitu.transit.migration.marking import Asked
+from inference_insitu.transit.migration.protocol import Site
 from inference_insitu.transit.migration.rules import Rules
 from inference_insitu.transit.migration.share import Connection, Share
 from inference_insitu.transit.operators.analyses import Analyses
@@ -173,7 +174,7 @@ class MovingWorker:
         rule = self._rules.fired(figures, share.site, self._ruled_s)
         if rule is not None:
             self._events.log("migration_rule", when=rule.when, to=rule.to, **figures)
-            self._tried(lambda: share.ask(rule.to, rule.when))
+            self._tried(lambda: share.ask(Site(rule.to), rule.when))
 
     @property
     def settled(self) -> bool:

@@ -65,7 +65,7 @@ def test_rules_alone_move_a_run_scale_its_engine_and_steer_it(tmp_path, needed, 
         pytest.skip(str(missing))
     config, run, view = tmp_path / "coupling.yaml", tmp_path / "run", tmp_path / "fiftieth.sql"
     view.write_text(VIEW)
-    told = coupling(1, 2)
+    told = coupling(1, 2, "transit_twins:Summed")
     told["migration"] |= {"rules": RULES, "timeout_s": 300.0}
     told["steering"] = {
         "rules": [{"when": "seen >= 50", "analysis": "fiftieth", "then": "mark", "value": 1, "once": True}]
