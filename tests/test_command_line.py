@@ -43,6 +43,34 @@ def test_help_ends_with_examples_that_parse(name: str) -> None:
                 assert (ROOT / word).is_file(), word
 
 
+def shown_commands() -> dict[str, Path]:
+    """Command lines of ``cdi`` in the fenced blocks of the documentation and in the heads of the examples, by where."""
+    found: dict[str, Path] = {}
+    for page in (*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"):
+        for block in re.findall(r"```(?:sh|bash)\n(.*?)```", page.read_text(), re.S):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                command = re.split(r"\s#|\s>\s|\s&", line)[0]
+                if re.search(r"\bcdi [a-z]", command) and "…" not in command and "|" not in command:
+                    found[command.strip()] = page
+    return found
+
+
+def test_commands_in_the_documentation_parse() -> None:
+    """As they stand: a flag that is gone, or a file that argparse takes for one, would send a newcomer away."""
+    shown, parser = shown_commands(), console_parser()
+    assert len(shown) > 40
+    for command, page in shown.items():
+        words = shlex.split(command)
+        words = words[next(n for n, word in enumerate(words) if word.split("/")[-1] == "cdi") + 1 :]
+        try:
+            parser.parse_args(words)
+        except Exception as error:
+            raise AssertionError(f"{page.relative_to(ROOT)}: {command}: {error}") from error
+        for word in words:
+            if word.startswith("examples/"):
+                assert (ROOT / word).is_file(), (page, word)
+
+
 def test_completion_offers_commands_and_their_options(tmp_path: Path) -> None:
     """In a real bash, by the line that the docs give."""
     script = tmp_path / "completion.sh"
