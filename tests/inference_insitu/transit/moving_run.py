@@ -50,7 +50,7 @@ class MovingRun:
         plugin="transit_twins:Summed",
         simulation="moving_simulation.py",
     ):
-        self.folder, self.simulating, self.margin = folder / "run", simulating, margin
+        self.folder, self.simulating, self.margin, self.engine = folder / "run", simulating, margin, engine
         self.killed, self.first_worker_death = Counter(), None
         self.patience_s = PATIENCE_S if engine == "plain" else ENGINE_PATIENCE_S
         config = folder / "coupling.yaml"
@@ -59,6 +59,14 @@ class MovingRun:
         ranks = [mpiexec(), "-n", simulating + workers, sys.executable, "-m", "mpi4py"]
         self.simulation = self._started(*ranks, HERE / simulation, config, self.folder)
         self.serving = self._started(sys.executable, HERE / "moving_serving.py", self.folder, engine)
+
+    def serve_again(self, number):
+        """What keeps log and engine gets the signal ``number``, and is started anew."""
+        self.serving.send_signal(number)
+        self.serving.wait(self.patience_s)
+        told = self.output.read_text().count("the engine runs")
+        self.serving = self._started(sys.executable, HERE / "moving_serving.py", self.folder, self.engine)
+        self.until(lambda: self.output.read_text().count("the engine runs") > told, "the engine")
 
     def _started(self, *command):
         with self.output.open("ab") as output:

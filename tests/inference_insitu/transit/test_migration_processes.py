@@ -1,5 +1,6 @@
 """Real processes are killed while a running query moves: every step is answered once, in order, by somebody."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -52,6 +53,20 @@ def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(movi
         run.move(to, phase, victim)
     run.end()
     assert run.killed == {"engine": 2, "broker": 2, "worker": 2}
+    run.assert_whole()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+def test_what_keeps_log_and_engine_may_be_started_anew(moving, number):
+    """With frames in the log; the new one has the same address, as workers know no other."""
+    run = moving()
+    run.move(OUT)
+    run.serve_again(number)
+    run.move(BACK)
+    run.serve_again(number)
+    run.move(OUT)
+    run.end()
     run.assert_whole()
 
 
