@@ -116,8 +116,8 @@ class Consumer:
                 words[slot.base + Row.PUBLISHED_NS],
                 words[slot.base + Row.ATTEMPTS],
             )
-            for slot in self.region.slots
-            if words[slot.base + Row.STATE] == State.READY and not words[slot.base + Row.EVICT]
+            for slot in self.region.standing_at(State.READY)
+            if not words[slot.base + Row.EVICT]
         ]
         return sorted(found, key=lambda ready: ready.sequence)
 

@@ -40,6 +40,7 @@ from inference_insitu.ring.layout import (
     Layout,
     Row,
     SlotPlace,
+    State,
     Word,
 )
 from inference_insitu.ring.processes import started_at
@@ -51,6 +52,8 @@ _SEQUENCE = int(Row.SEQUENCE)
 _WHOLE_ROW = struct.Struct(f"={ROW_WORDS}q")
 
 HOLD_TRIES = 100
+FEW_SLOTS = 32
+"""Up to so many are looked at sooner one by one than by an array."""
 
 PREFIX = "cdi-"
 SHARED_MEMORY = Path("/dev/shm")
@@ -161,6 +164,15 @@ class Region:
         self.spilled = memoryview(spill) if spill is not None else self.bytes[:0]
         self.words = self.bytes.cast("q")
         self.slots = [Slot(self, place) for place in layout.places()]
+        rows = np.frombuffer(memory, np.int64, count=layout.count * ROW_WORDS, offset=layout.rows_offset)
+        self._states = rows[Row.STATE :: ROW_WORDS]
+
+    def standing_at(self, state: State) -> list[Slot]:
+        """The slots at ``state``, in order; a worker asks a thousand times a second."""
+        if len(self.slots) <= FEW_SLOTS:
+            words = self.words
+            return [slot for slot in self.slots if words[slot.base + Row.STATE] == state]
+        return [self.slots[number] for number in np.flatnonzero(self._states == state)]
 
     @classmethod
     def create(cls, layout: Layout, *, rank: int, path: Path | None = None) -> "Region":

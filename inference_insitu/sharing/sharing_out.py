@@ -7,7 +7,7 @@ costs nothing but the attempt.
 import time
 from collections.abc import Sequence
 
-from inference_insitu.ring.layout import Row, State, Word
+from inference_insitu.ring.layout import State, Word
 from inference_insitu.ring.region import Region
 from inference_insitu.scaling import Scaling, ScalingConfig
 from inference_insitu.sharing.holding import decline, holder, inherit, is_open, is_orphaned, shares, want
@@ -69,9 +69,7 @@ class SharingOut:
     @property
     def waiting(self) -> int:
         """Frames that wait in the rings."""
-        return sum(
-            region.words[slot.base + Row.STATE] == State.READY for region in self._regions for slot in region.slots
-        )
+        return sum(len(region.standing_at(State.READY)) for region in self._regions)
 
     def _rescue(self) -> None:
         """Let others read what a worker has that was given up; what its analyses had kept is lost."""
