@@ -1,6 +1,6 @@
 """A network is fine-tuned beside a run in transit, and what it has learnt takes over while the run goes on. JSON lines.
 
-    python benchmarks/learning_in_transit.py [--engine flink] [--crystals 100] [--frozen 32] [--replay 32]
+    python benchmarks/learning_in_transit.py [--engine flink] [--crystals 100] [--frozen 64] [--replay 64]
                                              [--period_s 1] [--nice 19]
 
 A simulation publishes patterns of crystals that the shipped network knows badly (tungsten, dim, strained, with screws
@@ -55,8 +55,8 @@ ENDED = ("version_took_over", "version_refused", "version_not_taken")
 def main(
     engine: str = "flink",
     crystals: int = 100,
-    frozen: int = 32,
-    replay: int = 32,
+    frozen: int = 64,
+    replay: int = 64,
     period_s: float = 1.0,
     nice: int = 19,
 ) -> None:

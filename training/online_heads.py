@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from cdi.requirements import require, require_positive, require_within
 from models.checkpoint import load, save
 from models.network import DefectNet
-from training.calibration import familiarise, fit_temperature
+from training.calibration import familiarise
 from training.online_features import Seen
 
 ANSWERING = ("hidden", "classifier", "counter")
@@ -35,7 +35,7 @@ class HeadConfig:
     epochs: int = 60
     batch_size: int = 32
     learning_rate: float = 5e-4
-    near: float = 0.02
+    near: float = 4.0
     count_weight: float = 0.25
     set_apart: float = 0.2
 
@@ -64,17 +64,10 @@ def fine_tuned(model: str, run: Seen, replay: Seen, path: Path, config: HeadConf
     best = _learn(network, (ours, theirs), (ours_apart, theirs_apart), config, seed)
     network.load_state_dict(best)
     with torch.no_grad():
-        apart = _together(ours_apart, theirs_apart)
-        hidden = network.hidden(apart.features)
-        logits, counts = network.classifier(hidden).double(), network.counter(hidden).double()
-        everything = _together(_together(ours, theirs), apart)
-        limit = familiarise(network, network.hidden(everything.features).double())
-    calibration = replace(
-        checkpoint.calibration,
-        temperature=fit_temperature(logits, apart.defect),
-        count_temperature=fit_temperature(counts, apart.count),
-        novelty_limit=limit if checkpoint.calibration.novelty_limit else 0.0,
-    )
+        everything = torch.cat([part.features for part in (ours, ours_apart, theirs, theirs_apart)])
+        limit = familiarise(network, network.hidden(everything).double())
+    # The temperatures stay: fitted to a run whose crystals are alike, they would make all others' answers too sure.
+    calibration = replace(checkpoint.calibration, novelty_limit=limit if checkpoint.calibration.novelty_limit else 0.0)
     told = {**checkpoint.training, "online": {"of": checkpoint.name, "frames": len(run), "replay": len(replay)}}
     name = f"{checkpoint.name.partition(' online')[0]} online {seed}"
     save(replace(checkpoint, name=name, weights=network.state_dict(), calibration=calibration, training=told), path)
@@ -131,8 +124,3 @@ def _split(seen: Seen, config: HeadConfig, seed: int) -> tuple[Seen, Seen]:
         raise ValueError(f"frames must be of at least 2 crystals to set one apart, got {len(names)}")
     apart = np.isin(place, np.random.default_rng(seed).permutation(len(names))[:number])
     return seen.rows(np.flatnonzero(~apart).tolist()), seen.rows(np.flatnonzero(apart).tolist())
-
-
-def _together(one: Seen, other: Seen) -> Seen:
-    parts = [torch.cat([getattr(one, name), getattr(other, name)]) for name in ("features", "defect", "count")]
-    return Seen(parts[0], parts[1], parts[2], one.groups + other.groups)
