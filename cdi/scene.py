@@ -21,7 +21,7 @@ from cdi.surface import Surface, isosurface
 GLASS = 0.25
 LEVELS = ((1.0, 0.9), (2.0, 0.35), (3.0, 0.12))
 """Decades below the maximum at which a pattern's surfaces lie, and their opacity."""
-CAMERA = {"eye": {"x": 1.2, "y": -1.5, "z": 0.75}}
+CAMERA = {"eye": {"x": 1.5, "y": -1.85, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.12}}
 LARGEST_SIDE = 96
 """Voxels a side beyond which a pattern is binned for the picture: a browser turns some 10⁵ triangles."""
 
