@@ -184,6 +184,8 @@ class _Refining:
 
     def _object(self, begun: _Begun, fitted: Fitted) -> tuple[str, Fitted]:
         """The crystal's fit, or a free object's from there on, whichever says more of the held-out voxels."""
+        if self.stop():
+            return "crystal", fitted
         self.begin("free object", 0)
         model = FreeObject(begun.box, begun.box.cut(fitted.density))
         free = fit(model, self.likelihood, self.config.free_iterations, fitted.widths, self.stop)
