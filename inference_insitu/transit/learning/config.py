@@ -86,7 +86,7 @@ class LearningConfig:
     reservoir, rule : see there.
     nice : how much the process steps back before the simulation's, 0 to 19.
     threads : that it computes with.
-    timeout_s : a version that has not taken over by then is given up.
+    timeout_s : a version that has not taken over by then is given up; so is a run whose log is away for so long.
     """
 
     analysis: str = "defects"

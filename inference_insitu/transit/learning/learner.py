@@ -80,7 +80,7 @@ class Learner:
         self._watched: WatchedVersion | None = None
 
     def learn(self, stop: threading.Event) -> None:
-        """Until the run is over, or ``stop``.
+        """Until the run is over, its log has been away for ``timeout_s``, or ``stop``.
 
         Raises
         ------
@@ -94,13 +94,17 @@ class Learner:
         self._tried = background.came
         self._events.log("learning_started", pid=os.getpid(), frozen=self._frozen.sha256[:16], **background.figures)
         self._say(f"learns beside run {self._job.run}: {len(self._frozen.examples)} frames in the frozen set")
+        there_s = time.monotonic()
         with closing(background), closing(self._log_of(PATIENCE_S)) as log:
             while not stop.wait(LOOK_S):
                 try:
                     if self._look(background, log):
                         break
+                    there_s = time.monotonic()
                 except LogAway as error:
                     self._events.first("log_away", "learning", error=str(error))
+                    if time.monotonic() - there_s > self._config.timeout_s:
+                        break
             self._events.log("learning_stopped", **background.figures)
 
     def _look(self, background: Background, log: StreamLog) -> bool:
@@ -108,12 +112,14 @@ class Learner:
         background.check()
         while self._moves.poll():
             pass
+        if self._moves.agreement.over:
+            return True
         self._watch(background, log)
         enough = background.came - self._tried >= self._config.every
         if enough and background.figures["held_out"] >= self._config.rule.least:
             self._tried = background.came
             self._attempt(background)
-        return self._moves.agreement.over
+        return False
 
     def _attempt(self, background: Background) -> None:
         """Train, judge, and let a version that is better take over."""

@@ -17,7 +17,7 @@ from inference_insitu.transit.learning.config import LearningConfig, ReservoirCo
 from inference_insitu.transit.learning.learner import Learner
 from inference_insitu.transit.log.records import Answer, Move, Said, encoded
 from inference_insitu.transit.log.retention import LEARNER, MOST_BEHIND, pass_over
-from inference_insitu.transit.log.stream_log import ANSWERS, MOVES, Topic, frames_topic
+from inference_insitu.transit.log.stream_log import ANSWERS, MOVES, LogAway, Topic, frames_topic
 from inference_insitu.transit.migration.protocol import Ended, Site
 from inference_insitu.watching.events import EventLog, read_events
 
@@ -144,6 +144,27 @@ def test_a_version_that_is_worse_or_does_not_load_is_refused_and_its_weights_go(
     assert why in run.told("version_refused")[0]["why"]
     assert run.version == 0
     assert not [*(tmp_path / "transit/versions").glob("*.weights")]
+
+
+def test_the_learner_ends_with_the_run_and_with_a_log_that_does_not_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(learner_module, "LOOK_S", 0.01)
+    run = Run(tmp_path, monkeypatch, timeout_s=0.2)
+    learner = run.learner()
+    monkeypatch.setattr(run.log, "read", away)
+    learner.learn(threading.Event())
+    monkeypatch.undo()
+    assert [one.event for one in read_events(tmp_path)][-1] == "learning_stopped"
+
+
+def away(topic, **_):
+    raise LogAway("nobody answers")
+
+
+def test_the_learner_ends_once_every_worker_has(run):
+    run.say(Move("run", Said.JOINED, worker=0, step=1))
+    run.say(Move("run", Said.GONE, worker=0))
+    run.learner().learn(threading.Event())
+    assert run.told("learning_stopped")
 
 
 def test_a_version_that_turns_out_to_be_worse_goes_again(run):
