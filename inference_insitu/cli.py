@@ -89,7 +89,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=None,
         help=(
-            "serve, migrate, workers: how long the simulation may be away, or the change take "
+            "serve, migrate, workers, take-over: how long the simulation may be away, or the change take "
             f"(default: {SERVE_TIMEOUT_S:g})"
         ),
     )
@@ -280,9 +280,13 @@ def _workers(arguments: Namespace, words: list[str]) -> None:
             f"cdi insitu workers must be given a folder and a number or rule, got {' '.join(words) or 'nothing'}"
         )
     timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
-    for node in ask_for_workers(Path(words[0]), words[1], timeout_s=timeout_s):
+    nodes = ask_for_workers(Path(words[0]), words[1], timeout_s=timeout_s)
+    lines = []
+    for node in nodes:
         rings = ", ".join(f"worker {worker}: {count}" for worker, count in node.fields["rings"].items())
-        print(f"{node.who}: {node.fields['count']} workers share its rings ({rings})", flush=True)
+        lines.append(f"{node.who}: {node.fields['count']} workers share its rings ({rings})")
+    told = {node.who: {"workers": node.fields["count"], "rings": node.fields["rings"]} for node in nodes}
+    tell(arguments, told, lines)
 
 
 def _learn(arguments: Namespace, words: list[str]) -> None:
@@ -308,7 +312,8 @@ def _take_over(arguments: Namespace, words: list[str]) -> None:
         raise ValueError(f"cdi insitu take-over must be given a folder, an analysis and a number, got {got}")
     timeout_s = SERVE_TIMEOUT_S if arguments.timeout_s is None else arguments.timeout_s
     ended = take_over(Path(words[0]), words[1], int(words[2]), timeout_s=timeout_s, say=_tell)
-    print(f"from step {ended.cut} on, version {ended.version} of {ended.analysis} answers", flush=True)
+    told = {"step": ended.cut, "analysis": ended.analysis, "version": ended.version}
+    tell(arguments, told, [f"from step {ended.cut} on, version {ended.version} of {ended.analysis} answers"])
 
 
 def _tell(line: str) -> None:
@@ -325,8 +330,8 @@ _ACTIONS = {
     "transit": _Action(_transit, ("config",)),
     "migrate": _Action(_migrate, ("json", "timeout_s")),
     "learn": _Action(_learn, ("config",)),
-    "take-over": _Action(_take_over, ("timeout_s",)),
-    "workers": _Action(_workers, ("timeout_s",)),
+    "take-over": _Action(_take_over, ("json", "timeout_s")),
+    "workers": _Action(_workers, ("json", "timeout_s")),
 }
 
 insitu = Command(
