@@ -138,6 +138,7 @@ class Learning:
         self._until(lambda: self.happened(*ENDED), LEARN_S, "a version")
         time.sleep(AFTER_S)
         (self.output / STOP).touch()
+        self._learner.terminate()
         for process in (self._simulation, self._serving, self._learner):
             process.wait(END_S)
 
@@ -146,10 +147,12 @@ class Learning:
         return [one for one in read_events(self.output) if one.event in names]
 
     def report(self, period_s: float) -> None:
+        made = {one.fields["version"]: one.fields for one in self.happened("version_made")}
         for one in self.happened("version_accepted", "version_refused"):
-            made = self.happened("version_made")[0].fields
-            emit(section="version", outcome=one.event, **one.fields.get("figures", {}), why=one.fields.get("why", ""),
-                 trained_on=made["trained_on"])  # fmt: skip
+            figures = {"why": one.fields.get("why", ""), **one.fields["figures"]}
+            number = one.fields["version"]
+            trained_on = made.get(number, {}).get("trained_on")
+            emit(section="version", version=number, outcome=one.event, trained_on=trained_on, **figures)
         told = json.loads((self.output / PUBLISHED).read_text())
         shown = read_run(self.output)
         whole = {**books(self.output, range(told["steps"])), "longest_call_ms": round(1e3 * told["longest_call_s"], 1)}
