@@ -239,6 +239,7 @@ def test_lammps_that_refuses_the_crystal_ends_the_run_before_step_0(mpirun, mode
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_failure_while_running_ends_every_rank_with_code_1(mpirun, model, tmp_path):
     """Planes closing at 4 km/s blow the particle up: LAMMPS stops, nobody hangs, what there was is kept."""
     arguments = ["crystal.radius_A=10", "load.steps=400", "load.closing_speed_A_per_ps=4000", "coupling.every=1"]
@@ -368,7 +369,7 @@ def test_an_interrupt_ends_launcher_and_ranks(model, tmp_path):
     finally:
         child.kill()
     assert "Traceback" not in rest
-    assert rest.splitlines()[-1] == "cdi: interrupted"
+    assert rest.splitlines()[-1].startswith("cdi: interrupted; the folder keeps what was answered")
     assert wait_until(lambda: not processes_of(output), timeout_s=20)
 
 
