@@ -51,6 +51,7 @@ def test_every_rank_is_served_and_what_arrives_is_what_was_published(run):
     assert not list((run.output / "job").glob("answers-*"))
 
 
+@pytest.mark.slow
 def test_a_serving_job_may_come_late(run):
     run.configure(wait_ready=False)
     simulation = run.simulate()
@@ -132,6 +133,7 @@ def test_a_stopped_serving_job_stops_nothing(run):
     balanced(run)
 
 
+@pytest.mark.slow
 def test_a_simulation_that_nobody_served_ends_with_whole_books(run):
     run.configure(wait_ready=False, drain_timeout_s=1000.0)
     ended(run.simulate(ranks=2, steps=20))
