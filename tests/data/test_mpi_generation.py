@@ -65,6 +65,7 @@ def shards(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.glob("shard-*.h5")}
 
 
+@pytest.mark.slow
 def test_ranks_killed_midway_and_started_again_make_the_set_of_one_process(
     tmp_path: Path, of_one_process: Path
 ) -> None:

@@ -12,7 +12,9 @@ MORE_KB = 2000
 """Growth of memory that a thousand cycles may have; a communicator that stays in each takes twice as much."""
 
 
-@pytest.mark.parametrize(("kind", "cycles"), [("fake", 1000), ("real", 14)])
+@pytest.mark.parametrize(
+    ("kind", "cycles"), [("fake", 100), pytest.param("fake", 1000, marks=pytest.mark.slow), ("real", 14)]
+)
 def test_cycles_leave_nothing(mpirun, tmp_path, kind, cycles):
     """MPICH has 2048 communicators, of which each cycle takes three: one that stays shows."""
     completed = mpirun(2, "-m", "mpi4py", HERE / "fault_cycles.py", tmp_path, cycles, kind, timeout_s=HARD_TIMEOUT_S)

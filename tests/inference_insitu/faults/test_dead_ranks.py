@@ -45,6 +45,7 @@ def test_a_dead_simulation_rank(launch):
     assert (outcome.counts["drained"], outcome.counts["simulation_died"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_dead_simulation_rank_while_the_worker_starts(launch):
     run = launch(
         Episode(
@@ -72,6 +73,7 @@ def test_a_dead_keeper(launch):
     run.outcome().check_estate()
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_launcher(launch):
     run = launch(Episode("interrupted", fault={"rank": 0, "step": DEATH, "what": "wait"}, **SLOW))
     run.wait_for((run.folder / "interrupted" / "waiting").exists)

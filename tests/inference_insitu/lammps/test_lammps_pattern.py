@@ -103,7 +103,7 @@ def test_partial_amplitudes_add_up_to_that_of_the_whole():
 
 @pytest.mark.mpi
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_ranks_reduce_to_the_amplitude_of_the_whole(mpirun, ranks):
     """Against the float64 direct sum; a rank without atoms takes part; all follow the same peak."""
     figures = last_json(mpirun(ranks, __file__))
