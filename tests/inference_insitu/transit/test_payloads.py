@@ -90,7 +90,7 @@ def test_a_full_folder_is_a_full_log_and_leaves_nothing(store, monkeypatch):
     "record",
     [
         frame(3, 1, attributes={"load_nN": 2.0}, published_ns=1 << 62, attempts=1),
-        Control("run", "pattern", 0, "install", "m", 3, "a", "m 1", "<f4", (2, 3), b"state"),
+        Control("run", "pattern", 0, "install", "m", 3, "a", 2, "m 1", "<f4", (2, 3), b"state"),
         Reply("run", "pattern", 0, "m", "state", 5, data=b"state"),
         Answer("run", "pattern", 1, 0, "a", "m 1", "inferred", {"count": 2}, inferred_s=0.5),
     ],
