@@ -20,9 +20,12 @@ class Slow(Analysis):
     def answer(self, frames: Sequence[Frame]) -> Sequence[Mapping[str, Any]]:
         """How many frames of its rank there were."""
         time.sleep(self._answer_s * len(frames))
+        found = []
         for frame in frames:
-            self._seen[frame.stream, frame.rank] = self._seen.get((frame.stream, frame.rank), 0) + 1
-        return [{"seen": self._seen[frame.stream, frame.rank]} for frame in frames]
+            key = frame.stream, frame.rank
+            self._seen[key] = self._seen.get(key, 0) + 1
+            found.append({"seen": self._seen[key]})
+        return found
 
     def state(self, stream: str, rank: int) -> bytes:
         """The count."""

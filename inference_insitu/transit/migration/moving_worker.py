@@ -101,7 +101,7 @@ class MovingWorker:
     def hand_over(self, frames: Sequence[tuple[Frame, int]]) -> bool:
         """Append ``frames`` to the log; False where the log does not take them now."""
         share = self._share
-        if share is None or self._resting:
+        if share is None or (self._away and self._resting):  # what rests is the looking into the log alone
             return False
         records = [self._record(frame, attempts) for frame, attempts in frames]
         return self._tried(lambda: share.hand_over(records))

@@ -1,8 +1,11 @@
 """A worker that is started anew while the log is away does not answer what others are to answer."""
 
+import numpy as np
 import pytest
 
 from inference_insitu.inference.elsewhere import Route
+from inference_insitu.inference.frame import Frame
+from inference_insitu.transit.log.stream_log import LogAway
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.moving_worker import MovingWorker
 from inference_insitu.transit.migration.protocol import Site
@@ -41,3 +44,35 @@ def test_what_an_earlier_run_in_the_folder_did_does_not_count(tmp_path):
     (tmp_path / "transit").mkdir()
     (tmp_path / "transit" / "moved-0").write_text("another run")
     assert worker(tmp_path).route("pattern", 0, 0) is Route.HERE
+
+
+class Share:
+    """Of a worker that answers nothing itself: everything was answered, so that it rests between looks into the log."""
+
+    moved, resting, settled = True, True, True
+
+    def __init__(self, failing=False):
+        self.failing, self.polled, self.taken = failing, 0, []
+
+    def poll(self):
+        self.polled += 1
+        if self.failing:
+            raise LogAway("it is away")
+
+    def hand_over(self, records):
+        self.taken += [one.step for one in records]
+
+
+def frame(step):
+    return Frame("pattern", 0, step, np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_frames_go_into_the_log_between_two_looks_and_not_while_it_is_away(tmp_path, away):
+    one = worker(tmp_path)
+    share = one._share = Share(failing=away)
+    one.progress()
+    one.progress()
+    assert share.polled == 1, "it rests"
+    assert one.hand_over([(frame(3), 0)]) is not away
+    assert share.taken == ([] if away else [3])
