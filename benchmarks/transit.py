@@ -24,7 +24,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import auto_cli
@@ -45,7 +45,12 @@ OUTAGE_S, RECOVER_S = 8.0, 300.0
 
 
 def main(
-    sections: tuple[str, ...] = ("migration", "restart", "speed", "faults"),
+    sections: tuple[Literal["migration", "restart", "speed", "faults"], ...] = (
+        "migration",
+        "restart",
+        "speed",
+        "faults",
+    ),
     engine: str = "flink",
     states_MB: tuple[int, ...] = (0, 1, 10, 100),
     sizes_KB: tuple[int, ...] = (128, 2048, 8192),
