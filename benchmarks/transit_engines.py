@@ -21,7 +21,8 @@ from machine import emit, load, machine
 from cdi.errors import MissingDependencyError
 from inference_insitu.transit.engines.engine import RunningEngine, engine
 from inference_insitu.transit.engines.job import TransitJob
-from inference_insitu.transit.log.records import Answer, FrameRecord, decoded, encoded
+from inference_insitu.transit.log.codec import decoded, encoded
+from inference_insitu.transit.log.records import Answer, FrameRecord
 from inference_insitu.transit.log.redis_server import RedisServer
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic, frames_topic
 from inference_insitu.waiting import wait_until

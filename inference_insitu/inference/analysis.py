@@ -10,17 +10,15 @@ installation.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import isclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cdi.requirements import nearest
 from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.frame import Frame, Variable
+from inference_insitu.inference.plugins import find_plugin
 
 ENTRY_POINT_GROUP = "cdi.analyses"
 
@@ -80,37 +78,9 @@ class _OfFrame(Analysis):
         return [self._function(frame) for frame in frames]
 
 
-def find_analysis(plugin: str) -> Callable[..., Any]:
-    """What the name ``plugin`` stands for.
-
-    Raises
-    ------
-    ValueError
-        If there is no such entry point, module or object; the nearest name is given.
-    """
-    if ":" in plugin:
-        module, _, name = plugin.partition(":")
-        try:
-            found: Any = import_module(module)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"plugin must name an importable module:object, got {plugin!r}: {error}") from error
-    else:
-        known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        if plugin not in known:
-            raise ValueError(
-                f"plugin must be an analysis of the group {ENTRY_POINT_GROUP}, got {plugin!r}; {nearest(plugin, known)}"
-            )
-        found = known[plugin].load()
-    if not callable(found):
-        raise ValueError(f"plugin must be a function or a class, got {plugin!r}, a {type(found).__name__}")
-    return found  # type: ignore[no-any-return]
-
-
 def build_analysis(plugin: str, options: Mapping[str, Any]) -> Analysis:
     """The analysis ``plugin`` with ``options``."""
-    found = find_analysis(plugin)
+    found = find_plugin(plugin, ENTRY_POINT_GROUP)
     if isclass(found):
         built = found(**options)
         if not isinstance(built, Analysis):

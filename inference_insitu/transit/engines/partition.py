@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.engines.under_way import UnderWay
+from inference_insitu.transit.log.codec import encoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import Quarantined, Reply, encoded
+from inference_insitu.transit.log.records import Quarantined, Reply
 from inference_insitu.transit.log.stream_log import ANSWERS, QUARANTINE, LogFull, Stored, StreamLog, Topic
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.operators.operator import Given, Operator

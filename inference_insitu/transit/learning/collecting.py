@@ -1,6 +1,7 @@
 """Frames with truth out of a run's log into reservoirs: one to train on, one to judge by, and what came last."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from inference_insitu.ring.consumer import finite
@@ -18,7 +19,8 @@ from inference_insitu.transit.learning.examples import (
 )
 from inference_insitu.transit.learning.plugin import Trainer
 from inference_insitu.transit.learning.reservoir import Reservoir
-from inference_insitu.transit.log.records import FrameRecord, PoisonedRecordError, decoded
+from inference_insitu.transit.log.codec import decoded
+from inference_insitu.transit.log.records import FrameRecord, PoisonedRecordError
 from inference_insitu.transit.log.retention import LEARNER, MOST_BEHIND
 from inference_insitu.transit.log.stream_log import Stored, StreamLog, Topic
 from inference_insitu.watching.events import EventLog
@@ -63,7 +65,7 @@ class Collecting:
         for topic in job.topics():
             if streams[topic.stream].analysis == analysis:
                 before = [one.taken.get(topic.name, 0) for one in (self.training, self.held_out)]
-                self._read[topic] = max(before)
+                self._read[topic] = min(before)  # a kill may have come between the two commits
         self.came = self.aside = self.missed = 0
         for topic in self._read:
             self._commit(topic)
@@ -107,7 +109,7 @@ class Collecting:
         for one in stored:
             self._take(topic, one)
         for reservoir in (self.training, self.held_out):
-            reservoir.commit()
+            reservoir.commit(topic.name, stored[-1].offset)
         self._read[topic] = stored[-1].offset
         self._commit(topic)
         return True
@@ -160,7 +162,7 @@ class Collecting:
         truth = truth_of(record.attributes) or {}
         named = {name: truth[name] for name in (CRYSTAL,) if name in truth}
         kept = {**self._trainer.checked({k: v for k, v in truth.items() if k not in named}), **named}
-        return _replaced(record, attributes={**record.attributes, TRUTH: kept})
+        return replace(record, attributes={**record.attributes, TRUTH: kept})
 
 
 def _inline(record: FrameRecord) -> bytes | memoryview:
@@ -170,9 +172,4 @@ def _inline(record: FrameRecord) -> bytes | memoryview:
 
 
 def _with_data(record: FrameRecord, data: bytes | memoryview) -> FrameRecord:
-    return _replaced(record, data=data)
-
-
-def _replaced(record: FrameRecord, **changes: object) -> FrameRecord:
-    values: Mapping[str, object] = {**vars(record), **changes}
-    return FrameRecord(**values)  # type: ignore[arg-type]
+    return replace(record, data=data)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from cdi.requirements import require
 from inference_insitu.inference.analysis import plain_values
 from inference_insitu.inference.frame import Frame
-from inference_insitu.transit.log.records import FrameRecord, PoisonedRecordError, decoded_as, encoded
+from inference_insitu.transit.log.codec import decoded_as, encoded
+from inference_insitu.transit.log.records import FrameRecord, PoisonedRecordError
 from inference_insitu.transit.log.stream_log import Stored
 
 TRUTH, CRYSTAL = "truth", "crystal"

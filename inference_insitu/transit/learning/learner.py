@@ -27,7 +27,8 @@ from inference_insitu.transit.learning.judgement import Verdict, compared, regre
 from inference_insitu.transit.learning.plugin import build_trainer
 from inference_insitu.transit.learning.scoring import Scoring
 from inference_insitu.transit.learning.watching_version import WatchedVersion
-from inference_insitu.transit.log.records import Answer, PoisonedRecordError, decoded
+from inference_insitu.transit.log.codec import decoded
+from inference_insitu.transit.log.records import Answer, PoisonedRecordError
 from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, StreamLog, Topic
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER

@@ -7,16 +7,14 @@ It knows what a truth is, what an answer is worth beside it, and how the model i
 engines and versions. ``Trainer`` says what it must have; it derives from nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdi.requirements import nearest
+from inference_insitu.inference.plugins import find_plugin
 from inference_insitu.transit.learning.examples import Example
 
 ENTRY_POINT_GROUP = "cdi.learners"
@@ -84,31 +82,12 @@ def build_trainer(plugin: str, options: Mapping[str, Any]) -> Trainer:
     ValueError
         If there is no such entry point, module or object, or it lacks what a trainer has.
     """
-    found = _found(plugin)
+    found = find_plugin(plugin, ENTRY_POINT_GROUP)
     built: Trainer = found(**options)
     missing = [name for name in ("checked", "score", "frozen", "trained") if not callable(getattr(built, name, None))]
     if missing:
         raise ValueError(f"plugin must have {', '.join(missing)}, got {plugin!r} without")
     return built
-
-
-def _found(plugin: str) -> Callable[..., Any]:
-    if ":" in plugin:
-        module, _, name = plugin.partition(":")
-        try:
-            found: Any = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"plugin must name an importable module:object, got {plugin!r}: {error}") from error
-    else:
-        known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-        if plugin not in known:
-            raise ValueError(
-                f"plugin must be a trainer of the group {ENTRY_POINT_GROUP}, got {plugin!r}; {nearest(plugin, known)}"
-            )
-        found = known[plugin].load()
-    if not callable(found):
-        raise ValueError(f"plugin must be a class, got {plugin!r}, a {type(found).__name__}")
-    return found  # type: ignore[no-any-return]
 
 
 def frozen_examples(trainer: Trainer, path: Path) -> list[Example]:

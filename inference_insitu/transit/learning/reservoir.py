@@ -71,8 +71,9 @@ class Reservoir:
         self._state = self._state.with_frame(number, place, source, offset)
         return place is not None
 
-    def commit(self) -> None:
-        """Let all that was offered hold for later lives too."""
+    def commit(self, source: str, reached: int) -> None:
+        """Let all that was offered hold for later lives too; ``source`` was read up to ``reached``, offered or not."""
+        self._state = self._state.read_to(source, reached)
         with whole_file(self._folder / STATE) as file:
             file.write_text(json.dumps(vars(self._state)) + "\n")
         for number in self._gone:

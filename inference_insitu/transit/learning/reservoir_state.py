@@ -22,6 +22,10 @@ class ReservoirState:
         within = all(1 <= number <= self.seen for number in self.kept)
         require(within and len({*self.kept}) == full, "kept", f"be different numbers in [1, {self.seen}]", self.kept)
 
+    def read_to(self, source: str, reached: int) -> "ReservoirState":
+        """The state once ``source`` was read up to ``reached``."""
+        return replace(self, taken={**self.taken, source: max(reached, self.taken.get(source, 0))})
+
     def with_frame(self, number: int, place: int | None, source: str, offset: int) -> "ReservoirState":
         """The state once the frame ``number`` has taken ``place``."""
         kept = [*self.kept]

@@ -60,5 +60,4 @@ class Scoring:
                 alike = [(key, one) for key, one in some if one.array.shape == shape]
                 said = answers_or_errors(analysis, self._name, [one.frame for _, one in alike])
                 for (key, one), values in zip(alike, said, strict=True):
-                    broken = isinstance(values, BaseException)
-                    self._known[key] = NOTHING if broken else self.worth(values, one.truth)  # type: ignore[arg-type]
+                    self._known[key] = NOTHING if isinstance(values, BaseException) else self.worth(values, one.truth)

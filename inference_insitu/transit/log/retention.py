@@ -2,8 +2,9 @@
 
 from contextlib import suppress
 
+from inference_insitu.transit.log.codec import descriptor_of
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import PoisonedRecordError, descriptor_of
+from inference_insitu.transit.log.records import PoisonedRecordError
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 
 LEARNER = "learner"

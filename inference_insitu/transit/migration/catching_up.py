@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account, Key
+from inference_insitu.transit.log.codec import decoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import Answer, FrameRecord, PoisonedRecordError, decoded
+from inference_insitu.transit.log.records import Answer, FrameRecord, PoisonedRecordError
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 from inference_insitu.transit.migration.local import Local
 from inference_insitu.transit.migration.marking import Marking

@@ -4,14 +4,8 @@ import time
 from collections.abc import Callable
 
 from inference_insitu.transit.account import Account
-from inference_insitu.transit.log.records import (
-    Alert,
-    Answer,
-    PoisonedRecordError,
-    Reply,
-    decoded,
-    decoded_as,
-)
+from inference_insitu.transit.log.codec import decoded, decoded_as
+from inference_insitu.transit.log.records import Alert, Answer, PoisonedRecordError, Reply
 from inference_insitu.transit.log.stream_log import ALERTS, ANSWERS, StreamLog, Topic
 from inference_insitu.transit.migration.marking import Marking
 from inference_insitu.watching.events import EventLog

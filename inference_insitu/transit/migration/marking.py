@@ -8,6 +8,7 @@ import numpy as np
 
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.account import Key
+from inference_insitu.transit.log.codec import encoded
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     INSTALL,
@@ -20,7 +21,6 @@ from inference_insitu.transit.log.records import (
     Control,
     FrameRecord,
     Reply,
-    encoded,
 )
 from inference_insitu.transit.log.stream_log import Once, Record, StreamLog, Topic, frames_topic
 

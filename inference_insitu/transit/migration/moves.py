@@ -1,6 +1,7 @@
 """The topic of moves, read from its beginning: what this worker knows of the agreement."""
 
-from inference_insitu.transit.log.records import Move, PoisonedRecordError, decoded_as, encoded
+from inference_insitu.transit.log.codec import decoded_as, encoded
+from inference_insitu.transit.log.records import Move, PoisonedRecordError
 from inference_insitu.transit.log.stream_log import MOVES, StreamLog, Topic
 from inference_insitu.transit.migration.protocol import Agreement, Ended, Refused
 

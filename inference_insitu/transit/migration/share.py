@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.transit.account import Account, Key
+from inference_insitu.transit.log.codec import decoded
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     RELEASE,
@@ -16,7 +17,6 @@ from inference_insitu.transit.log.records import (
     Move,
     PoisonedRecordError,
     Said,
-    decoded,
 )
 from inference_insitu.transit.log.stream_log import StreamLog, Topic
 from inference_insitu.transit.migration.catching_up import CatchingUp

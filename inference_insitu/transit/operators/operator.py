@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from cdi.errors import RunError
+from inference_insitu.transit.log.codec import decoded
 from inference_insitu.transit.log.payloads import PayloadStore
 from inference_insitu.transit.log.records import (
     REFUSED,
@@ -21,7 +22,6 @@ from inference_insitu.transit.log.records import (
     PoisonedRecordError,
     Quarantined,
     Reply,
-    decoded,
 )
 from inference_insitu.transit.log.stream_log import Stored, Topic
 from inference_insitu.transit.operators.analyses import Analyses

@@ -6,7 +6,8 @@ from contextlib import suppress
 from math import isfinite
 from typing import Any
 
-from inference_insitu.transit.log.records import Answer, PoisonedRecordError, decoded
+from inference_insitu.transit.log.codec import decoded
+from inference_insitu.transit.log.records import Answer, PoisonedRecordError
 from inference_insitu.transit.log.stream_log import Stored
 
 INTEGER, REAL, TEXT = "integer", "real", "text"

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cdi.requirements import require
-from inference_insitu.transit.log.records import Alert, encoded
+from inference_insitu.transit.log.codec import encoded
+from inference_insitu.transit.log.records import Alert
 from inference_insitu.transit.log.stream_log import ALERTS, StreamLog, Topic
 
 HISTORY, ROWS, TO_ALERTS = "history", "rows", "alerts"

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ring"))
 
 from rings import CAPACITY, RecordingLedger
 
-from inference_insitu.inference.analysis import Analysis, build_analysis, find_analysis, plain_values
+from inference_insitu.inference.analysis import Analysis, build_analysis, plain_values
 from inference_insitu.inference.batching import BatchConfig, Batcher
 from inference_insitu.inference.outputs import Outputs
 from inference_insitu.inference.service import Served, Service
@@ -233,9 +233,9 @@ def test_a_function_of_one_frame_is_an_analysis(tmp_path):
 
 def test_an_analysis_that_is_not_there_names_the_nearest():
     with pytest.raises(ValueError, match="got 'momnts'; did you mean 'moments'"):
-        find_analysis("momnts")
+        build_analysis("momnts", {})
     with pytest.raises(ValueError, match="importable module:object"):
-        find_analysis("no_such_module:thing")
+        build_analysis("no_such_module:thing", {})
     with pytest.raises(ValueError, match="derive from Analysis"):
         build_analysis(f"{__name__}:NoAnalysis", {})
 

@@ -261,6 +261,20 @@ def worker_pid(output):
     return next(event["pid"] for event in reversed(events) if event["event"] == "worker_started")
 
 
+def bereft(arguments, output, ranks="3"):
+    """What a run says in the end whose worker was killed at its first answer."""
+    child = started(arguments, output, ranks)
+    try:
+        assert any("P(defect)" in line for line in iter(child.stderr.readline, ""))
+        os.kill(worker_pid(output), signal.SIGKILL)
+        out, rest = child.communicate(timeout=240)
+    finally:
+        child.kill()
+    assert child.returncode == 0, rest
+    assert '"worker_died"' in "".join(path.read_text() for path in output.glob("events-*.jsonl"))
+    return json.loads(out.splitlines()[-1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("placement", "ranks", "steps"), [("cores", 3, 200), ("process", 1, 1500)])
 def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp_path, placement, ranks, steps):
@@ -275,21 +289,12 @@ def test_a_killed_worker_leaves_the_trajectory_as_it_was(mpirun, cdi, model, tmp
     alone.mkdir()
     figures = last_json(mpirun(ranks, "-m", "cdi", "insitu", *arguments, "--output", alone))
     assert figures["published"] == steps // 20 + 1 == figures["inferred"] + sum(figures["dropped"].values())
-    child = started(arguments, killed, str(ranks))
-    try:
-        assert any("P(defect)" in line for line in iter(child.stderr.readline, ""))
-        os.kill(worker_pid(killed), signal.SIGKILL)
-        out, rest = child.communicate(timeout=240)
-    finally:
-        child.kill()
-    assert child.returncode == 0, rest
-    figures = json.loads(out.splitlines()[-1])
+    figures = bereft(arguments, killed, str(ranks))
     assert (figures["steps"], figures["published"]) == (steps, steps // 20 + 1)
     for name in ("load.csv", f"snapshot-{steps:09d}.dump"):
         assert (killed / name).read_bytes() == (alone / name).read_bytes()
     assert cdi("insitu", "books", killed).returncode == 0
     events = "".join(path.read_text() for path in killed.glob("events-*.jsonl"))
-    assert '"worker_died"' in events
     assert '"SIGKILL"' in events
 
 
@@ -330,16 +335,7 @@ def test_what_rules_asked_for_is_done_again_from_the_log(mpirun, model, tmp_path
     assert {name for _, name in applied} >= {"rate", "stop"}
     assert asked["steps"] == applied[-1][0] < 100000
     assert asked["steered"] == len(applied)
-    child = started([*common, f"steering.replay={first / 'steering.jsonl'}"], again)
-    try:
-        assert any("P(defect)" in line for line in iter(child.stderr.readline, ""))
-        os.kill(worker_pid(again), signal.SIGKILL)
-        out, rest = child.communicate(timeout=240)
-    finally:
-        child.kill()
-    assert child.returncode == 0, rest
-    replayed = json.loads(out.splitlines()[-1])
-    assert '"worker_died"' in "".join(path.read_text() for path in again.glob("events-*.jsonl"))
+    replayed = bereft([*common, f"steering.replay={first / 'steering.jsonl'}"], again)
     assert (replayed["steps"], replayed["steered"]) == (asked["steps"], asked["steered"])
     written = sorted(path.name for path in first.glob("snapshot-*"))
     assert len(written) == sum(name == "snapshot" for _, name in applied)

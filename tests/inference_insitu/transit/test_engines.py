@@ -23,7 +23,8 @@ from inference_insitu.inference.frame import Frame
 from inference_insitu.transit.engines.durable import TABLE
 from inference_insitu.transit.engines.engine import RunningEngine, engine
 from inference_insitu.transit.engines.job import TransitJob
-from inference_insitu.transit.log.records import Alert, Answer, Quarantined, decoded, encoded
+from inference_insitu.transit.log.codec import decoded, encoded
+from inference_insitu.transit.log.records import Alert, Answer, Quarantined
 from inference_insitu.transit.log.redis_server import RedisServer, redis_program
 from inference_insitu.transit.log.stream_log import ALERTS, ANSWERS, QUARANTINE, Record, Topic, frames_topic
 from inference_insitu.transit.results.results_table import read_table

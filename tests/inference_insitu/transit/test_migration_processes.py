@@ -1,43 +1,13 @@
 """Real processes are killed while a running query moves: every step is answered once, in order, by somebody."""
 
 import signal
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from moving_run import PHASES, MovingRun
-
-from cdi.errors import MissingDependencyError
-from inference_insitu.transit.engines.engine import engine
-from inference_insitu.transit.log.redis_server import redis_program
+from moving_run import PHASES
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(280)]
 
 OUT, BACK = "in_transit", "in_situ"
-
-
-@pytest.fixture
-def moving(tmp_path):
-    """Makes runs whose engine is the plain one, but where another is asked for by name."""
-    for needed in ("mpi4py", "redis", "pyarrow"):
-        pytest.importorskip(needed)
-    try:
-        redis_program()
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
-    made = []
-
-    def make(**given):
-        made.append(MovingRun(tmp_path, **{"engine": "plain"} | given))
-        made[-1].ready()
-        return made[-1]
-
-    yield make
-    for run in made:
-        run.clear()
 
 
 def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(moving):
@@ -88,10 +58,6 @@ def test_each_part_may_die_at_each_phase_of_each_direction(moving, victim):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["flink", "spark"])
 def test_a_stream_engine_may_die_while_a_query_moves(moving, kind):
-    try:
-        engine(kind).command(FakeJob, None)
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
     run = moving(engine=kind)
     for to, phase, victim in (
         (OUT, "begun", "engine"),
@@ -102,9 +68,3 @@ def test_a_stream_engine_may_die_while_a_query_moves(moving, kind):
         run.move(to, phase, victim)
     run.end()
     run.assert_whole()
-
-
-class FakeJob:
-    """Enough of a job to ask whether an engine is installed."""
-
-    folder, path = "/nowhere", Path("/nowhere/job.json")

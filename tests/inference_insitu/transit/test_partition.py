@@ -12,8 +12,9 @@ from inference_insitu.transit.engines.durable import Durable
 from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.engines.partition import READER, SEEN, Partition
 from inference_insitu.transit.engines.under_way import UnderWay
+from inference_insitu.transit.log.codec import decoded, encoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import Answer, Control, Quarantined, Reply, decoded, encoded
+from inference_insitu.transit.log.records import Answer, Control, Quarantined, Reply
 from inference_insitu.transit.log.stream_log import ANSWERS, QUARANTINE, LogFull, Record, Topic, frames_topic
 from inference_insitu.transit.operators.analyses import Analyses
 from inference_insitu.transit.results.answer_rows import AnswerRows

@@ -9,18 +9,9 @@ import pytest
 from transit_twins import frame
 
 from inference_insitu.transit.log import payloads
+from inference_insitu.transit.log.codec import decoded, decoded_as, encoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import (
-    Answer,
-    Control,
-    Descriptor,
-    FrameRecord,
-    PoisonedRecordError,
-    Reply,
-    decoded,
-    decoded_as,
-    encoded,
-)
+from inference_insitu.transit.log.records import Answer, Control, Descriptor, FrameRecord, PoisonedRecordError, Reply
 from inference_insitu.transit.log.stream_log import LogFull, Stored
 
 

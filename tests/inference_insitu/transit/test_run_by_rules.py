@@ -4,21 +4,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from launching import environment
 from moving_run import HERE, coupling
 from moving_simulation import STOP
 
-from cdi.errors import MissingDependencyError
 from inference_insitu.placement.launcher import mpiexec
-from inference_insitu.transit.engines.engine import engine
-from inference_insitu.transit.log.redis_server import redis_program
 from inference_insitu.watching.account import account
 from inference_insitu.watching.events import read_events
 from inference_insitu.watching.run_files import read_run
@@ -37,16 +30,6 @@ WHERE MOD(`step`, 50) = 0
 """
 
 
-@pytest.fixture
-def needed():
-    for module in ("mpi4py", "redis", "pyarrow"):
-        pytest.importorskip(module)
-    try:
-        redis_program()
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
-
-
 def started(folder, *command):
     paths = f"{HERE}{os.pathsep}{environment()['PYTHONPATH']}"
     return subprocess.Popen(
@@ -58,11 +41,8 @@ def started(folder, *command):
 
 
 @pytest.mark.parametrize("kind", ["flink", "spark"])
-def test_rules_alone_move_a_run_scale_its_engine_and_steer_it(tmp_path, needed, kind):
-    try:
-        engine(kind)
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
+def test_rules_alone_move_a_run_scale_its_engine_and_steer_it(tmp_path, needs, kind):
+    needs(kind)
     config, run, view = tmp_path / "coupling.yaml", tmp_path / "run", tmp_path / "fiftieth.sql"
     view.write_text(VIEW)
     told = coupling(1, 2, "transit_twins:Summed")

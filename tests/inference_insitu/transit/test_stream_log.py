@@ -14,8 +14,8 @@ from transit_twins import MemoryLog, frame
 
 from cdi.errors import MissingDependencyError, RunError
 from inference_insitu.transit.log import redis_server
+from inference_insitu.transit.log.codec import decoded, encoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import decoded, encoded
 from inference_insitu.transit.log.redis_log import RedisAddress, RedisLog
 from inference_insitu.transit.log.redis_server import RedisServer, redis_program
 from inference_insitu.transit.log.retention import retire

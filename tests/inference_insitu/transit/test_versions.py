@@ -9,7 +9,8 @@ from transit_twins import MemoryLog
 from cdi.errors import RunError
 from cdi.main import main
 from inference_insitu.transit.engines.job import TransitJob
-from inference_insitu.transit.log.records import Move, Said, encoded
+from inference_insitu.transit.log.codec import encoded
+from inference_insitu.transit.log.records import Move, Said
 from inference_insitu.transit.log.stream_log import MOVES, Topic
 from inference_insitu.transit.migration.request import take_over
 from inference_insitu.transit.operators.versions import Version, Versions, file_sha256

@@ -5,7 +5,8 @@ import json
 import pytest
 from transit_twins import MemoryLog
 
-from inference_insitu.transit.log.records import Alert, Answer, decoded
+from inference_insitu.transit.log.codec import decoded
+from inference_insitu.transit.log.records import Alert, Answer
 from inference_insitu.transit.log.stream_log import ALERTS, Topic
 from inference_insitu.transit.results.history import history_rows
 from inference_insitu.transit.results.rows import COLUMNS, row

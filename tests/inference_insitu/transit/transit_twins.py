@@ -8,7 +8,8 @@ import numpy as np
 from inference_insitu.coupling_config import AnalysisConfig, CouplingConfig, StreamConfig
 from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.batching import BatchConfig
-from inference_insitu.transit.log.records import FrameRecord, encoded
+from inference_insitu.transit.log.codec import encoded
+from inference_insitu.transit.log.records import FrameRecord
 from inference_insitu.transit.log.stream_log import LogFull, Standing, Stored
 
 

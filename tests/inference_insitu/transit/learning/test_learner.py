@@ -15,7 +15,8 @@ from inference_insitu.transit.learning import learner as learner_module
 from inference_insitu.transit.learning.collecting import Collecting
 from inference_insitu.transit.learning.config import LearningConfig, ReservoirConfig, RuleConfig
 from inference_insitu.transit.learning.learner import Learner
-from inference_insitu.transit.log.records import Answer, Move, Said, encoded
+from inference_insitu.transit.log.codec import encoded
+from inference_insitu.transit.log.records import Answer, Move, Said
 from inference_insitu.transit.log.retention import LEARNER, MOST_BEHIND, pass_over
 from inference_insitu.transit.log.stream_log import ANSWERS, MOVES, LogAway, Topic, frames_topic
 from inference_insitu.transit.migration.protocol import Ended, Site
@@ -214,6 +215,24 @@ def test_no_frame_is_on_both_sides_and_none_is_taken_twice(run):
     assert not sides[0] & sides[1]
     assert again.training.seen + again.held_out.seen == 80
     assert (len(sides[0]), len(sides[1])) == (40, min(20, again.held_out.seen))
+
+
+def test_a_kill_between_the_two_reservoirs_costs_no_frame(run):
+    run.frames(30)
+    first = run.collecting()
+
+    def killed(source, reached):
+        raise KeyboardInterrupt
+
+    first.held_out.commit = killed
+    with pytest.raises(KeyboardInterrupt):
+        first.poll()
+    again = run.collecting()
+    while again.poll():
+        pass
+    assert again.training.seen + again.held_out.seen == 30
+    assert again.held_out.seen > 0
+    assert again.missed == 0
 
 
 def test_the_log_does_not_wait_for_a_learner_that_is_far_behind(run):

@@ -10,9 +10,6 @@ import yaml
 from learned_simulation import CHANGED, SHIFT
 from moving_run import MovingRun
 
-from cdi.errors import MissingDependencyError
-from inference_insitu.transit.engines.engine import engine_python
-from inference_insitu.transit.log.redis_server import redis_program
 from inference_insitu.watching.account import account
 from inference_insitu.watching.events import read_events
 
@@ -65,14 +62,8 @@ class LearnedRun(MovingRun):
 
 
 @pytest.mark.parametrize("kind", ["plain", "flink"])
-def test_a_version_takes_over_while_the_run_goes_on_and_goes_again_once_it_is_worse(tmp_path, kind):
-    for needed in ("mpi4py", "redis", "pyarrow"):
-        pytest.importorskip(needed)
-    try:
-        redis_program()
-        assert kind == "plain" or engine_python(kind)
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
+def test_a_version_takes_over_while_the_run_goes_on_and_goes_again_once_it_is_worse(tmp_path, needs, kind):
+    needs(kind)
     run = LearnedRun(tmp_path, engine=kind)
     try:
         run.ready()

@@ -14,7 +14,7 @@ def offered(folder, numbers, *, places=5, seed=3, commit=True):
     for number in numbers:
         reservoir.offer(f"{number}".encode(), "topic", number)
         if commit:
-            reservoir.commit()
+            reservoir.commit("topic", number)
     return reservoir
 
 
@@ -47,6 +47,13 @@ def test_a_reservoir_that_is_killed_at_any_moment_ends_as_an_undisturbed_one(tmp
         assert again.taken["topic"] == cut - 2
         assert contents(offered(folder, range(1, 31))) == whole
         assert len([*folder.glob("*.frame")]) == 5, "nothing of a killed life is left"
+
+
+def test_what_was_read_and_not_offered_is_remembered(tmp_path):
+    reservoir = offered(tmp_path, [1, 2])
+    reservoir.commit("topic", 7)
+    reservoir.commit("topic", 5)
+    assert Reservoir(tmp_path, places=5, seed=3).taken["topic"] == 7
 
 
 def test_what_is_read_twice_is_offered_once(tmp_path):

@@ -1,15 +1,11 @@
 """Real processes are killed while a version takes over: every step is answered once, by the version of its step."""
 
 import csv
-from pathlib import Path
 
 import pytest
-from moving_run import PHASES, MovingRun
+from moving_run import PHASES
 
-from cdi.errors import MissingDependencyError
-from inference_insitu.transit.engines.engine import engine
 from inference_insitu.transit.engines.job import NAME, TransitJob
-from inference_insitu.transit.log.redis_server import redis_program
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.protocol import Ended
 from inference_insitu.transit.operators.versions import Version
@@ -20,27 +16,17 @@ OUT, BACK = "in_transit", "in_situ"
 
 
 @pytest.fixture
-def moving(tmp_path):
-    for needed in ("mpi4py", "redis", "pyarrow"):
-        pytest.importorskip(needed)
-    try:
-        redis_program()
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
-    made = []
+def versioned(moving):
+    """Makes runs of an analysis that has two later versions."""
 
     def make(**given):
-        run = MovingRun(tmp_path, **{"engine": "plain", "plugin": "transit_twins:Slow"} | given)
-        made.append(run)
-        run.ready()
+        run = moving(plugin="transit_twins:Slow", **given)
         versions = TransitJob.read(run.folder / FOLDER / NAME).versions()
         for number in (2, 3):
             versions.write(Version("summed", number, {"version": number}))
         return run
 
-    yield make
-    for run in made:
-        run.clear()
+    return make
 
 
 def end(run):
@@ -65,8 +51,8 @@ def assert_models(run):
     assert {one.version for one in taken} >= {2}
 
 
-def test_whatever_is_killed_while_a_version_takes_over_every_step_has_one_answer_by_its_version(moving):
-    run = moving()
+def test_whatever_is_killed_while_a_version_takes_over_every_step_has_one_answer_by_its_version(versioned):
+    run = versioned()
     run.take_over(2, "ready", "worker")  # in situ
     run.move(OUT)
     run.take_over(3, "cut", "engine")
@@ -77,8 +63,8 @@ def test_whatever_is_killed_while_a_version_takes_over_every_step_has_one_answer
 
 
 @pytest.mark.parametrize("victim", ["engine", "broker", "worker"])
-def test_each_part_may_die_at_each_phase_of_a_takeover(moving, victim):
-    run = moving(workers=2)
+def test_each_part_may_die_at_each_phase_of_a_takeover(versioned, victim):
+    run = versioned(workers=2)
     run.move(OUT)
     for phase in PHASES:
         run.take_over(2, phase, victim)
@@ -90,20 +76,10 @@ def test_each_part_may_die_at_each_phase_of_a_takeover(moving, victim):
 
 
 @pytest.mark.timeout(1800)
-def test_a_version_takes_over_in_flink_though_it_is_killed(moving):
-    try:
-        engine("flink").command(FakeJob, None)
-    except MissingDependencyError as missing:
-        pytest.skip(str(missing))
-    run = moving(engine="flink")
+def test_a_version_takes_over_in_flink_though_it_is_killed(versioned):
+    run = versioned(engine="flink")
     run.move(OUT)
     run.take_over(2)
     run.take_over(3, "cut", "engine")
     run.move(BACK)
     end(run)
-
-
-class FakeJob:
-    """Enough of a job to ask whether an engine is installed."""
-
-    folder, path = "/nowhere", Path("/nowhere/job.json")

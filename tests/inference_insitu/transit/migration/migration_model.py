@@ -11,8 +11,9 @@ from transit_twins import MemoryLog, Summed, coupling, frame
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.account import Account
+from inference_insitu.transit.log.codec import encoded
 from inference_insitu.transit.log.payloads import PayloadStore
-from inference_insitu.transit.log.records import Move, Said, encoded
+from inference_insitu.transit.log.records import Move, Said
 from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, Topic
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.local_versions import LocalVersions

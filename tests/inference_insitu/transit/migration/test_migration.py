@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from migration_model import STREAM, Run, Site, model, sites
 from transit_twins import Summed
 
-from inference_insitu.transit.log.records import Alert, encoded
+from inference_insitu.transit.log.codec import encoded
+from inference_insitu.transit.log.records import Alert
 from inference_insitu.transit.log.stream_log import ALERTS, LogAway, Topic
 from inference_insitu.transit.migration.protocol import Ended, Refused
 
