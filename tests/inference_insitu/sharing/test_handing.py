@@ -178,3 +178,25 @@ def test_a_state_that_cannot_be_kept_leaves_the_ring_where_it_is(made, tmp_path,
     first.look()
     assert holder(ring.region) == 0
     assert [event.event for event in read_events(tmp_path)].count("ring_kept") == 1
+
+
+def test_nothing_is_taken_of_an_earlier_try_to_give(made):
+    ring, first, second = made
+    publish(ring, range(2))
+    first.look()
+    kept = first.handing._kept
+    assert kept.leave(first.region, 0, worker=1) > 0
+    first.analysis.install("a", 0, b"")  # started anew: it keeps nothing
+    assert kept.leave(first.region, 0, worker=1) == 0
+    second.analysis.install("a", 0, b"9")
+    assert second.handing._kept.take(second.region, 0, worker=1) == ""
+    assert second.analysis.state("a", 0) == b""
+
+
+def test_a_worker_whose_simulation_has_died_serves_a_ring_of_one_that_lives(made, tmp_path):
+    ring, first, _ = made
+    ring.region.words[Word.OWNER_STARTED] += 1  # that process is no more
+    assert first.service.ending
+    living = make_ring(slots=SLOTS, path=tmp_path / "living")
+    first.service.join(living.consumer)
+    assert not first.service.ending

@@ -39,6 +39,7 @@ def test_workers_come_and_go_as_asked_and_one_that_is_killed_comes_back(sharing)
         ask_for_workers(run.folder, "3", timeout_s=1.0)
     ask_for_workers(run.folder, "2", timeout_s=ASKED_S)
     assert run.counts["ring_given"] == run.counts["ring_taken"] == 3
+    assert run.counts["worker_died"] == run.counts["restart"] == 0, "who leaves does not die"
     before = len(run.answers)
     for answer in run.answers:
         assert answer["values"]["seen"] == answer["step"] + 1, answer
