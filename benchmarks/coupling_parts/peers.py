@@ -24,6 +24,7 @@ from mpi4py import MPI
 
 from cdi.config import read_object
 from inference_insitu import CouplingConfig, Variable, attach
+from inference_insitu.waiting import wait_until
 
 WARM_UP = 5
 READY_TIMEOUT_S = 60.0
@@ -134,15 +135,16 @@ def redis(pattern: np.ndarray, output: Path) -> Arm:
 
 
 def wait_until_answers(store: Any) -> None:
-    end = time.monotonic() + READY_TIMEOUT_S
-    while True:
+    from redis.exceptions import ConnectionError as Away
+
+    def answers() -> bool:
         try:
-            store.ping()
-            return
-        except Exception:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+            return bool(store.ping())
+        except Away:
+            return False
+
+    if not wait_until(answers, timeout_s=READY_TIMEOUT_S, interval_s=0.05):
+        raise TimeoutError(f"redis-server must answer within {READY_TIMEOUT_S:g} s")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ class DevicePath(ABC):
 
     room = 0
     """Bytes of JSON that the attributes which ``write`` gives may take."""
-    failed = False
-    """Whether the device failed: no more can be written, and what was being written may be so still."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the device failed: no more can be written, and what was being written may be so still."""
+        return False
 
     @abstractmethod
     def write(self, array: DeviceArray, slot: Slot, ready: Callable[[], None]) -> dict[str, str]:
@@ -105,7 +108,7 @@ class StagedPath(DevicePath):
         self._side = runtime.new_stream()
 
     @property
-    def failed(self) -> bool:  # type: ignore[override]  # noqa: D102
+    def failed(self) -> bool:  # noqa: D102
         return self._broken is not None
 
     def write(self, array: DeviceArray, slot: Slot, ready: Callable[[], None]) -> dict[str, str]:  # noqa: D102

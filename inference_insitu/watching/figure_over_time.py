@@ -46,6 +46,8 @@ _MARKS = {
     "simulation_died": "#000000",
     "engine_died": "#e7298a",
     "log_died": "#a6761d",
+    "version_took_over": "#238b45",
+    "workers_changed": "#807dba",
 }
 _STEERING = "#08519c"
 _SITE_COLOURS = {

@@ -179,8 +179,9 @@ def _pictures(run: RunFiles) -> list[Picture]:
         (
             "Over time",
             "Workers' states, frames published per second by what became of them, latency of the inferred ones, and "
-            "how many of those waited at once. Dashed lines mark deaths, restarts and steering. Where frames were also "
-            "answered in transit, a bar says who answered when, and migrations are shaded.",
+            "how many of those waited at once. Dashed lines mark deaths, restarts, steering, versions that took over, "
+            "and another number of workers. Where frames were also answered in transit, a bar says who answered when, "
+            "and migrations are shaded.",
             bool(len(run.ledger) or run.events),
             "svg",
             lambda: figure_over_time.over_time(run),

@@ -149,3 +149,22 @@ def test_damaged_accounts_are_said(moved: MovedRun) -> None:
     problems = account(moved.folder)["problems"]
     assert "transit-0.csv: its last line is cut off" in problems
     assert "transit-0.csv: 1 lines are no row of a ledger" in problems
+
+
+def test_a_version_that_takes_over_and_another_number_of_workers_are_marked(tmp_path: Path) -> None:
+    run = MovedRun(tmp_path / "run", ranks=2).write_moved()
+    before = _dashed(run)
+    told: list[tuple[float, str, Row]] = [
+        (20.0, "version_took_over", {"analysis": "defects", "version": 1, "cut": 30}),
+        (25.0, "workers_changed", {"count": 2, "rings": {}, "wish": ""}),
+        (26.0, "version_made", {"analysis": "defects", "version": 2}),
+    ]
+    run._write_event_file("events-learner.jsonl", "learner", told)
+    assert _dashed(run) - before == 2 * 4, "on each of the four axes"
+
+
+def _dashed(run: MovedRun) -> int:
+    figure = over_time(read_run(run.folder))
+    return sum(
+        line.get_linestyle() == "--" and len(line.get_xdata()) == 2 for axis in figure.axes for line in axis.lines
+    )
