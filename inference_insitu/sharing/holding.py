@@ -5,12 +5,13 @@ that it can (``HEIR``); who reads the ring ends what it has begun, leaves what i
 its reader (``HOLDER``), which nobody else writes. Until then the ring is read by who has read it so far.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 
 from inference_insitu.ring.fence import fence
 from inference_insitu.ring.layout import Side, Word
-from inference_insitu.ring.processes import runs
+from inference_insitu.ring.processes import runs, started_at
 from inference_insitu.ring.region import Region
 
 FIXED = 0
@@ -57,10 +58,16 @@ def is_orphaned(region: Region) -> bool:
 
 
 def inherit(region: Region, worker: int) -> None:
-    """Let ``worker`` read ``region``, which is orphaned: nobody is left to name it."""
-    region.words[Word.WANTED] = worker + 1
+    """Let ``worker`` read ``region``, which is orphaned: nobody is left to name it.
+
+    This process answers for the ring until the worker's supervisor does: it is an orphan no longer.
+    """
+    words, pid = region.words, os.getpid()
+    words[Word.SUPERVISOR_STARTED], words[Word.SUPERVISOR_PID] = started_at(pid) or 0, pid
+    words[Word.SUPERVISOR_STATE] = Side.STARTING
+    words[Word.WANTED] = worker + 1
     fence()
-    region.words[Word.HOLDER] = worker + 1
+    words[Word.HOLDER] = worker + 1
 
 
 def decline(region: Region) -> None:

@@ -51,7 +51,8 @@ class SharingOut:
         if now_s - self._looked_s < LOOK_S or not all(map(is_open, self._regions)):
             return
         self._looked_s = now_s
-        self._rescue()
+        if self._rescue() and not self._planned:
+            self._tell_done()
         if self._planned:
             self._follow(now_s)
             return
@@ -64,31 +65,44 @@ class SharingOut:
             else:
                 self._tell_done()
         elif (wish is None or wish.count is None) and (count := self._scaling.due(waiting, now_s)) is not None:
-            self._share(count, now_s, why=f"{waiting} frames wait", waiting=waiting)
+            if min(count, len(self._usable)) == self._reading:
+                self._scaling.changed(self._reading, now_s)  # no other worker can be had: nothing to tell each time
+            else:
+                self._share(count, now_s, why=f"{waiting} frames wait", waiting=waiting)
+
+    @property
+    def _usable(self) -> list[int]:
+        return [worker for worker in self._workers if worker not in self._useless]
+
+    @property
+    def _reading(self) -> int:
+        """How many workers have rings."""
+        return len({holder(region) for region in self._regions})
 
     @property
     def waiting(self) -> int:
         """Frames that wait in the rings."""
         return sum(len(region.standing_at(State.READY)) for region in self._regions)
 
-    def _rescue(self) -> None:
-        """Let others read what a worker has that was given up; what its analyses had kept is lost."""
+    def _rescue(self) -> bool:
+        """Let others read what a worker has that was given up, whose states are lost; whether there was any."""
+        found = False
         for place, region in enumerate(self._regions):
             if not is_orphaned(region):
                 continue
             self._useless.add(holder(region))
             self._planned.pop(place, None)
             held = [holder(one) for one in self._regions]
-            usable = [worker for worker in self._workers if worker not in self._useless]
-            if usable:
+            if usable := self._usable:
+                found = True
                 heir = min(usable, key=lambda one: (held.count(one) or len(held), usable.index(one)))
                 self._events.log("ring_inherited", ring=place, worker=heir, of=holder(region))
                 inherit(region, heir)
+        return found
 
     def _share(self, count: int, now_s: float, *, why: str, waiting: int) -> None:
-        usable = [worker for worker in self._workers if worker not in self._useless]
         holders = [holder(region) for region in self._regions]
-        readers = usable[:count] or [holders[0]]
+        readers = self._usable[:count] or [holders[0]]
         planned = shares(holders, readers)
         self._since_s = now_s
         for place, (before, after) in enumerate(zip(holders, planned, strict=True)):
@@ -119,7 +133,7 @@ class SharingOut:
         rings = {str(one): 0 for one in self._workers}
         for region in self._regions:
             rings[str(holder(region))] += 1
-        count = sum(number > 0 for number in rings.values())
+        count = self._reading
         self._scaling.changed(count, now_s)
         wish = "" if self._wish is None else self._wish.id
         self._events.log("workers_changed", count=count, rings=rings, wish=wish)

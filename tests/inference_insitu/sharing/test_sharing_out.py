@@ -128,14 +128,32 @@ def test_the_rings_of_a_worker_that_is_given_up_go_to_one_that_reads_already_or_
         for ring in node.rings:
             if holder(ring.region) == given_up:
                 ring.region.words[Word.SUPERVISOR_STATE] = Side.FAILED
-        node.look()
-        for ring in node.rings:
-            ring.region.words[Word.SUPERVISOR_STATE] = Side.STARTING  # as the heir's supervisor says
+        node.look(times=3)  # however late the heir's supervisor answers for it
         assert node.holders == [heir] * 4
     for ring in node.rings:
         ring.region.words[Word.SUPERVISOR_STATE] = Side.FAILED
     node.look()
     assert node.holders == [2] * 4, "nobody is left"
+    assert [one["rings"] for one in node.said("workers_changed")][1:] == [
+        {"0": 4, "1": 0, "2": 0},
+        {"0": 0, "1": 0, "2": 4},
+    ]
+
+
+def test_where_no_other_worker_can_be_had_the_rule_tells_so_once(node):
+    for ring in node.rings[:2]:
+        for step in range(4):
+            ring.producer.publish("a", frame(step), step)
+    node.look(times=3)
+    assert {ring.region.words[Word.WANTED] - 1 for ring in node.rings} == {0, 1}
+    for _ in range(4):
+        for ring in node.rings:
+            decline(ring.region)
+        node.look(times=3)
+    told = len(node.said("workers"))
+    node.look(times=20)
+    assert len(node.said("workers")) == told == 2
+    assert node.holders == [0] * 4
 
 
 def test_an_ending_run_is_left_alone(node):

@@ -50,7 +50,7 @@ def test_workers_come_and_go_as_asked_and_one_that_is_killed_comes_back(sharing)
 
 @pytest.mark.slow
 def test_a_rule_brings_a_worker_where_frames_wait(sharing):
-    run = sharing(BEHIND, answer_s=0.06)
+    run = sharing(BEHIND, answer_s=0.2)
     run.until(lambda: run.counts["workers_changed"])
     assert run.named("workers_changed")[0].fields["count"] == 2
     assert run.end() == {"inferred"}
