@@ -19,7 +19,7 @@ from inference_insitu.inference.supervisor import Supervisor
 from inference_insitu.ring.layout import Side
 
 WARM_UP = 10
-"""Cycles after which caches are full."""
+"""Cycles after which caches are full; half of them, where there are fewer than twice as many."""
 
 
 class NoWorker(Supervisor):
@@ -66,7 +66,7 @@ def main(folder: Path, cycles: int, kind: str) -> None:
         assert balanced
         told = map(json.loads, (output / f"events-simulation{comm.rank}.jsonl").read_text().splitlines())
         runs.add(next(one["run"] for one in told if one["event"] == "attach"))
-        if cycle == WARM_UP:
+        if cycle == min(WARM_UP, cycles // 2):
             before = counted(runs)
     comm.Barrier()
     # Not to the standard output, where the launcher may put two ranks' lines into one.
