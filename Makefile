@@ -9,7 +9,7 @@ TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && ec
 BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling sharing
 BENCHMARKS_TRANSIT := transit_engines transit workflow learning_in_transit
 
-.PHONY: demo transit-demo docs test test-slow test-transit engines lint format bench bench-transit setup clean
+.PHONY: demo transit-demo docs test test-quick test-slow test-transit engines lint format bench bench-transit setup clean
 
 setup: $(READY)
 
@@ -24,7 +24,11 @@ demo: $(READY)
 transit-demo: $(READY)
 	bash scripts/transit_demo.sh $(VENV) $(OUT)/transit-demo $(ENGINE)
 
-test: lint
+# Beside each other: types take one core for as long as the tests' first minute.
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 lint test-quick
+
+test-quick: $(READY)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: $(READY)

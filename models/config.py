@@ -1,7 +1,10 @@
 """The network's configuration: what a checkpoint carries besides its weights. Free of torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cdi.retrieval.config import SearchConfig
+
+FIRST_STAGES = ("network", "search")
 DESIGNS = ("tokens", "unet", "fourier", "unrolled")
 """Names of ``models.network.DESIGNS``, which this module cannot import: it is free of torch."""
 
@@ -23,6 +26,9 @@ class NetworkConfig:
     passes : of the reader, each starting from the answer of the one before (``unrolled``).
     reader_width : channels of the reader at the outputs' resolution.
     modes : Fourier modes kept along each axis by a spectral layer.
+    first_stage : what the reader starts from (``unrolled``): the ``network``'s own proposal, or the object that a phase
+        retrieval finds (``search``), which takes seconds a pattern where the network takes a fraction of one.
+    search : that retrieval.
 
     Raises
     ------
@@ -42,6 +48,8 @@ class NetworkConfig:
     passes: int = 2
     reader_width: int = 24
     modes: int = 8
+    first_stage: str = "network"
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS:
@@ -66,6 +74,10 @@ class NetworkConfig:
             raise ValueError(f"passes must lie in [1, 20], got {self.passes}")
         if self.modes < 2:
             raise ValueError(f"modes must be at least 2, got {self.modes}")
+        if self.first_stage not in FIRST_STAGES:
+            raise ValueError(f"first_stage must be one of {', '.join(FIRST_STAGES)}, got {self.first_stage!r}")
+        if self.first_stage == "search" and self.design != "unrolled":
+            raise ValueError(f"design must be unrolled for first_stage search, got {self.design!r}")
 
     @property
     def output_shape(self) -> tuple[int, int, int]:

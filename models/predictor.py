@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
 from models.known_crystal import KnownCrystal
 from models.lines import TracedLine, traced_lines
-from models.network import DefectNet, NetworkOutput
+from models.network import DefectNet, NetworkOutput, Proposal
+from models.pattern_set import PatternSet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.preprocess import fit_set, pattern_set
+from models.searched_stage import SearchedStage
 
 Array = NDArray[np.float64]
 Volume = NDArray[np.float32]
@@ -30,9 +32,13 @@ class Predictor:
     calibration: Calibration
     model: dict[str, str]
     device: torch.device
+    objects: Path | None = None
+    """Where a first stage that searches keeps what it finds; None: nowhere."""
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, device: str | torch.device | None = None) -> "Predictor":
+    def load(
+        cls, model: str | Path = DEFAULT_MODEL, device: str | torch.device | None = None, objects: Path | None = None
+    ) -> "Predictor":
         """Predictor from a checkpoint's path or shipped name; CUDA where there is one, unless told.
 
         Raises
@@ -41,7 +47,7 @@ class Predictor:
             If the checkpoint is not there, does not read, or its weights do not fit its network.
         """
         checkpoint = load(model)
-        return cls.of(checkpoint, weights_sha256(model), device)
+        return replace(cls.of(checkpoint, weights_sha256(model), device), objects=objects)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, sha256: str, device: str | torch.device | None = None) -> "Predictor":
@@ -88,7 +94,8 @@ class Predictor:
                 )
         fitted = [fit_set(exposures, self.shape) for exposures in sets]
         with torch.inference_mode():
-            output = self.network(pattern_set(fitted).to(self.device))
+            patterns = pattern_set(fitted).to(self.device)
+            output = self.network(patterns, proposal=self._proposal(patterns))
             novelty = self.network.novelty(output.hidden).cpu().numpy()
             answers = _answers(output, self.calibration)
         if not all(np.isfinite(part).all() for part in answers):
@@ -99,6 +106,13 @@ class Predictor:
         predictions = [self._prediction(*row) for row in rows]
         seconds = (time.perf_counter() - start) / len(sets)
         return [Prediction(**{**vars(prediction), "seconds": seconds}) for prediction in predictions]
+
+    def _proposal(self, patterns: PatternSet) -> Proposal | None:
+        """Of a first stage that searches; the network makes its own within its answer."""
+        config = self.network.config
+        if config.first_stage == "network":
+            return None
+        return SearchedStage(self.network, config.search, self.objects).proposal(patterns)
 
     def _prediction(
         self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,

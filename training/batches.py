@@ -19,6 +19,7 @@ from models.network import DefectNet, Proposal
 from models.pattern_set import PatternSet, geometry
 from models.preprocess import features
 from training.config import TrainConfig
+from training.near_objects import near_objects
 from training.targets import Targets, targets_of_batch, targets_of_samples
 
 Raw = list[Chosen] | list[Sequence[Sample]] | Targets
@@ -28,7 +29,8 @@ Raw = list[Chosen] | list[Sequence[Sample]] | Targets
 class DrawnTargets(Dataset[Raw]):
     """Batch number → crystals of ``config.recipe``.
 
-    Where the volumes are made by the workers, so is the answer of a first stage that does not learn, ``frozen``.
+    Where the volumes are made by the workers, so is the answer of a first stage that does not learn: of ``frozen``, or
+    objects near the truth in place of a search.
     """
 
     def __init__(self, config: TrainConfig, *, volumes_here: bool, frozen: DefectNet | None = None) -> None:
@@ -42,6 +44,8 @@ class DrawnTargets(Dataset[Raw]):
         if not self.volumes_here:
             return chosen
         targets = finished(chosen, "cpu")
+        if self.config.network.first_stage == "search":
+            return replace(targets, proposal=near_objects(targets, number))
         if self.frozen is None:
             return targets
         with torch.no_grad():

@@ -17,6 +17,7 @@ from cdi.ambiguity import inverted
 from models.checkpoint import Calibration
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
+from models.searched_stage import SearchedStage
 from training.batches import Raw, finished
 from training.metrics import line_distances
 from training.targets import CrystalTruth, Targets
@@ -46,15 +47,19 @@ class Seen:
 
 
 @torch.inference_mode()
-def calibrate(network: DefectNet, batches: Iterable[Raw]) -> Calibration:
-    """Fit on the crystals of ``batches``, which training has not seen; sets what is familiar to ``network``."""
+def calibrate(network: DefectNet, batches: Iterable[Raw], stage: SearchedStage | None = None) -> Calibration:
+    """Fit on the crystals of ``batches``, which training has not seen; sets what is familiar to ``network``.
+
+    Where its first stage is a search, ``stage`` is that.
+    """
     device = next(network.parameters()).device
     network.eval()
     classes, counts, hidden, defects, numbers, determined = [], [], [], [], [], []
     seen: list[Seen] = []
     for raw in batches:
         batch = finished(raw, device)
-        output = network(batch.patterns)
+        proposal = None if stage is None else stage.proposal(batch.patterns)
+        output = network(batch.patterns, proposal=proposal)
         classes.append(output.class_logits.cpu())
         counts.append(output.count_logits.cpu())
         hidden.append(output.hidden.cpu())

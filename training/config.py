@@ -48,6 +48,8 @@ class TrainConfig:
     compiled : whether torch compiles the network.
     minutes : wall-clock budget; training stops, complete and saved, when it is spent. None: no limit.
     seed : of the weights and of dropout.
+    objects : folder in which the objects are kept that a searching first stage finds for the calibration: a run that
+        is stopped there goes on. None: they are not kept.
     initial : checkpoint to start from (path or shipped name); parts of the network that it lacks start
         as they would without it. None: from scratch.
 
@@ -79,6 +81,7 @@ class TrainConfig:
     compiled: bool = False
     minutes: float | None = None
     seed: int = 0
+    objects: str | None = None
     initial: str | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +93,8 @@ class TrainConfig:
         for name, choices in (("parts", PARTS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.network.first_stage == "search" and self.parts in ("all", "proposal"):
+            raise ValueError(f"parts must be reader or answers where the first stage is a search, got {self.parts!r}")
         if self.parts != "all" and self.network.design != "unrolled":
             raise ValueError(f"parts must be all for the design {self.network.design}, got {self.parts!r}")
         if not self.reflections or min(self.reflections) < 1 or 2 * max(self.reflections) > self.batch_size:

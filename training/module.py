@@ -25,6 +25,7 @@ from training.batches import (
 )
 from training.config import TrainConfig
 from training.losses import Losses, losses, proposal_losses
+from training.near_objects import near_objects
 from training.targets import Targets
 
 UNKNOWN_GEOMETRY = 0.1
@@ -72,7 +73,11 @@ class DefectModule(lightning.LightningModule):
         passes = self.config.network.passes
         # Every pass must be good to go on from: the number of passes that a step learns from is drawn.
         number = 1 + int(torch.randint(passes, ())) if stage == "train" else passes
-        output: NetworkOutput = self.answer(batch.patterns, number, batch.proposal)
+        first = batch.proposal
+        if first is None and self.config.network.first_stage == "search":
+            # The same objects in every validation, others at every step.
+            first = near_objects(batch, self.global_step if stage == "train" else 0)
+        output: NetworkOutput = self.answer(batch.patterns, number, first)
         terms = losses(output, batch, self.config.loss)
         total = terms.total
         if self.config.parts == "all" and output.proposal is not None:
@@ -111,7 +116,8 @@ class DefectModule(lightning.LightningModule):
             crystals = StoredCrystals(config.dataset)
             kept = range(len(crystals) - config.validation_samples)
             return loader(StoredTargets(config, crystals, kept), sampler, config.workers)
-        frozen = self.network if config.parts in ("reader", "answers") and config.workers else None
+        asks = config.network.first_stage == "network" and config.parts in ("reader", "answers")
+        frozen = self.network if asks and config.workers else None
         return loader(DrawnTargets(config, volumes_here=self._on_cpu, frozen=frozen), sampler, config.workers)
 
     def val_dataloader(self) -> "DataLoader[Raw]":

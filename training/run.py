@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from cdi.config import to_dict, write_config
 from models.checkpoint import Checkpoint, load, save
 from models.network import DefectNet
+from models.searched_stage import SearchedStage
 from training.batches import calibration_batches
 from training.calibration import calibrate
 from training.config import TrainConfig
@@ -87,7 +88,10 @@ def finish(path: Path, config: TrainConfig) -> None:
     network = DefectNet(config.network)
     network.load_state_dict(checkpoint.weights)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    calibration = calibrate(network, calibration_batches(config))
+    stage = None
+    if config.network.first_stage == "search":
+        stage = SearchedStage(network, config.network.search, None if config.objects is None else Path(config.objects))
+    calibration = calibrate(network, calibration_batches(config), stage)
     save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
 
 

@@ -1,4 +1,4 @@
-"""Reflections of one crystal brought over each other while their runs go on; origins at index 0.
+"""Reflections of one crystal brought over each other, while their runs go on (origins at index 0) or afterwards.
 
 Each pattern by itself leaves translation and twin open, and reflections that share a support must choose the same.
 """
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cdi.fourier import SPATIAL
 
+COHERENT_SHARE = 0.1
+"""Of the coherent overlap beside the moduli's correlation, in the choice of a finished object's twin."""
 TWIN_GAIN = 1.01
 """How much better the twin must overlap before a run is inverted: centrosymmetric shapes must not flicker."""
 
@@ -38,6 +40,30 @@ def gather_reflections(smooth: Tensor, density: Tensor, projected: Tensor) -> tu
         for row, volume in zip(rows, (smooth, density, projected), strict=True)
     )
     return first, second, third
+
+
+def lay_over(density: Tensor, support: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """A finished object ``(x, y, z)`` of another reflection and its support, laid over ``reference``.
+
+    Moved by whole voxels, and inverted, as the correlation of the moduli says, with the coherent overlap beside it:
+    the phases of two reflections differ, but resemble each other more in the right twin. Any origin.
+    """
+    shape = tuple(reference.shape)
+    first = reference.abs() - reference.abs().mean()
+    spectrum = torch.fft.rfftn(first)
+    found = []
+    for inverted in (False, True):
+        turned = _moved(density, (0, 0, 0), inverted=inverted)
+        centred = turned.abs() - turned.abs().mean()
+        correlation = torch.fft.irfftn(spectrum * torch.fft.rfftn(centred).conj(), s=shape)
+        place = int(correlation.argmax())
+        shift = (place // (shape[1] * shape[2]), place // shape[2] % shape[1], place % shape[2])
+        moved = _moved(turned, shift, inverted=False)
+        coherent = (moved.conj() * reference).sum().abs() / (moved.norm() * reference.norm()).clamp_min(1e-12)
+        height = correlation.max() / (first.norm() * centred.norm()).clamp_min(1e-12)
+        found.append((float(height + COHERENT_SHARE * coherent), inverted, shift, moved))
+    _, inverted, shift, moved = max(found, key=lambda one: one[0])
+    return moved, _moved(_moved(support, (0, 0, 0), inverted=inverted), shift, inverted=False)
 
 
 def _moved(volume: Tensor, shift: tuple[int, int, int], *, inverted: bool) -> Tensor:

@@ -143,3 +143,35 @@ class RetrievalConfig:
     def beta(self, algorithm: str) -> float:
         """Feedback of ``algorithm``; 0 where it has none."""
         return {"HIO": self.hio_beta, "RAAR": self.raar_beta}.get(algorithm, 0.0)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A retrieval that goes on until one object is sure: many short runs, the best of which are made whole.
+
+    Parameters
+    ----------
+    starts : random starts.
+    schedule : of each, without blur.
+    kept : starts that go on.
+    finish : schedule of these, with a Gaussian blur of partial coherence fitted from the first on.
+    seed : of the starts and of the held-out voxels by which runs are chosen.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range or a schedule does not read.
+    """
+
+    starts: int = 16
+    schedule: str = "2x(HIO 80, ER 20), 2x(RAAR 80, ER 20)"
+    kept: int = 3
+    finish: str = "RAAR 80, ER 20"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(1 <= self.starts <= 10_000, "starts", "lie in [1, 10000]", self.starts)
+        require(1 <= self.kept <= self.starts, "kept", f"lie between 1 and starts ({self.starts})", self.kept)
+        for schedule in (self.schedule, self.finish):
+            parse_schedule(schedule)
+        require(self.seed >= 0, "seed", "be 0 or more", self.seed)

@@ -321,8 +321,8 @@ def test_what_rules_asked_for_is_done_again_from_the_log(mpirun, model, tmp_path
     rules = [
         {"when": when, "then": "rate", "value": 6, "once": True},
         {"when": when, "then": "interval", "value": 15, "once": True},
-        {"when": when, "then": "snapshot", "cooldown_steps": 30},
-        {"when": when, "then": "stop", "hold": 5, "once": True},
+        {"when": when, "then": "snapshot", "cooldown_steps": 15},
+        {"when": when, "then": "stop", "hold": 2, "once": True},
     ]
     load = ["load.steps=100000", "load.closing_speed_A_per_ps=1", "coupling.every=20"]
     common = ["crystal.radius_A=12", *load, f"inference.model={model}"]

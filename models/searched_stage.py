@@ -1,0 +1,135 @@
+"""The first stage that searches: objects of a phase retrieval as the proposal that the reader starts from.
+
+What was searched can be kept in a folder, by the pattern and the settings: seconds a pattern are hours for a test set,
+and a run that was stopped goes on from there.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from cdi.fourier import centre_crop
+from cdi.pattern import Exposure
+from cdi.retrieval.common_frame import lay_over
+from cdi.retrieval.config import SearchConfig
+from cdi.retrieval.search import SearchedObject, search
+from models.network import DefectNet, Proposal
+from models.pattern_set import PatternSet, geometry
+from models.preprocess import features
+
+NO_LINE = -4.0
+"""Logit of the line density that is proposed: a retrieval names no lines."""
+BRIGHTEST = 2.0
+"""Of the modulus of a proposed phasor, its mean within the crystal being 1."""
+KEPT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SearchedStage:
+    """Proposals for ``network`` by searching with ``config``; objects are kept in ``folder``, where one is given."""
+
+    network: DefectNet
+    config: SearchConfig
+    folder: Path | None = None
+
+    def proposal(self, patterns: PatternSet) -> Proposal:
+        """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
+        own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+        line, support, phasor = own.line_logits.clone(), own.support_logits.clone(), own.phasor.clone()
+        reflections = patterns.present.shape[1]
+        half = (line.shape[-3], line.shape[-2], line.shape[-1])
+        for crystal in range(len(patterns.present)):
+            found = {
+                number: one
+                for number in range(reflections)
+                if patterns.present[crystal, number]
+                and (one := self._searched(patterns.counts[crystal, number], patterns.measured[crystal, number]))
+            }
+            for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
+                proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
+                place = crystal * reflections + number
+                for whole, part in (
+                    (line, proposed.line_logits), (support, proposed.support_logits), (phasor, proposed.phasor)
+                ):  # fmt: skip
+                    whole[place] = part[0].to(whole)
+        return Proposal(line, support, phasor)
+
+    def _searched(self, counts: Tensor, measured: Tensor) -> SearchedObject | None:
+        photons, seen = counts.cpu().numpy(), measured.cpu().numpy()
+        path = None if self.folder is None else self.folder / f"{_key(photons, seen, self.config)}.npz"
+        if path is not None and path.exists():
+            return _read(path)
+        exposure = Exposure(photons, None, None if seen.all() else seen)
+        try:
+            found = search(exposure, self.config, device=counts.device)
+        except ValueError:
+            found = None
+        if path is not None:
+            _keep(found, path)
+        return found
+
+
+def in_one_frame(objects: Sequence[SearchedObject]) -> list[tuple[Tensor, Tensor]]:
+    """Density and support of each of a crystal's reflections, laid over that which fits its pattern best."""
+    if not objects:
+        return []
+    best = min(range(len(objects)), key=lambda number: objects[number].error)
+    return [
+        (one.density, one.support) if number == best else lay_over(one.density, one.support, objects[best].density)
+        for number, one in enumerate(objects)
+    ]
+
+
+def object_proposal(density: Tensor, inside: Tensor) -> Proposal:
+    """What objects ``(n, x, y, z)``, complex, within ``inside`` propose: no line; a crystal where the mean modulus of
+    a voxel and its neighbours is that of the crystal, so that the dark core of a line is crystal too; their phase.
+    """
+    within = inside.to(density.real.dtype)
+    voxels = within.sum((-3, -2, -1), keepdim=True).clamp_min(1)
+    plateau = (density.abs() * within).sum((-3, -2, -1), keepdim=True) / voxels
+    relative = density / plateau.clamp_min(1e-12)
+    smooth = F.avg_pool3d((relative.abs() * within)[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    support = (smooth.clamp(0.0, 1.0) * within).clamp(0.02, 0.98)
+    modulus = relative.abs()
+    phasor = relative * (modulus.clamp_max(BRIGHTEST) / modulus.clamp_min(1e-12))
+    return Proposal(torch.full_like(support, NO_LINE), support.logit(), phasor)
+
+
+def _key(counts: np.ndarray, measured: np.ndarray, config: SearchConfig) -> str:
+    told = json.dumps([KEPT_VERSION, counts.shape, asdict(config)])
+    digest = hashlib.sha256(told.encode())
+    digest.update(np.ascontiguousarray(counts, "<f4").tobytes())
+    digest.update(np.packbits(measured).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _keep(found: SearchedObject | None, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with partial.open("wb") as file:
+        if found is None:
+            np.savez(file, deviance=np.float64("nan"))
+        else:
+            np.savez(
+                file, density=found.density.cpu().numpy(), support=found.support.cpu().numpy(),
+                deviance=np.float64(found.deviance), error=np.float64(found.error),
+            )  # fmt: skip
+    os.replace(partial, path)
+
+
+def _read(path: Path) -> SearchedObject | None:
+    with np.load(path, allow_pickle=False) as file:
+        if "density" not in file:
+            return None
+        return SearchedObject(
+            torch.from_numpy(file["density"]), torch.from_numpy(file["support"]),
+            float(file["deviance"]), float(file["error"]),
+        )  # fmt: skip
