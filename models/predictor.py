@@ -34,6 +34,8 @@ class Predictor:
     device: torch.device
     objects: Path | None = None
     """Where a first stage that searches keeps what it finds; None: nowhere."""
+    progress: bool = False
+    """Whether such a search shows a bar on a terminal."""
 
     @classmethod
     def load(
@@ -112,7 +114,7 @@ class Predictor:
         config = self.network.config
         if config.first_stage == "network":
             return None
-        return SearchedStage(self.network, config.search, self.objects).proposal(patterns)
+        return SearchedStage(self.network, config.search, self.objects, self.progress).proposal(patterns)
 
     def _prediction(
         self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,

@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from cdi.fourier import centre_crop
 from cdi.pattern import Exposure
+from cdi.progress import progress_bar
 from cdi.retrieval.common_frame import lay_over
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject, search
@@ -25,6 +28,8 @@ from models.network import DefectNet, Proposal
 from models.pattern_set import PatternSet, geometry
 from models.preprocess import features
 
+DAMAGED = (ValueError, KeyError, EOFError, BadZipFile)
+"""What reading a kept object raises where the file is cut or no such file at all: then it is searched anew."""
 NO_LINE = -4.0
 """Logit of the line density that is proposed: a retrieval names no lines."""
 BRIGHTEST = 2.0
@@ -34,11 +39,15 @@ KEPT_VERSION = 1
 
 @dataclass(frozen=True)
 class SearchedStage:
-    """Proposals for ``network`` by searching with ``config``; objects are kept in ``folder``, where one is given."""
+    """Proposals for ``network`` by searching with ``config``; objects are kept in ``folder``, where one is given.
+
+    ``progress`` shows a bar on a terminal.
+    """
 
     network: DefectNet
     config: SearchConfig
     folder: Path | None = None
+    progress: bool = False
 
     def proposal(self, patterns: PatternSet) -> Proposal:
         """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
@@ -46,27 +55,29 @@ class SearchedStage:
         line, support, phasor = own.line_logits.clone(), own.support_logits.clone(), own.phasor.clone()
         reflections = patterns.present.shape[1]
         half = (line.shape[-3], line.shape[-2], line.shape[-1])
-        for crystal in range(len(patterns.present)):
-            found = {
-                number: one
-                for number in range(reflections)
-                if patterns.present[crystal, number]
-                and (one := self._searched(patterns.counts[crystal, number], patterns.measured[crystal, number]))
-            }
-            for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
-                proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
-                place = crystal * reflections + number
-                for whole, part in (
-                    (line, proposed.line_logits), (support, proposed.support_logits), (phasor, proposed.phasor)
-                ):  # fmt: skip
-                    whole[place] = part[0].to(whole)
+        with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:
+            for crystal in range(len(patterns.present)):
+                found: dict[int, SearchedObject] = {}
+                for number in patterns.present[crystal].nonzero()[:, 0].tolist():
+                    one = self._searched(patterns.counts[crystal, number], patterns.measured[crystal, number])
+                    if one is not None:
+                        found[number] = one
+                    bar.update()
+                for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
+                    proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
+                    place = crystal * reflections + number
+                    line[place], support[place], phasor[place] = (
+                        part[0].to(line.device)
+                        for part in (proposed.line_logits, proposed.support_logits, proposed.phasor)
+                    )
         return Proposal(line, support, phasor)
 
     def _searched(self, counts: Tensor, measured: Tensor) -> SearchedObject | None:
         photons, seen = counts.cpu().numpy(), measured.cpu().numpy()
         path = None if self.folder is None else self.folder / f"{_key(photons, seen, self.config)}.npz"
-        if path is not None and path.exists():
-            return _read(path)
+        if path is not None:
+            with suppress(FileNotFoundError, *DAMAGED):
+                return _read(path)
         exposure = Exposure(photons, None, None if seen.all() else seen)
         try:
             found = search(exposure, self.config, device=counts.device)
@@ -127,9 +138,7 @@ def _keep(found: SearchedObject | None, path: Path) -> None:
 
 def _read(path: Path) -> SearchedObject | None:
     with np.load(path, allow_pickle=False) as file:
-        if "density" not in file:
+        if np.isnan(file["deviance"]):
             return None
-        return SearchedObject(
-            torch.from_numpy(file["density"]), torch.from_numpy(file["support"]),
-            float(file["deviance"]), float(file["error"]),
-        )  # fmt: skip
+        density, support = torch.from_numpy(file["density"]), torch.from_numpy(file["support"])
+        return SearchedObject(density, support, float(file["deviance"]), float(file["error"]))

@@ -37,6 +37,8 @@ class EvaluationSettings:
     dataset : any set of ``cdi generate`` instead.
     crystals : of each tier, the first so many; None: all.
     baselines : directory of trained baselines; None: the network alone.
+    objects : folder in which a model that searches (``searched``) keeps what it finds, so that an evaluation that was
+        stopped need not search again; None: nowhere.
     starts : of phase retrieval, the slowest of them, which is left out of T5's curves; 0: without it.
     real : directory of measured patterns in which a line would be false; None: none.
     workers : processes that draw or read crystals.
@@ -52,6 +54,7 @@ class EvaluationSettings:
     dataset: str | None = None
     crystals: int | None = None
     baselines: str | None = None
+    objects: str | None = None
     starts: int = 5
     real: str | None = None
     workers: int = 1
@@ -108,7 +111,7 @@ def evaluate_held_out(
     """
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"--output must be a new or empty directory, got {output}")
-    predictor = Predictor.load(settings.model)
+    predictor = Predictor.load(settings.model, objects=None if settings.objects is None else Path(settings.objects))
     sets = test_sets(settings, predictor.shape)
     refuse_training_seed(settings.model, sets)
     baselines = _baselines(settings.baselines, settings.starts)

@@ -85,7 +85,7 @@ def _report(crystal: "MeasuredCrystal", arguments: Namespace, warnings: list[str
     from training.prediction_quality import familiarity, pattern_quality
 
     quality = [pattern_quality(*named) for named in zip(crystal.names, crystal.exposures, strict=True)]
-    predictor = Predictor.load(arguments.model)
+    predictor = replace(Predictor.load(arguments.model), progress=True)
     (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
     fitted = replace(crystal, exposures=fit_set(crystal.exposures, predictor.shape))
     element = None if crystal.known is None else crystal.known.lattice.formula

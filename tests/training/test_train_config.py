@@ -30,6 +30,10 @@ CONFIG = TrainConfig(
             {"parts": "reader", "network": replace(SMALL, design="unet")},
             "parts must be all for the design unet, got 'reader'",
         ),
+        (
+            {"parts": "all", "network": replace(SMALL, first_stage="search")},
+            "parts must be reader or answers where the first stage is a search, got 'all'",
+        ),
         ({"reflections": ()}, "reflections must be numbers from 1 to batch_size / 2 = 3"),
         ({"reflections": (1, 0)}, "reflections must be numbers from 1 to batch_size / 2 = 3"),
         ({"reflections": (4,)}, r"reflections must be numbers from 1 to batch_size / 2 = 3, got \(4,\)"),

@@ -1,0 +1,201 @@
+"""Searched objects as proposals: one frame for a crystal's reflections, kept files, patterns that cannot be phased."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from objects_by_hand import HALF, WHOLE, crystal_object, crystals
+from torch import Tensor
+
+from cdi.ambiguity import twin
+from cdi.fourier import centre_pad
+from cdi.pattern import Exposure
+from cdi.retrieval.config import SearchConfig
+from cdi.retrieval.search import SearchedObject
+from models import searched_stage
+from models.checkpoint import Checkpoint
+from models.config import NetworkConfig
+from models.network import DefectNet
+from models.pattern_set import geometry
+from models.predictor import Predictor
+from models.preprocess import features
+from models.searched_stage import NO_LINE, SearchedStage, in_one_frame, object_proposal
+
+SHIFT = (1, -2, 1)
+
+
+def searched(density: Tensor, error: float = 0.01) -> SearchedObject:
+    """``density`` on the central half as a search gives it."""
+    whole = centre_pad(density, WHOLE)
+    return SearchedObject(whole, whole.abs() > 0.1, 1.0, error)
+
+
+@pytest.fixture
+def network(config: NetworkConfig) -> DefectNet:
+    torch.manual_seed(3)
+    return DefectNet(config).eval()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_reflections_are_laid_over_the_one_that_fits_best(turned: bool) -> None:
+    """One that is the twin and lies elsewhere comes to lie where the other is, its support with it."""
+    first = crystal_object(0)
+    second = first.abs() * crystal_object(1)
+    whole = centre_pad(second, WHOLE)
+    moved = torch.roll(twin(whole) if turned else whole, SHIFT, (-3, -2, -1))
+    other = SearchedObject(moved, moved.abs() > 0.1, 1.0, 0.05)
+    (found, inside), (reference, _) = in_one_frame([other, searched(first)])
+    torch.testing.assert_close(reference, centre_pad(first, WHOLE))
+    torch.testing.assert_close(found, whole)
+    assert torch.equal(inside, whole.abs() > 0.1)
+
+
+def test_no_object_is_no_frame() -> None:
+    assert in_one_frame([]) == []
+
+
+def test_a_dark_core_is_crystal_and_the_phase_is_the_object_s() -> None:
+    density = 7.0 * crystal_object(0)
+    core = (4, 6, 4)
+    density[core] *= 1e-3
+    inside = density.abs() > 0
+    proposal = object_proposal(density[None], inside[None])
+    support = proposal.support_logits[0].sigmoid()
+    assert float(support[core]) > 0.5
+    assert float(support[0, 0, 0]) < 0.05
+    assert torch.allclose(proposal.phasor[0][inside].angle(), density[inside].angle(), atol=1e-4)
+    assert float(proposal.phasor.abs().max()) <= 2.0 + 1e-5
+    assert bool((proposal.line_logits == NO_LINE).all())
+
+
+def test_an_empty_object_proposes_nothing_and_no_nan() -> None:
+    nothing = torch.zeros(1, *HALF, dtype=torch.complex64)
+    proposal = object_proposal(nothing, nothing.abs() > 0)
+    for part in (proposal.support_logits, proposal.phasor.abs(), proposal.line_logits):
+        assert bool(torch.isfinite(part).all())
+    assert float(proposal.support_logits.sigmoid().max()) < 0.05
+
+
+def test_every_exposure_has_its_own_object_and_one_that_cannot_be_phased_the_network_s(
+    network: DefectNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patterns = crystals(2, 2)
+    # All of one shape, so that they lie over each other as they are.
+    objects = [crystal_object(0).abs() * crystal_object(number) for number in range(4)]
+    asked: list[Exposure] = []
+
+    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+        asked.append(exposure)
+        if len(asked) == 2:
+            raise ValueError("mask must leave the Bragg peak measured")
+        return searched(objects[len(asked) - 1], error=1 / len(asked))
+
+    monkeypatch.setattr(searched_stage, "search", search)
+    with torch.inference_mode():
+        proposal = SearchedStage(network, SearchConfig()).proposal(patterns)
+        own = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+    np.testing.assert_array_equal(asked[3].counts, patterns.counts[1, 1].numpy())
+    assert torch.equal(proposal.phasor[1], own.phasor[1])
+    assert torch.equal(proposal.support_logits[1], own.support_logits[1])
+    inside = objects[0].abs() > 0.1
+    for place in (0, 2, 3):
+        assert torch.allclose(proposal.phasor[place][inside].angle(), objects[place][inside].angle(), atol=1e-4)
+
+
+def test_places_that_are_only_filled_up_are_not_searched(network: DefectNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = crystals(1, 3)
+    present = patterns.present.clone()
+    present[0, 2] = False
+    asked: list[Exposure] = []
+
+    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+        asked.append(exposure)
+        return searched(crystal_object(0))
+
+    monkeypatch.setattr(searched_stage, "search", search)
+    with torch.inference_mode():
+        SearchedStage(network, SearchConfig()).proposal(replace(patterns, present=present))
+    assert len(asked) == 2
+
+
+class TestKept:
+    """What is found stays in a folder, by the pattern and the settings."""
+
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        made: list[int] = []
+
+        def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+            made.append(1)
+            if exposure.mask is not None:
+                raise ValueError("mask must leave the Bragg peak measured")
+            return searched(crystal_object(len(made)))
+
+        monkeypatch.setattr(searched_stage, "search", search)
+        return made
+
+    def propose(
+        self, network: DefectNet, folder: Path, config: SearchConfig | None = None, **changes: Tensor
+    ) -> Tensor:
+        patterns = replace(crystals(1, 1), **changes)
+        with torch.inference_mode():
+            return SearchedStage(network, config or SearchConfig(), folder).proposal(patterns).phasor
+
+    def test_the_second_time_it_is_read(self, network: DefectNet, tmp_path: Path, calls: list[int]) -> None:
+        first = self.propose(network, tmp_path / "kept")
+        assert torch.equal(self.propose(network, tmp_path / "kept"), first)
+        assert len(calls) == 1
+        assert [path.suffix for path in (tmp_path / "kept").iterdir()] == [".npz"]
+
+    def test_other_counts_settings_and_masks_are_others(
+        self, network: DefectNet, tmp_path: Path, calls: list[int]
+    ) -> None:
+        self.propose(network, tmp_path)
+        self.propose(network, tmp_path, SearchConfig(seed=1))
+        self.propose(network, tmp_path, counts=crystals(1, 1).counts + 1)
+        gap = crystals(1, 1).measured.clone()
+        gap[..., 0] = False
+        self.propose(network, tmp_path, measured=gap)
+        self.propose(network, tmp_path, measured=gap)  # that it cannot be phased is kept too
+        assert len(calls) == 4
+
+    @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", b"no archive"])
+    def test_a_damaged_file_is_searched_anew(
+        self, network: DefectNet, tmp_path: Path, calls: list[int], damage: bytes
+    ) -> None:
+        self.propose(network, tmp_path)
+        (path,) = tmp_path.iterdir()
+        path.write_bytes(damage)
+        again = self.propose(network, tmp_path)
+        assert len(calls) == 2
+        assert torch.equal(self.propose(network, tmp_path), again)
+        assert len(calls) == 2
+
+
+def test_a_predictor_whose_model_searches_answers_from_what_is_found(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(checkpoint.network, first_stage="search", passes=1)
+    predictor = Predictor.of(replace(checkpoint, network=config), "0" * 64, "cpu")
+    exposure = Exposure(crystals(1, 1).counts[0, 0].numpy())
+
+    def answer(density: Tensor) -> np.ndarray:
+        monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(density))
+        return np.asarray(predictor.predict([exposure])[0].phase)
+
+    assert np.abs(answer(crystal_object(0)) - answer(crystal_object(1))).max() > 1e-3
+    np.testing.assert_array_equal(answer(crystal_object(0)), answer(crystal_object(0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"first_stage": "guess"}, "first_stage must be one of network, search, got 'guess'"),
+        ({"first_stage": "search", "design": "unet"}, "design must be unrolled for first_stage search, got 'unet'"),
+    ],
+)
+def test_a_first_stage_that_cannot_be_is_refused(config: NetworkConfig, change: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(config, **change)  # type: ignore[arg-type]
