@@ -79,7 +79,13 @@ class Partition:
 
     @property
     def snapshot_due(self) -> bool:
-        """Whether there is something new, and the last snapshot is long enough ago for what one takes."""
+        """Whether there is something new, and the last snapshot is long enough ago for what one takes.
+
+        Not while frames wait for a migration's end: they would wait for the snapshot of a large state too, and whoever
+        goes on from the one before meets the marks again.
+        """
+        if self._operator.waits:
+            return False
         pause_s = max(self._pace_s, SNAPSHOT_SHARE * self._cost_s)
         return self.offset > self._snapshot_offset and time.monotonic() - self._snapshot_s >= pause_s
 

@@ -87,6 +87,11 @@ class Operator:
         """Of the last record that nobody needs any more who goes on from a snapshot taken now."""
         return min([self._read, *(lane.waiting[0][0] - 1 for lane in self._lanes.values() if lane.waiting)])
 
+    @property
+    def waits(self) -> bool:
+        """Whether a rank's frames wait for the end of a migration."""
+        return any(lane.phase is Phase.WAITING for lane in self._lanes.values())
+
     def take(self, records: Sequence[Stored]) -> list[Given]:
         """Deal with ``records``, the next ones of the topic; what is to be appended to the answers, in order."""
         self._given = []

@@ -73,6 +73,27 @@ def test_an_engine_that_dies_at_any_moment_loses_nothing_and_repeats_nothing(job
     assert sums == [15.0 * (step + 1) + 6 * sum(range(step + 1)) for step in range(12)]
 
 
+def test_no_snapshot_is_due_while_frames_wait_for_a_migration_s_end(job, log):
+    """What waits would wait for it as well; whoever goes on from the one before meets the marks again."""
+    one = partition(job, log)
+    append_frames(log, range(3))
+    one.advance()
+    assert one.snapshot_due
+    kept = one.snapshot()
+    log.append(TOPIC, encoded(Control("run", "pattern", 0, "release", "7.release", step=3)))
+    append_frames(log, range(3, 5))
+    one.advance()
+    assert not one.snapshot_due
+    log.append(TOPIC, encoded(Control("run", "pattern", 0, "resume", "7.resume")))
+    one.advance()
+    assert one.snapshot_due
+    again = partition(job, log, kept)
+    while again.advance():
+        pass
+    assert [answer.step for answer in answers(log)] == [0, 1, 2, 3, 4]
+    assert again.snapshot() == one.snapshot()
+
+
 def test_what_a_process_died_with_is_in_hand_alone_and_is_given_up_at_last(job, log, monkeypatch):
     append_frames(log, range(5))
 
