@@ -1,10 +1,11 @@
 """How well does the network recognise what is in crystals it never saw, beside its baselines? A JSON line a score.
 
     python benchmarks/recognition.py [--model default] [--tiers DIR] [--baselines DIR] [--starts N] [--real DIR] \\
-        [--crystals N]
+        [--crystals N] [--objects DIR]
 
 ``--tiers`` is a directory of ``cdi tiers``; without it tier T1 is drawn anew. Intervals: 95 % bootstrap over crystals,
-``crystals`` is how many are behind a score; rows ``network − …`` are paired differences. ``--output`` keeps the report.
+``crystals`` is how many are behind a score; rows ``network − …`` are paired differences. ``--objects`` keeps what a
+model that searches finds, and adds a row of what rules read in it. ``--output`` keeps the report.
 """
 
 import tempfile
@@ -26,11 +27,13 @@ def main(
     starts: int = 5,
     real: str | None = None,
     crystals: int | None = None,
+    objects: str | None = None,
     workers: int = 1,
     output: str | None = None,
 ) -> None:
     settings = EvaluationSettings(
-        model, tiers=tiers, baselines=baselines, starts=starts, real=real, crystals=crystals, workers=workers
+        model, tiers=tiers, baselines=baselines, starts=starts, real=real, crystals=crystals, workers=workers,
+        objects=objects,
     )  # fmt: skip
     checkpoint = load(model)
     emit(benchmark="recognition", machine=machine(), model=model, weights_sha256=weights_sha256(model),

@@ -18,7 +18,7 @@ from models.network import DefectNet, NetworkOutput, Proposal
 from models.pattern_set import PatternSet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.preprocess import fit_set, pattern_set
-from models.searched_stage import SearchedStage
+from models.searched_stage import SearchedStage, Searcher
 
 Array = NDArray[np.float64]
 Volume = NDArray[np.float32]
@@ -114,7 +114,7 @@ class Predictor:
         config = self.network.config
         if config.first_stage == "network":
             return None
-        return SearchedStage(self.network, config.search, self.objects, self.progress).proposal(patterns)
+        return SearchedStage(self.network, Searcher(config.search, self.objects), self.progress).proposal(patterns)
 
     def _prediction(
         self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,

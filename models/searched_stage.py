@@ -38,41 +38,14 @@ KEPT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class SearchedStage:
-    """Proposals for ``network`` by searching with ``config``; objects are kept in ``folder``, where one is given.
+class Searcher:
+    """Searches with ``config`` and keeps what it finds in ``folder``, where one is given."""
 
-    ``progress`` shows a bar on a terminal.
-    """
-
-    network: DefectNet
     config: SearchConfig
     folder: Path | None = None
-    progress: bool = False
 
-    def proposal(self, patterns: PatternSet) -> Proposal:
-        """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
-        own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
-        line, support, phasor = own.line_logits.clone(), own.support_logits.clone(), own.phasor.clone()
-        reflections = patterns.present.shape[1]
-        half = (line.shape[-3], line.shape[-2], line.shape[-1])
-        with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:
-            for crystal in range(len(patterns.present)):
-                found: dict[int, SearchedObject] = {}
-                for number in patterns.present[crystal].nonzero()[:, 0].tolist():
-                    one = self._searched(patterns.counts[crystal, number], patterns.measured[crystal, number])
-                    if one is not None:
-                        found[number] = one
-                    bar.update()
-                for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
-                    proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
-                    place = crystal * reflections + number
-                    line[place], support[place], phasor[place] = (
-                        part[0].to(line.device)
-                        for part in (proposed.line_logits, proposed.support_logits, proposed.phasor)
-                    )
-        return Proposal(line, support, phasor)
-
-    def _searched(self, counts: Tensor, measured: Tensor) -> SearchedObject | None:
+    def searched(self, counts: Tensor, measured: Tensor) -> SearchedObject | None:
+        """The object behind one pattern ``(x, y, z)``, searched or kept; None where it cannot be phased."""
         photons, seen = counts.cpu().numpy(), measured.cpu().numpy()
         path = None if self.folder is None else self.folder / f"{_key(photons, seen, self.config)}.npz"
         if path is not None:
@@ -86,6 +59,38 @@ class SearchedStage:
         if path is not None:
             _keep(found, path)
         return found
+
+
+@dataclass(frozen=True)
+class SearchedStage:
+    """Proposals for ``network`` from what ``searcher`` finds; ``progress`` shows a bar on a terminal."""
+
+    network: DefectNet
+    searcher: Searcher
+    progress: bool = False
+
+    def proposal(self, patterns: PatternSet) -> Proposal:
+        """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
+        own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+        line, support, phasor = own.line_logits.clone(), own.support_logits.clone(), own.phasor.clone()
+        reflections = patterns.present.shape[1]
+        half = (line.shape[-3], line.shape[-2], line.shape[-1])
+        with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:
+            for crystal in range(len(patterns.present)):
+                found: dict[int, SearchedObject] = {}
+                for number in patterns.present[crystal].nonzero()[:, 0].tolist():
+                    one = self.searcher.searched(patterns.counts[crystal, number], patterns.measured[crystal, number])
+                    if one is not None:
+                        found[number] = one
+                    bar.update()
+                for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
+                    proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
+                    place = crystal * reflections + number
+                    line[place], support[place], phasor[place] = (
+                        part[0].to(line.device)
+                        for part in (proposed.line_logits, proposed.support_logits, proposed.phasor)
+                    )
+        return Proposal(line, support, phasor)
 
 
 def in_one_frame(objects: Sequence[SearchedObject]) -> list[tuple[Tensor, Tensor]]:

@@ -17,8 +17,10 @@ from data.recipe import Recipe
 from data.store import open_hdf5
 from models.checkpoint import load
 from models.predictor import Predictor
+from models.searched_stage import Searcher
 from training.baselines.registry import Baseline, load_baselines
 from training.baselines.retrieval_tracing import RetrievalTracing
+from training.baselines.search_tracing import SearchTracing
 from training.evaluation import Answer, Table, evaluate, tables
 from training.methods import CrystalSamples, Method
 from training.network_method import NetworkMethod
@@ -119,7 +121,7 @@ def evaluate_held_out(
     for each in sets:
         quick = [baseline for baseline in baselines if not isinstance(baseline, RetrievalTracing)]
         chosen = quick if each.tier.startswith("T5") else baselines
-        methods: list[Method] = [NetworkMethod(predictor), *chosen]
+        methods: list[Method] = [NetworkMethod(predictor), *_of_the_search(predictor), *chosen]
         answers += evaluate(
             methods, each.crystals, tier=each.tier, reflections=each.reflections, workers=settings.workers, stop=stop
         )
@@ -220,6 +222,14 @@ def _limited(each: TestSet, crystals: int | None) -> TestSet:
     if crystals is None or crystals >= there:
         return each
     return replace(each, crystals=FirstCrystals(each.crystals, crystals))
+
+
+def _of_the_search(predictor: Predictor) -> list[Method]:
+    """What rules read in the objects that a model which searches keeps; nothing where they would be searched anew."""
+    config = predictor.network.config
+    if config.first_stage == "network" or predictor.objects is None:
+        return []
+    return [SearchTracing(Searcher(config.search, predictor.objects))]
 
 
 def _baselines(directory: str | None, starts: int) -> list[Baseline]:

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from cdi.config import to_dict, write_config
 from models.checkpoint import Checkpoint, load, save
 from models.network import DefectNet
-from models.searched_stage import SearchedStage
+from models.searched_stage import SearchedStage, Searcher
 from training.batches import calibration_batches
 from training.calibration import calibrate
 from training.config import TrainConfig
@@ -90,7 +90,8 @@ def finish(path: Path, config: TrainConfig) -> None:
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     stage = None
     if config.network.first_stage == "search":
-        stage = SearchedStage(network, config.network.search, None if config.objects is None else Path(config.objects))
+        folder = None if config.objects is None else Path(config.objects)
+        stage = SearchedStage(network, Searcher(config.network.search, folder))
     calibration = calibrate(network, calibration_batches(config), stage)
     save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
 

@@ -21,7 +21,7 @@ from models.network import DefectNet
 from models.pattern_set import geometry
 from models.predictor import Predictor
 from models.preprocess import features
-from models.searched_stage import NO_LINE, SearchedStage, in_one_frame, object_proposal
+from models.searched_stage import NO_LINE, SearchedStage, Searcher, in_one_frame, object_proposal
 
 SHIFT = (1, -2, 1)
 
@@ -94,7 +94,7 @@ def test_every_exposure_has_its_own_object_and_one_that_cannot_be_phased_the_net
 
     monkeypatch.setattr(searched_stage, "search", search)
     with torch.inference_mode():
-        proposal = SearchedStage(network, SearchConfig()).proposal(patterns)
+        proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
         own = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
     np.testing.assert_array_equal(asked[3].counts, patterns.counts[1, 1].numpy())
     assert torch.equal(proposal.phasor[1], own.phasor[1])
@@ -116,7 +116,7 @@ def test_places_that_are_only_filled_up_are_not_searched(network: DefectNet, mon
 
     monkeypatch.setattr(searched_stage, "search", search)
     with torch.inference_mode():
-        SearchedStage(network, SearchConfig()).proposal(replace(patterns, present=present))
+        SearchedStage(network, Searcher(SearchConfig())).proposal(replace(patterns, present=present))
     assert len(asked) == 2
 
 
@@ -141,7 +141,7 @@ class TestKept:
     ) -> Tensor:
         patterns = replace(crystals(1, 1), **changes)
         with torch.inference_mode():
-            return SearchedStage(network, config or SearchConfig(), folder).proposal(patterns).phasor
+            return SearchedStage(network, Searcher(config or SearchConfig(), folder)).proposal(patterns).phasor
 
     def test_the_second_time_it_is_read(self, network: DefectNet, tmp_path: Path, calls: list[int]) -> None:
         first = self.propose(network, tmp_path / "kept")

@@ -12,10 +12,14 @@ from cdi.ambiguity import inverted, twin
 from cdi.defects.classes import CLASSES
 from cdi.fourier import amplitude_from_object, centre_crop
 from cdi.pattern import Exposure
+from cdi.retrieval.config import SearchConfig
+from cdi.retrieval.search import SearchedObject
 from data.sample import Sample
+from models.searched_stage import Searcher
 from training.baselines.learning import Budget, batch_of
 from training.baselines.phase_network import PhaseNet, PhaseNetwork, modulus_misfit
 from training.baselines.retrieval_tracing import RetrievalTracing
+from training.baselines.search_tracing import SearchTracing
 from training.baselines.traced_lines import gathered, nothing_found, support_above, traced_crystal
 from training.metrics import CrystalObject, line_distances
 
@@ -192,3 +196,29 @@ def test_what_cannot_be_phased_is_undetermined_without_a_line() -> None:
 def test_phase_retrieval_needs_a_start() -> None:
     with pytest.raises(ValueError, match="starts must be at least 1"):
         RetrievalTracing(starts=0)
+
+
+def test_searched_objects_are_traced_in_one_frame_and_a_pattern_without_one_leaves_the_crystal_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each reflection is found as another twin at another place; the line comes out with all its windings."""
+    samples = dislocated(3, "edge")
+    density, support = true_object(samples)
+    lopsided = support & (torch.arange(32) > 13)
+    density = density * lopsided
+    moved = [density[0], torch.roll(twin(density[1]), (2, -1, 3), (0, 1, 2)), density[2].roll(1, 2)]
+    found: list[SearchedObject | None] = [
+        SearchedObject(one.to(torch.complex64), one.abs() > 0, 1.0, 0.01 * (1 + number))
+        for number, one in enumerate(moved)
+    ]
+    monkeypatch.setattr(Searcher, "searched", lambda self, counts, measured: found[calls.pop(0)])
+    calls = [0, 1, 2]
+    (answer,) = SearchTracing(Searcher(SearchConfig())).predict([samples])
+    truth = traced_crystal(density, lopsided, samples, FREQUENCIES)
+    assert len(answer.lines) == len(truth.lines) == 1
+    np.testing.assert_allclose(answer.lines[0].windings, truth.lines[0].windings)
+    assert line_distances([answer.lines[0].points], [truth.lines[0].points])[0, 0] < 0.2 * np.linalg.norm(VOXEL)
+    found[1], calls = None, [0, 1, 2]
+    (answer,) = SearchTracing(Searcher(SearchConfig())).predict([samples])
+    assert answer.undetermined
+    assert not answer.lines
