@@ -13,6 +13,9 @@ from cdi.progress import add_progress_argument, progress_bar, staged_bar
 from training.question_arguments import add_question_arguments, question
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cdi.refinement.config import RefinementConfig
     from cdi.refinement.refinement import Refinement
     from cdi.refinement.start import StartObject
@@ -23,6 +26,7 @@ EXAMPLES = """
 cdi refine pattern.h5 --from network retrieval            # both starts; the better one by voxels that were held out
 cdi refine 111.h5 200.h5 11-1.h5 --element Au --reflections "1 1 1" "2 0 0" "1 1 -1" --output refined.h5
 cdi refine pattern.h5 --from object.h5 --set order=6 --ensemble 8 --json
+cdi refine pattern.h5 --set outline=true                  # and its flat faces: where each lies, with an error
 cdi refine scan/frames --starts 4                         # any file that cdi predict reads
 """
 
@@ -116,7 +120,7 @@ def _refined(
     with staged_bar("refining", "fit", shown=arguments.progress) as begin:
         found = refine_crystal(
             crystal.exposures, starts, config, generator=torch.Generator().manual_seed(arguments.seed),
-            windings=lattice_windings(crystal.known), begin=begin, stop=stop,
+            windings=lattice_windings(crystal.known), voxel=_voxel(crystal), begin=begin, stop=stop,
         )  # fmt: skip
     return crystal, found
 
@@ -177,13 +181,21 @@ def _starts(
     return replace(crystal, exposures=exposures), found
 
 
+def _voxel(crystal: "MeasuredCrystal") -> "NDArray[np.float64] | None":
+    grid = crystal.exposures[0].grid
+    return None if grid is None else grid.voxel
+
+
 def _to_json(found: "Refinement", crystal: "MeasuredCrystal") -> dict[str, Any]:
     """The stable object, with the Burgers vectors that each line may have and what it was made of."""
     from cdi.refinement.report import to_json
+    from training.refinement_faces import name_faces
     from training.refinement_starts import burgers_of
 
-    grid, known = crystal.exposures[0].grid, crystal.known
-    told = to_json(found, None if grid is None else grid.voxel)
+    known = crystal.known
+    told = to_json(found, _voxel(crystal))
+    if told["outline"] is not None:
+        name_faces(told["outline"]["faces"], crystal)
     for line, refined in zip(told["lines"], found.lines, strict=True):
         line["burgers_candidates"] = [list(b) for b in burgers_of(refined.windings, known)]
     return {

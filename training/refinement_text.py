@@ -26,6 +26,8 @@ def report(told: Mapping[str, Any]) -> Iterator[str]:
         more = ", …" if len(names) > SHOWN_CANDIDATES else ""
         candidates = f"  b {', '.join(names[:SHOWN_CANDIDATES])}{more}" if names else ""
         yield f"    g·b      {'  '.join(f'{m:+d}' for m in line['windings'])}{candidates}"
+    if told["outline"] is not None:
+        yield from _faces(told["outline"], unit)
     others = told["hypotheses"][1:]
     yield "hypotheses   " + (
         "free deviance above the best's, and its standard error" if others else "no other was asked"
@@ -34,3 +36,13 @@ def report(told: Mapping[str, Any]) -> Iterator[str]:
         verdict = "rejected" if each["rejected"] else "not rejected"
         difference = f"{each['difference']:10.1f} ± {each['standard_error_of_difference']:<9.1f}"
         yield f"  {each['hypothesis']:32s} {difference} {verdict}"
+
+
+def _faces(outline: Mapping[str, Any], unit: str) -> Iterator[str]:
+    verdict = "rejected" if outline["rejected"] else "not rejected"
+    difference = f"{outline['difference']:.1f} ± {outline['standard_error_of_difference']:.1f}"
+    yield f"faces        {len(outline['faces'])}; one density within them: {verdict} ({difference})"
+    for face in outline["faces"]:
+        name = f"  ({' '.join(map(str, face['miller']))}), {face['off_deg']:.0f}° off" if face.get("miller") else ""
+        x, y, z = face["normal"]
+        yield f"  ({x:+.2f}, {y:+.2f}, {z:+.2f}) at {face['distance']} ± {face['standard_error']} {unit}{name}"

@@ -16,6 +16,7 @@ class RefinementConfig:
     windings : other windings tried of each line.
     uncertainty : whether the curvature is asked for the lines' errors.
     ensemble : refits of random halves of the voxels that are asked instead; 0: none, else 2 or more.
+    outline : whether flat faces are fitted to the best crystal.
 
     Raises
     ------
@@ -31,6 +32,7 @@ class RefinementConfig:
     windings: int = 1
     uncertainty: bool = True
     ensemble: int = 0
+    outline: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= 12:

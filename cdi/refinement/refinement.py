@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cdi.pattern import Exposure
 from cdi.refinement.config import RefinementConfig
 from cdi.refinement.crystal_model import ModelLine
 from cdi.refinement.ensemble import ensemble_errors
+from cdi.refinement.faceted_outline import FacetedOutline, faceted_outline
 from cdi.refinement.fit import Fitted, fit
 from cdi.refinement.hypotheses import Difference, Hypothesis, Windings, hypothesis_name, new_lines, without
 from cdi.refinement.likelihood import Likelihood, Observed
@@ -63,6 +65,7 @@ class Refinement:
     starts : name and free deviance of each start's fit, the best first.
     judged : every hypothesis: the best, and then by their free deviance.
     whole : False where the work was ended before every question was asked.
+    outline : flat faces of the best crystal; None where they were not asked for, or too few show.
     """
 
     support: Tensor
@@ -72,6 +75,7 @@ class Refinement:
     starts: tuple[tuple[str, float], ...]
     judged: tuple[Judged, ...]
     whole: bool = True
+    outline: FacetedOutline | None = None
 
     @property
     def best(self) -> Judged:
@@ -105,6 +109,7 @@ def refine(
     *,
     generator: torch.Generator,
     windings: Sequence[Windings] = (),
+    voxel: ArrayLike | None = None,
     begin: Callable[[str, int], None] = lambda name, more: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Refinement:
@@ -115,6 +120,7 @@ def refine(
     generator : of the held-out voxels, and then of an ensemble. A retrieval that held out as large a share by an equal
         generator has not seen these voxels either.
     windings : those that the lattice's Burgers vectors may have in these reflections.
+    voxel : (3, 3) in Å, row i along axis i, for the outline; None: its lengths are in voxels.
     begin : told what is fitted next, and how many fits will follow it as far as is known.
     stop : asked again and again; once True, what has been fitted is the answer, questions left open (``whole``).
 
@@ -127,7 +133,7 @@ def refine(
     if not starts:
         raise ValueError("starts must hold at least one object, got none")
     observed = Observed.of(exposures, chosen.free_fraction, generator)
-    return _Refining(Likelihood(observed), chosen, generator, begin, stop).run(starts, windings)
+    return _Refining(Likelihood(observed), chosen, generator, voxel, begin, stop).run(starts, windings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +149,7 @@ class _Refining:
     likelihood: Likelihood
     config: RefinementConfig
     generator: torch.Generator
+    voxel: ArrayLike | None
     begin: Callable[[str, int], None]
     stop: Callable[[], bool]
 
@@ -158,7 +165,7 @@ class _Refining:
         return Refinement(
             best.start.support, kind, object_fit, lines,
             tuple((each.start.name, each.trial.fitted.free_deviance) for each in begun),
-            _judged(best.trials.every, answer, others), not self.stop(),
+            _judged(best.trials.every, answer, others), not self.stop(), self._outline(best, answer.fitted),
         )  # fmt: skip
 
     def _begun(self, starts: Sequence[StartObject]) -> list[_Begun]:
@@ -190,6 +197,15 @@ class _Refining:
         model = FreeObject(begun.box, begun.box.cut(fitted.density))
         free = fit(model, self.likelihood, self.config.free_iterations, fitted.widths, self.stop)
         return min((("crystal", fitted), ("free", free)), key=lambda pair: pair[1].free_deviance)
+
+    def _outline(self, begun: _Begun, fitted: Fitted) -> FacetedOutline | None:
+        if not self.config.outline or self.stop():
+            return None
+        self.begin("faces", 0)
+        try:
+            return faceted_outline(fitted, begun.start.support, self.likelihood, self.config.iterations, self.voxel)
+        except ValueError:  # too few faces show
+            return None
 
     def _lines(self, begun: _Begun, answer: Trial) -> tuple[RefinedLine, ...]:
         lines, fitted = answer.lines, answer.fitted

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cdi.refinement.faceted_outline import FacetedOutline
 from cdi.refinement.hypotheses import Difference
 from cdi.refinement.refinement import Judged, RefinedLine, Refinement
 from cdi.shapes.shape import as_array
@@ -29,6 +30,7 @@ def to_json(found: Refinement, voxel: ArrayLike | None = None) -> dict[str, Any]
             "free_deviance": round(found.object_fit.free_deviance, 4),
             "blur_voxels": found.object_fit.widths.numpy().round(3).tolist(),
         },
+        "outline": None if found.outline is None else _outline(found.outline),
     }
 
 
@@ -51,6 +53,19 @@ def _line(line: RefinedLine, voxel: Array) -> dict[str, Any]:
         "standard_error": None if np.isnan(line.error) else round(line.error * size, 4),
         "without_it": None if line.without is None else _difference(line.without),
         "confidence": None if line.without is None else round(line.without.probability, 4),
+    }
+
+
+def _outline(outline: FacetedOutline) -> dict[str, Any]:
+    rows = zip(outline.normals, outline.distances, outline.errors, strict=True)
+    return {
+        "faces": [
+            {"normal": normal.round(4).tolist(), "distance": round(distance, 3), "standard_error": round(error, 4)}
+            for normal, distance, error in ((n, float(d), float(e)) for n, d, e in rows)
+        ],
+        "softness": round(outline.softness, 3),
+        "free_deviance": round(outline.fitted.free_deviance, 4),
+        **_difference(outline.difference),
     }
 
 
