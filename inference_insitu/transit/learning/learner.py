@@ -33,7 +33,7 @@ from inference_insitu.transit.log.stream_log import ANSWERS, LogAway, StreamLog,
 from inference_insitu.transit.migration.moves import Moves
 from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.protocol import Ended
-from inference_insitu.transit.migration.request import take_over
+from inference_insitu.transit.migration.request import BusyError, take_over
 from inference_insitu.transit.operators.versions import Version, Versions, file_sha256
 from inference_insitu.waiting import wait_until
 from inference_insitu.watching.events import EventLog
@@ -182,7 +182,7 @@ class Learner:
             try:
                 return take_over(self._output, self._config.analysis, number, timeout_s=left_s, say=self._say)
             except (RunError, ValueError, LogAway) as error:
-                if time.monotonic() + AGAIN_S > end_s or "under way" not in str(error):
+                if time.monotonic() + AGAIN_S > end_s or not isinstance(error, BusyError):
                     self._events.log(failed, **self._named(number), why=str(error), **more)
                     self._say(str(error))
                     return None

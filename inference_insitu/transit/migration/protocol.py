@@ -77,10 +77,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Refused:
-    """A request that could not be followed, and why."""
+    """A request that could not be followed, and why; ``busy`` where another one has to end first."""
 
     id: int
     why: str
+    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,11 @@ class Agreement:
         return self.versions.get(analysis, 0)
 
     def _asked(self, offset: int, move: Move) -> "Agreement":
-        refusal = ""
+        refusal, busy = "", False
         if not move.analysis and move.to not in tuple(Site):
             refusal = f"a migration must go to one of {', '.join(Site)}, got {move.to!r}"
         elif self.migration is not None:
-            refusal = f"{self.migration.what} is under way"
+            refusal, busy = f"{self.migration.what} is under way", True
         elif not move.analysis and move.to == self.site:
             refusal = f"frames are answered {self.site} already"
         elif move.analysis and move.number == self.version(move.analysis):
@@ -178,7 +179,7 @@ class Agreement:
         elif not self.taking_part:
             refusal = "every worker has ended"
         if refusal:
-            return replace(self, last=Refused(offset, refusal))
+            return replace(self, last=Refused(offset, refusal, busy))
         to = self.site if move.analysis else Site(move.to)
         return replace(self, migration=Migration(offset, to, move.analysis, move.number))
 

@@ -16,6 +16,10 @@ from inference_insitu.transit.migration.moving_worker import FOLDER
 from inference_insitu.transit.migration.protocol import Ended, Refused, Site
 
 
+class BusyError(RunError):
+    """A request that is refused because another one is under way: asked again, it may be followed."""
+
+
 def migrate(output: Path, to: str, *, timeout_s: float, say: Callable[[str], None] = lambda line: None) -> Ended:
     """Have the frames of the run in ``output`` answered ``to`` a site; how that ended.
 
@@ -24,7 +28,8 @@ def migrate(output: Path, to: str, *, timeout_s: float, say: Callable[[str], Non
     ValueError
         If there is no such site, or the run has no log (``cdi insitu transit``).
     RunError
-        If the request is refused, the migration is aborted, or takes longer than ``timeout_s``; it may end yet.
+        If the request is refused (``BusyError`` while another is under way), the migration is aborted, or takes
+        longer than ``timeout_s``; it may end yet.
     LogAway
         If the log does not answer.
     """
@@ -97,7 +102,7 @@ def _asked(job: TransitJob, move: Move, what: str, timeout_s: float, say: Callab
 
 def _outcome(ended: Ended | Refused, what: str) -> Ended:
     if isinstance(ended, Refused):
-        raise RunError(f"the request is refused: {ended.why}")
+        raise (BusyError if ended.busy else RunError)(f"the request is refused: {ended.why}")
     if not ended.committed:
         raise RunError(f"the {what} is aborted: {ended.why}")
     return ended

@@ -105,7 +105,7 @@ def test_a_second_request_meanwhile_is_refused(tmp_path):
     run.ask(TO_TRANSIT)
     second = run.ask(BACK)
     run.observer.poll()
-    assert run.agreement.last == Refused(second, f"migration {second - 1} to in_transit is under way")
+    assert run.agreement.last == Refused(second, f"migration {second - 1} to in_transit is under way", busy=True)
 
 
 def test_a_request_before_all_workers_are_there_is_refused(tmp_path):

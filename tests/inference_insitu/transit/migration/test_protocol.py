@@ -75,7 +75,7 @@ def test_a_version_takes_over_by_the_same_moves_and_frames_stay_where_they_are_a
     assert (aborted.versions, aborted.version("defects")) == ({}, 0)
     again = after(*agreed, installed(0), installed(1), VERSION)
     assert again.last == Refused(8, "version 2 of defects answers already")
-    assert after(*agreed, REQUEST).last == Refused(6, "takeover 3 by version 2 of defects is under way")
+    assert after(*agreed, REQUEST).last == Refused(6, "takeover 3 by version 2 of defects is under way", busy=True)
 
 
 def test_moves_of_another_migration_change_nothing():
