@@ -1,9 +1,10 @@
 """Does a refinement improve what a network or a retrieval says of dislocations? JSON lines.
 
     python benchmarks/refinement.py DIR [--only '[T1,T2-element,T2-relaxed,T4-implanted]'] [--crystals 8]
-                                    [--starts '[1,5,20]'] [--output rows.jsonl]
+                                    [--starts '[1,5,20]'] [--model default] [--reflections 1]
+                                    [--output rows.jsonl]
 
-Rows, each from the first reflection of a crystal: ``retrieval, n starts`` (the best of n by held-out voxels),
+Rows, each from the first reflections of a crystal: ``retrieval, n starts`` (the best of n by held-out voxels),
 ``network``, ``network → retrieval`` (one short retrieval from the network's object), ``retrieval → refinement`` (from
 the best two of the middle number of starts), ``network → refinement``, and ``either → refinement``, the one of these
 two that says more of the held-out voxels; ``…, confirmed`` has only the lines without which the held-out voxels reject
@@ -12,7 +13,8 @@ the crystal.
 Per tier and over all of them, with 95 % intervals of a bootstrap by crystal: F1 of lines at 2 voxels, median distance
 of the lines matched within 4, phase error, false lines, false lines a crystal without any, processor seconds; how often
 "no dislocation" is rejected with and without a visible line; distance of lone lines over their standard error. Then
-paired differences of methods. ``--output`` keeps one line a crystal and row, and a stopped run goes on from it.
+paired differences of methods. ``--output`` keeps one line a crystal and row, and a
+stopped run goes on from it.
 """
 
 import json
@@ -60,11 +62,12 @@ def main(
     crystals: int = 8,
     starts: list[int] = [1, 5, 20],  # noqa: B006
     model: str = "default",
+    reflections: int = 1,
     output: str | None = None,
 ) -> None:
     torch.set_num_threads(1)
     predictor = Predictor.load(model, "cpu")
-    emit(benchmark="refinement", machine=machine(), model=predictor.model, starts=starts)
+    emit(benchmark="refinement", machine=machine(), model=predictor.model, starts=starts, reflections=reflections)
     done = kept_rows(output)
     rows: list[Row] = []
     # Crystal by crystal through all tiers: a run that is stopped leaves all of them equally far.
@@ -74,7 +77,7 @@ def main(
                 data = StoredCrystals(Path(tiers) / tier)
                 if number >= len(data):
                     continue
-                crystal = data[number][:1]
+                crystal = data[number][:reflections]
                 done[tier, number] = [
                     {"tier": tier, "crystal": number, **row} for row in judged(crystal, predictor, sorted(starts))
                 ]
@@ -193,7 +196,7 @@ def retrieved(exposures: tuple[Exposure, ...], starts: int, seed: int) -> list[S
 
 def proposals(predictor: Predictor, exposures: tuple[Exposure, ...], seed: int) -> list[StartObject]:
     """The network's object, and what one short retrieval makes of it."""
-    (prediction,) = predictor.predict([exposures[0]])
+    (prediction,) = predictor.predict_crystals([exposures])
     return network_starts(prediction, exposures, seed, CONFIG.free_fraction)
 
 

@@ -97,7 +97,8 @@ class Predictor:
         fitted = [fit_set(exposures, self.shape) for exposures in sets]
         with torch.inference_mode():
             patterns = pattern_set(fitted).to(self.device)
-            output = self.network(patterns, proposal=self._proposal(patterns))
+            proposal = self._proposal(patterns)
+            output = self.network(patterns) if proposal is None else self.network(patterns, proposal=proposal)
             novelty = self.network.novelty(output.hidden).cpu().numpy()
             answers = _answers(output, self.calibration)
         if not all(np.isfinite(part).all() for part in answers):

@@ -50,10 +50,17 @@ class Features:
     """Of frames and of the replay, by the network of the checkpoint ``model``.
 
     Later versions of it differ in the layers that answer alone, so that what was computed holds for them too.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of a model that searches.
     """
 
     def __init__(self, model: str, *, replay: str, frames: int, seed: int) -> None:
         self._predictor = Predictor.load(model, "cpu")
+        if self._predictor.network.config.first_stage == "search":
+            raise ValueError(f"model must be one whose network answers by itself to learn beside a run, got {model!r}")
         self._replay_path, self._frames, self._seed = replay, frames, seed
         self._recipe = None if replay else _recipe(model)
         self._known: dict[tuple[str, int, int], Tensor] = {}

@@ -16,7 +16,19 @@ from models.predictor import Predictor
 
 
 def served(predictor: Predictor, serving: ServingConfig, batching: BatchConfig) -> Predictor:
-    """``predictor`` as it is to compute here."""
+    """``predictor`` as it is to compute here.
+
+    Raises
+    ------
+    ValueError
+        If its model searches, which takes patterns one by one, and the network is to be served in another way.
+    """
+    if predictor.network.config.first_stage == "search":
+        if serving != ServingConfig():
+            raise ValueError(
+                f"serving must be left out for model {predictor.model['name']!r}, which searches, got {serving}"
+            )
+        return predictor
     sizes = batch_sizes(batching, serving)
     if predictor.device.type == "cpu" and serving == ServingConfig() and not sizes:
         return predictor

@@ -168,6 +168,14 @@ def test_a_checkpoint_that_does_not_say_its_recipe_needs_a_replay(checkpoint: Pa
         Features(str(path), replay="", frames=4, seed=0)
 
 
+def test_a_model_that_searches_does_not_learn_beside_a_run(checkpoint: Path, tmp_path: Path) -> None:
+    made = load(checkpoint)
+    path = tmp_path / "searching.safetensors"
+    save(replace(made, network=replace(made.network, first_stage="search")), path)
+    with pytest.raises(ValueError, match="model must be one whose network answers by itself to learn beside a run"):
+        Features(str(path), replay="", frames=4, seed=0)
+
+
 def test_an_option_within_another_analysis_is_found_and_given_back_there(
     frames: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,3 +176,12 @@ def test_the_worker_tells_an_analysis_how_its_frames_are_put_together(monkeypatc
     layout = SimpleNamespace(variables={"a": ("float32", SHAPE)}, variable=lambda name: ("float32", SHAPE))
     worker._analyses(config, [SimpleNamespace(layout=layout)], SimpleNamespace(output="", worker=0), 0)  # type: ignore
     assert told == [("open", batch), ("warm up", Variable("float32", SHAPE))]
+
+
+def test_a_model_that_searches_is_served_as_it_is_or_not_at_all() -> None:
+    """Whatever the sizes of batches: its patterns are searched one by one. Another precision is refused."""
+    config = replace(SMALL, design="unrolled", first_stage="search")
+    searching = Predictor.of(Checkpoint("searching", config, DefectNet(config).state_dict()), "0" * 64, "cpu")
+    assert served(searching, ServingConfig(), BatchConfig(size=4, buckets=(2, 4))) is searching
+    with pytest.raises(ValueError, match="serving must be left out for model 'searching', which searches"):
+        served(searching, ServingConfig(precision="bf16"), BatchConfig())
