@@ -10,7 +10,7 @@ screw from an edge, and the angular average of the patterns.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from models.pattern_set import PatternSet, geometry
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
 from models.radial import RADIAL_FEATURES, radial_profile
-from models.reader import RESIDUES, Reader, reader_input
+from models.reader import RESIDUES, Reader, reader_input, shown_density
 from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
 
 DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
@@ -69,6 +69,8 @@ class NetworkOutput:
     hidden : (batch, 128)
         What the class is decided from.
     proposal : of ``unrolled``; None for the other designs.
+    objects : (batch, reflections, x, y, z) complex
+        What the reader was shown, consistent with the data and all of one twin; None but where a search was its start.
     """
 
     class_logits: Tensor
@@ -79,6 +81,7 @@ class NetworkOutput:
     winding: Tensor
     hidden: Tensor
     proposal: Proposal | None
+    objects: Tensor | None = None
 
 
 class DefectNet(nn.Module):
@@ -138,7 +141,10 @@ class DefectNet(nn.Module):
                         line.repeat_interleave(patterns.present.shape[1], 0), objects[:, 0],
                         torch.complex(objects[:, 1], objects[:, 2]),
                     )  # fmt: skip
-        return self._answer(volume, retrieved[:, RESIDUES], x, patterns, where, proposal)
+        answer = self._answer(volume, retrieved[:, RESIDUES], x, patterns, where, proposal)
+        if self.config.first_stage == "network":
+            return answer
+        return replace(answer, objects=shown_density(retrieved).reshape(*patterns.present.shape, *retrieved.shape[2:]))
 
     def _line(self, volume: Tensor, patterns: PatternSet) -> Tensor:
         logits: Tensor = self.line_head(over_set(volume, patterns.present)).float()[:, 0]

@@ -19,6 +19,7 @@ from models.pattern_set import PatternSet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.preprocess import fit_set, pattern_set
 from models.searched_stage import SearchedStage, Searcher
+from models.vortex_windings import with_vortex_windings
 
 Array = NDArray[np.float64]
 Volume = NDArray[np.float32]
@@ -101,11 +102,12 @@ class Predictor:
             output = self.network(patterns) if proposal is None else self.network(patterns, proposal=proposal)
             novelty = self.network.novelty(output.hidden).cpu().numpy()
             answers = _answers(output, self.calibration)
+            objects = [None] * len(sets) if output.objects is None else [*output.objects.cpu().numpy()]
         if not all(np.isfinite(part).all() for part in answers):
             raise FloatingPointError(
                 f"model {self.model['name']!r} gave NaN or infinity; its weights or input are broken"
             )
-        rows = zip(*answers, novelty, fitted, lattices, strict=True)
+        rows = zip(*answers, objects, novelty, fitted, lattices, strict=True)
         predictions = [self._prediction(*row) for row in rows]
         seconds = (time.perf_counter() - start) / len(sets)
         return [Prediction(**{**vars(prediction), "seconds": seconds}) for prediction in predictions]
@@ -119,7 +121,8 @@ class Predictor:
 
     def _prediction(
         self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,
-        novelty: float, exposures: Sequence[Exposure], crystal: KnownCrystal | None,
+        objects: NDArray[np.complex64] | None, novelty: float, exposures: Sequence[Exposure],
+        crystal: KnownCrystal | None,
     ) -> Prediction:  # fmt: skip
         number = len(exposures)
         grids = [exposure.grid for exposure in exposures]
@@ -129,6 +132,8 @@ class Predictor:
         # The pattern shows circulation about the voxel axes, which on left-handed ones is that about −ξ.
         flux = winding[:number] * np.sign(np.linalg.det(voxel))
         traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
+        if objects is not None:
+            traced = with_vortex_windings(traced, objects[:number], voxel)
         G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
         return Prediction(
             defect_probability=defect,

@@ -18,6 +18,7 @@ from models.checkpoint import Calibration
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
 from models.searched_stage import SearchedStage
+from models.vortex_windings import with_vortex_windings
 from training.batches import Raw, finished
 from training.metrics import line_distances
 from training.targets import CrystalTruth, Targets
@@ -44,6 +45,7 @@ class Seen:
     winding: NDArray[np.float32]
     lines: tuple[tuple[Array, Array], ...]
     defect: bool
+    objects: NDArray[np.complex64] | None = None
 
 
 @torch.inference_mode()
@@ -67,7 +69,8 @@ def calibrate(network: DefectNet, batches: Iterable[Raw], stage: SearchedStage |
         numbers.append(batch.count.cpu())
         determined.append(batch.determined.cpu() > 0)
         probability = output.class_logits.softmax(-1)[:, 0].cpu() < 0.5
-        seen += _seen(output.line_logits.sigmoid().cpu(), output.winding.cpu(), batch, probability)
+        objects = None if output.objects is None else output.objects.cpu().numpy()
+        seen += _seen(output.line_logits.sigmoid().cpu(), output.winding.cpu(), batch, probability, objects)
     kept = torch.cat(determined)
     logits, labels = torch.cat(classes).double()[kept], torch.cat(defects)[kept]
     temperature = fit_temperature(logits, labels)
@@ -136,12 +139,18 @@ def fit_confidence(heights: Array, true: NDArray[np.bool_]) -> tuple[float, floa
     return float(slope), float(offset)
 
 
-def _seen(density: Tensor, winding: Tensor, batch: Targets, defect: Tensor) -> list[Seen]:
+def _seen(
+    density: Tensor, winding: Tensor, batch: Targets, defect: Tensor, objects: NDArray[np.complex64] | None = None
+) -> list[Seen]:
     line = batch.line.cpu()
     twinned = ((inverted(line) * density).sum((1, 2, 3)) > (line * density).sum((1, 2, 3))).tolist()
     to_voxels = torch.linalg.inv(batch.patterns.voxel).cpu().numpy()
-    rows = zip(density.numpy(), winding.numpy(), batch.truths, to_voxels, twinned, defect.tolist(), strict=True)
-    return [Seen(d, w, _lines(truth, matrix, -1 if twin else 1), there) for d, w, truth, matrix, twin, there in rows]
+    shown = [None] * len(density) if objects is None else [*objects]
+    rows = zip(density.numpy(), winding.numpy(), batch.truths, to_voxels, twinned, defect.tolist(), shown, strict=True)
+    return [
+        Seen(d, w, _lines(truth, matrix, -1 if twin else 1), there, one)
+        for d, w, truth, matrix, twin, there, one in rows
+    ]
 
 
 def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Array, Array], ...]:
@@ -151,6 +160,8 @@ def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Arra
 def _match(crystal: Seen, level: float) -> tuple[tuple[TracedLine, ...], Array, NDArray[np.int64]]:
     """Lines found, distance of each to the true line that it is matched with (inf: none), and which that is."""
     found = traced_lines(crystal.density, crystal.winding, np.eye(3), threshold=level) if crystal.defect else ()
+    if crystal.objects is not None:
+        found = with_vortex_windings(found, crystal.objects, np.eye(3))
     distance, partner = np.full(len(found), np.inf), np.full(len(found), -1)
     if found and crystal.lines:
         table = line_distances([line.points_A for line in found], [points for points, _ in crystal.lines])

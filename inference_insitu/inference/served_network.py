@@ -61,7 +61,8 @@ class ServedNetwork:
         staged = self._staged(patterns, self._padded(number) - number)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._reduced):
             output = self._answer(staged)
-        kept = {f.name: _plain(getattr(output, f.name)[:number]) for f in fields(output) if f.name != "proposal"}
+        unasked = ("proposal", "objects")
+        kept = {f.name: _plain(getattr(output, f.name)[:number]) for f in fields(output) if f.name not in unasked}
         return replace(output, **kept, proposal=None)
 
     def _staged(self, patterns: PatternSet, more: int) -> PatternSet:

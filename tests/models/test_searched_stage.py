@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from objects_by_hand import HALF, WHOLE, crystal_object, crystals
+from objects_by_hand import HALF, WHOLE, crystal_object, crystals, intensity
 from torch import Tensor
 
 from cdi.ambiguity import twin
 from cdi.fourier import centre_pad
+from cdi.grid import QGrid
 from cdi.pattern import Exposure
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject
+from models import predictor as predictor_module
 from models import searched_stage
 from models.checkpoint import Checkpoint
 from models.config import NetworkConfig
+from models.lines import TracedLine
 from models.network import DefectNet
 from models.pattern_set import geometry
 from models.predictor import Predictor
@@ -199,3 +202,29 @@ def test_a_predictor_whose_model_searches_answers_from_what_is_found(
 def test_a_first_stage_that_cannot_be_is_refused(config: NetworkConfig, change: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(config, **change)  # type: ignore[arg-type]
+
+
+def test_windings_are_asked_of_the_object_that_the_network_was_shown(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(checkpoint.network, first_stage="search", passes=1)
+    predictor = Predictor.of(replace(checkpoint, network=config), "0" * 64, "cpu")
+    density = crystal_object(0)
+    asked: list[np.ndarray] = []
+
+    def with_vortex_windings(lines: object, objects: np.ndarray, voxel: np.ndarray) -> tuple[TracedLine, ...]:
+        asked.append(objects)
+        return (TracedLine(np.array([[0.0, 0, -1], [0, 0, 1]]), np.array([1.0, -2.0]), 0.9),)
+
+    monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(density))
+    monkeypatch.setattr(predictor_module, "with_vortex_windings", with_vortex_windings)
+    grid = QGrid([0, 0, 3.0], 0.004 * np.eye(3), WHOLE)
+    pattern = Exposure((1e4 * intensity(density) / intensity(density).max()).numpy(), grid)
+    (prediction,) = predictor.predict_crystals([[pattern, pattern]])
+    assert [line.windings for line in prediction.lines] == [(1.0, -2.0)]
+    (objects,) = asked
+    assert objects.shape == (2, *HALF)
+    inside = density.abs().numpy() > 0.5
+    turned = objects[0][inside] * density.numpy()[inside].conj()
+    away = np.abs(np.angle(turned * np.conj(turned.sum())))
+    assert away.mean() < 0.5  # of two iterations; phases of another object would be π/2 away

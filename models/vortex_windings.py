@@ -1,0 +1,75 @@
+"""Windings of traced lines from the vortices of retrieved objects: whole numbers where a vortex runs along a line.
+
+A network tells where a line is, be it a partial or close to another; what its phase winds by it tells badly, since a
+mean over all that may be is near to zero. Where the object is right its vortex along the line tells it exactly.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from cdi.retrieval.joined_lines import drawn
+from cdi.retrieval.vortex_lines import VortexLine, vortex_lines
+from models.lines import NEGLIGIBLE, TracedLine
+
+Array = NDArray[np.float64]
+
+BESIDE = 2.0
+"""Voxels from a line within which a vortex is its own."""
+COVERED = 0.4
+"""Share of a line along which a vortex must run: a shorter one is noise beside it, or another line's end."""
+
+
+def with_vortex_windings(
+    lines: Sequence[TracedLine], objects: NDArray[np.complexfloating], voxel: Array
+) -> tuple[TracedLine, ...]:
+    """``lines`` with the windings of the vortices of ``objects`` along them, as they were where there is none.
+
+    Parameters
+    ----------
+    lines : in Å from voxel ``N // 2``.
+    objects : (R, x, y, z)
+        One a reflection, in the lines' frame, origin ``N // 2``; 0 outside of the crystal.
+    voxel : (3, 3)
+        Row i is the vector of a voxel along axis i in Å.
+    """
+    if not lines:
+        return ()
+    to_voxels: Array = np.asarray(np.linalg.inv(voxel), np.float64)
+    told = np.array([line.windings for line in lines], np.float64)
+    for reflection, volume in enumerate(objects):
+        inside = torch.from_numpy(np.abs(volume) > 0)
+        whole = torch.from_numpy(np.ascontiguousarray(volume))
+        found = vortex_lines(whole, inside, voxel=voxel) if bool(inside.any()) else ()
+        for number, line in enumerate(lines):
+            winding = _along(line.points_A @ to_voxels, found, to_voxels)
+            if winding is not None:
+                told[number, reflection] = winding
+    return tuple(_turned(line, windings) for line, windings in zip(lines, told, strict=True))
+
+
+def _along(points: Array, vortices: Sequence[VortexLine], to_voxels: Array) -> float | None:
+    """Turns of the ``vortices`` that run along ``points`` (n, 3) in voxels, in their sense; None where none does."""
+    places = drawn(points)
+    senses = np.gradient(places, axis=0)
+    turns, covered = np.zeros(len(places)), np.zeros(len(places), bool)
+    for vortex in vortices:
+        track = drawn(vortex.points @ to_voxels)
+        distance, nearest = cKDTree(track).query(places)
+        beside = distance <= BESIDE
+        if beside.any():
+            same = (senses * np.gradient(track, axis=0)[nearest]).sum(1)[beside].sum() >= 0
+            turns[beside] += vortex.winding if same else -vortex.winding
+            covered |= beside
+    return float(np.round(np.median(turns[covered]))) if covered.mean() >= COVERED else None
+
+
+def _turned(line: TracedLine, windings: Array) -> TracedLine:
+    """``line`` with other ``windings``, run through so that the first that is not negligible is positive."""
+    plain = windings[np.abs(windings) > NEGLIGIBLE]
+    if len(plain) and plain[0] < 0:
+        return TracedLine(line.points_A[::-1], -windings, line.confidence)
+    return TracedLine(line.points_A, windings, line.confidence)
