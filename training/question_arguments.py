@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def add_question_arguments(parser: ArgumentParser) -> None:
     """The network, the crystal of a data set, the lattice, reflections and scans."""
-    parser.add_argument("--model", type=str, default="default", help="checkpoint file or shipped name")
+    parser.add_argument(
+        "--model", type=str, default="searched",
+        help="checkpoint file or shipped name: searched takes some seconds a pattern, default a fraction of one",
+    )  # fmt: skip
     parser.add_argument("--index", type=int, default=None, help="crystal of a data set: all of its exposures")
     parser.add_argument("--element", type=str, default=None, metavar="Au", help="element or compound of the table")
     parser.add_argument("--structure-file", type=str, default=None, help="lattice of a CIF, POSCAR, … instead")
