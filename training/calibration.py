@@ -86,7 +86,8 @@ def calibrate(network: DefectNet, batches: Iterable[Raw], stage: SearchedStage |
         line_threshold=threshold,
         line_slope=slope,
         line_offset=offset,
-        winding_sigma=float(np.clip(1.4826 * np.median(np.abs(errors)), 0.05, 1.0)) if len(errors) else 0.3,
+        # The root mean square, not the median's: whole numbers are right or wrong by a whole one.
+        winding_sigma=float(np.clip(np.sqrt(np.mean(np.square(errors))), 0.05, 1.0)) if len(errors) else 0.3,
         novelty_limit=limit,
     )
 
