@@ -56,6 +56,14 @@ def test_two_vortices_beside_each_other_are_one_line_of_both() -> None:
     np.testing.assert_allclose(told.windings, [2])
 
 
+def test_a_line_about_which_nothing_winds_is_left_out() -> None:
+    """Neither a vortex nor the network says that it does: a third of a turn, as about a partial, is enough."""
+    point = POINT + np.array([3.5, 0, 0])
+    lines = [line([0.1, -0.2], point), line([0.05, 0.33], point)]
+    (told,) = with_vortex_windings(lines, objects(1, 0), VOXEL)
+    np.testing.assert_array_equal(told.windings, lines[1].windings)
+
+
 def test_no_line_and_no_object_are_no_error() -> None:
     assert with_vortex_windings([], objects(1), VOXEL) == ()
     before = line([0.4])
