@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cdi.pattern import Exposure
 from models.burgers import burgers_posterior
@@ -179,6 +180,19 @@ def _answers(output: NetworkOutput, calibration: Calibration) -> tuple[Array, Ar
         (output.count_logits / calibration.count_temperature).softmax(-1).double().cpu().numpy(),
         output.line_logits.sigmoid().cpu().numpy(),
         output.support_logits.sigmoid().cpu().numpy(),
-        output.phasor.angle().cpu().numpy(),
+        _phasors(output).angle().cpu().numpy(),
         output.winding.cpu().numpy(),
     )
+
+
+def _phasors(output: NetworkOutput) -> Tensor:
+    """exp(iφ) times something positive: the network's, and where it was shown a searched object the mean of both.
+
+    The network errs less where the object is wrong, the object where it is right.
+    """
+    if output.objects is None:
+        return output.phasor
+    shown = output.objects
+    offset = (output.phasor.conj() * shown).sum((-3, -2, -1), keepdim=True)
+    turned = output.phasor * torch.polar(torch.ones_like(offset.abs()), offset.angle())
+    return turned + shown / shown.abs().clamp_min(1e-6)

@@ -39,7 +39,18 @@ def test_the_first_winding_is_positive_and_the_points_follow() -> None:
     before = line([0.2, 0.1])
     (told,) = with_vortex_windings([before], objects(-1, 1), VOXEL)
     np.testing.assert_allclose(told.windings, [1, -1])
-    np.testing.assert_array_equal(told.points_A, before.points_A[::-1])
+    along = (told.points_A[-1] - told.points_A[0]) @ (before.points_A[-1] - before.points_A[0])
+    assert along < 0
+
+
+def test_a_line_follows_the_vortex_beside_it() -> None:
+    """Drawn three quarters of a voxel aside, it comes to lie where the phase winds, in the sense that it had."""
+    before = line([0.5], POINT + np.array([0.75, 0, 0]))
+    (told,) = with_vortex_windings([before], objects(1), VOXEL)
+    away = np.cross(told.points_A @ np.linalg.inv(VOXEL) - POINT, ALONG)
+    assert np.linalg.norm(away, axis=1).max() < 0.35
+    assert (told.points_A[-1] - told.points_A[0]) @ (before.points_A[-1] - before.points_A[0]) > 0
+    assert told.windings == [1]
 
 
 def test_a_vortex_elsewhere_and_one_along_a_small_part_say_nothing() -> None:
