@@ -83,15 +83,15 @@ if HERE:
 # ## What the network says
 #
 # In one call, seconds after the last frame. `cdi predict FRAMES --element Au --reflections "1 1 1" --report
-# answer.html` writes the same with quality, pictures and alternatives. **Be warned**: the shipped network is small
-# and was trained on simulated crystals; of this scan it says *undetermined*, and its lines are false (README, "What
-# it reaches").
+# answer.html` writes the same with quality, pictures and alternatives. The model `searched` phases the pattern itself
+# before it answers. **Be warned**: it is small and was trained on simulated crystals; of this scan it says
+# *undetermined* and traces no line (README, "What it reaches").
 
 # %%
 if HERE:
     from models.predictor import Predictor
 
-    (answer,) = Predictor.load(device="cpu").predict([exposure])
+    (answer,) = Predictor.load("searched", device="cpu").predict([exposure])
     print(f"P(defect) = {answer.defect_probability:.2f}, class {answer.defect_class}, {answer.count} lines traced")
     print(f"undetermined: {answer.undetermined or 'no'}")
 
