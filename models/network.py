@@ -47,6 +47,10 @@ class Proposal:
     support_logits: Tensor
     phasor: Tensor
 
+    def part(self, exposures: slice) -> "Proposal":
+        """Of some of the exposures."""
+        return Proposal(self.line_logits[exposures], self.support_logits[exposures], self.phasor[exposures])
+
     def to(self, device: torch.device | str) -> "Proposal":
         """The same on another device."""
         return Proposal(self.line_logits.to(device), self.support_logits.to(device), self.phasor.to(device))
@@ -203,7 +207,8 @@ class DefectNet(nn.Module):
         counts, measured = patterns.counts.flatten(0, 1), patterns.measured.flatten(0, 1)
         density = data_consistent(counts, measured, support, phasor, self.config.iterations)
         sets = [v.reshape(*patterns.present.shape, *v.shape[1:]) for v in (density, line, support, phasor)]
-        if patterns.present.shape[1] > 1:
+        # Searched objects come as the twins that they are to be.
+        if patterns.present.shape[1] > 1 and self.config.first_stage == "network":
             shown = torch.stack([sets[0].abs(), sets[1], sets[2]], 2)
             turned = twins_to_align(shown, patterns.present)
             sets = [twin_where(volume, turned) for volume in sets]

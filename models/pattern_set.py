@@ -33,6 +33,14 @@ class PatternSet:
         """The same on another device."""
         return PatternSet(*(getattr(self, f.name).to(device) for f in fields(self)))
 
+    def crystal(self, number: int) -> "PatternSet":
+        """One of the batch."""
+        return PatternSet(*(getattr(self, f.name)[number : number + 1] for f in fields(self)))
+
+    def repeated(self, times: int) -> "PatternSet":
+        """The batch so many times over."""
+        return PatternSet(*(torch.cat([getattr(self, f.name)] * times) for f in fields(self)))
+
     def reflections(self, chosen: Tensor) -> "PatternSet":
         """The set with the reflections ``chosen`` (n,) alone, in that order."""
         return PatternSet(

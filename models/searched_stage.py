@@ -7,9 +7,9 @@ and a run that was stopped goes on from there.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -63,7 +63,11 @@ class Searcher:
 
 @dataclass(frozen=True)
 class SearchedStage:
-    """Proposals for ``network`` from what ``searcher`` finds; ``progress`` shows a bar on a terminal."""
+    """Proposals for ``network`` from what ``searcher`` finds; ``progress`` shows a bar on a terminal.
+
+    The relative twins of a crystal's reflections, which moduli tell badly, are those with which the network sees a line
+    most surely: lines of different reflections coincide in the right ones alone.
+    """
 
     network: DefectNet
     searcher: Searcher
@@ -72,9 +76,8 @@ class SearchedStage:
     def proposal(self, patterns: PatternSet) -> Proposal:
         """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
         own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
-        line, support, phasor = own.line_logits.clone(), own.support_logits.clone(), own.phasor.clone()
         reflections = patterns.present.shape[1]
-        half = (line.shape[-3], line.shape[-2], line.shape[-1])
+        chosen = []
         with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:
             for crystal in range(len(patterns.present)):
                 found: dict[int, SearchedObject] = {}
@@ -83,25 +86,60 @@ class SearchedStage:
                     if one is not None:
                         found[number] = one
                     bar.update()
-                for number, (density, inside) in zip(found, in_one_frame([*found.values()]), strict=True):
-                    proposed = object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None])
-                    place = crystal * reflections + number
-                    line[place], support[place], phasor[place] = (
-                        part[0].to(line.device)
-                        for part in (proposed.line_logits, proposed.support_logits, proposed.phasor)
-                    )
-        return Proposal(line, support, phasor)
+                places = slice(crystal * reflections, (crystal + 1) * reflections)
+                chosen.append(self._surest(patterns.crystal(crystal), own.part(places), found))
+        return joined(chosen)
+
+    def _surest(self, patterns: PatternSet, own: Proposal, found: Mapping[int, SearchedObject]) -> Proposal:
+        """The proposal of one crystal: objects ``found`` by the number of their reflection, ``own`` for the others."""
+        half = (own.line_logits.shape[-3], own.line_logits.shape[-2], own.line_logits.shape[-1])
+        twins = {
+            number: [
+                object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None]).to(own.phasor.device)
+                for density, inside in both
+            ]
+            for number, both in zip(found, in_one_frame([*found.values()]), strict=True)
+        }
+        free = frozenset(number for number, both in twins.items() if len(both) > 1)
+
+        def turned(chosen: frozenset[int]) -> Proposal:
+            every = range(len(own.line_logits))
+            told = [twins[n][n in chosen] if n in twins else own.part(slice(n, n + 1)) for n in every]
+            return joined(told).to(own.phasor.device)
+
+        best: frozenset[int] = frozenset()
+        heights: dict[frozenset[int], float] = {}
+        while free:
+            # Turning the one that the others lie over is turning all others.
+            near = [best, *(best ^ {number} for number in sorted(free)), best ^ free]
+            new = [chosen for chosen in dict.fromkeys(near) if chosen not in heights]
+            if new:
+                output = self.network(patterns.repeated(len(new)), proposal=joined([turned(chosen) for chosen in new]))
+                heights |= zip(new, output.line_logits.flatten(1).amax(1).tolist(), strict=True)
+            surest = max(near, key=lambda chosen: heights[chosen])
+            if surest == best:
+                break
+            best = surest
+        return turned(best)
 
 
-def in_one_frame(objects: Sequence[SearchedObject]) -> list[tuple[Tensor, Tensor]]:
-    """Density and support of each of a crystal's reflections, laid over that which fits its pattern best."""
+def in_one_frame(objects: Sequence[SearchedObject]) -> list[tuple[tuple[Tensor, Tensor], ...]]:
+    """Density and support of each of a crystal's reflections over that which fits its pattern best.
+
+    Of every other one both twins, the likelier first.
+    """
     if not objects:
         return []
     best = min(range(len(objects)), key=lambda number: objects[number].error)
     return [
-        (one.density, one.support) if number == best else lay_over(one.density, one.support, objects[best].density)
+        ((one.density, one.support),) if number == best else lay_over(one.density, one.support, objects[best].density)
         for number, one in enumerate(objects)
     ]
+
+
+def joined(parts: Sequence[Proposal]) -> Proposal:
+    """Proposals one after the other."""
+    return Proposal(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Proposal)))
 
 
 def object_proposal(density: Tensor, inside: Tensor) -> Proposal:

@@ -42,11 +42,16 @@ def gather_reflections(smooth: Tensor, density: Tensor, projected: Tensor) -> tu
     return first, second, third
 
 
-def lay_over(density: Tensor, support: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """A finished object ``(x, y, z)`` of another reflection and its support, laid over ``reference``.
+Placed = tuple[Tensor, Tensor]
+"""A density and its support."""
 
-    Moved by whole voxels, and inverted, as the correlation of the moduli says, with the coherent overlap beside it:
-    the phases of two reflections differ, but resemble each other more in the right twin. Any origin.
+
+def lay_over(density: Tensor, support: Tensor, reference: Tensor) -> tuple[Placed, Placed]:
+    """A finished object ``(x, y, z)`` of another reflection over ``reference``: both twins, the likelier first.
+
+    Each twin is moved by whole voxels, as the correlation of the moduli says. That, and the coherent overlap beside it,
+    say which is likelier: the phases of two reflections differ, but resemble each other more in the right twin. Any
+    origin.
     """
     shape = tuple(reference.shape)
     first = reference.abs() - reference.abs().mean()
@@ -61,9 +66,10 @@ def lay_over(density: Tensor, support: Tensor, reference: Tensor) -> tuple[Tenso
         moved = _moved(turned, shift, inverted=False)
         coherent = (moved.conj() * reference).sum().abs() / (moved.norm() * reference.norm()).clamp_min(1e-12)
         height = correlation.max() / (first.norm() * centred.norm()).clamp_min(1e-12)
-        found.append((float(height + COHERENT_SHARE * coherent), inverted, shift, moved))
-    _, inverted, shift, moved = max(found, key=lambda one: one[0])
-    return moved, _moved(_moved(support, (0, 0, 0), inverted=inverted), shift, inverted=False)
+        inside = _moved(_moved(support, (0, 0, 0), inverted=inverted), shift, inverted=False)
+        found.append((float(height + COHERENT_SHARE * coherent), (moved, inside)))
+    likelier, other = sorted(found, key=lambda one: -one[0])
+    return likelier[1], other[1]
 
 
 def _moved(volume: Tensor, shift: tuple[int, int, int], *, inverted: bool) -> Tensor:

@@ -20,8 +20,8 @@ from models import searched_stage
 from models.checkpoint import Checkpoint
 from models.config import NetworkConfig
 from models.lines import TracedLine
-from models.network import DefectNet
-from models.pattern_set import geometry
+from models.network import DefectNet, NetworkOutput, Proposal
+from models.pattern_set import PatternSet, geometry
 from models.predictor import Predictor
 from models.preprocess import features
 from models.searched_stage import NO_LINE, SearchedStage, Searcher, in_one_frame, object_proposal
@@ -49,10 +49,11 @@ def test_reflections_are_laid_over_the_one_that_fits_best(turned: bool) -> None:
     whole = centre_pad(second, WHOLE)
     moved = torch.roll(twin(whole) if turned else whole, SHIFT, (-3, -2, -1))
     other = SearchedObject(moved, moved.abs() > 0.1, 1.0, 0.05)
-    (found, inside), (reference, _) = in_one_frame([other, searched(first)])
+    ((found, inside), (turned_back, _)), ((reference, _),) = in_one_frame([other, searched(first)])
     torch.testing.assert_close(reference, centre_pad(first, WHOLE))
     torch.testing.assert_close(found, whole)
     assert torch.equal(inside, whole.abs() > 0.1)
+    assert float((turned_back - whole).abs().max()) > 0.1
 
 
 def test_no_object_is_no_frame() -> None:
@@ -228,3 +229,38 @@ def test_windings_are_asked_of_the_object_that_the_network_was_shown(
     turned = objects[0][inside] * density.numpy()[inside].conj()
     away = np.abs(np.angle(turned * np.conj(turned.sum())))
     assert away.mean() < 0.5  # of two iterations; phases of another object would be π/2 away
+
+
+def test_the_twins_are_those_with_which_the_network_sees_a_line_most_surely(
+    network: DefectNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the moduli say: of an object and its twin, and of all combinations over three reflections."""
+    config = replace(network.config, first_stage="search", passes=1)
+    searching = DefectNet(config).eval()
+    objects = [crystal_object(0).abs() * crystal_object(number) for number in range(3)]
+    patterns = crystals(1, 3)
+    places = iter(range(3))
+    monkeypatch.setattr(
+        searched_stage, "search", lambda *given, **named: searched(objects[number := next(places)], 0.01 * (1 + number))
+    )
+    seen: list[int] = []
+
+    def answer(patterns: PatternSet, passes: int | None = None, proposal: Proposal | None = None) -> NetworkOutput:
+        """A line is surest where the second reflection is the twin and the third is not."""
+        assert proposal is not None
+        phasors = proposal.phasor.unflatten(0, (-1, 3))
+        seen.append(len(phasors))
+        inside = objects[0].abs() > 0.5
+        away = [(phasors[:, n] * objects[n].conj())[:, inside].angle().abs().mean(1) for n in range(3)]
+        height = away[1] - away[2]
+        whole = DefectNet.forward(searching, patterns, passes, proposal)
+        return replace(whole, line_logits=height[:, None, None, None].expand(-1, *HALF))
+
+    monkeypatch.setattr(searching, "forward", answer)
+    with torch.inference_mode():
+        proposal = SearchedStage(searching, Searcher(SearchConfig())).proposal(patterns)
+    assert seen == [4]  # nothing, each of the two, and both: no fifth combination
+    inside = objects[0].abs() > 0.1
+    for number in (0, 2):
+        assert torch.allclose(proposal.phasor[number][inside].angle(), objects[number][inside].angle(), atol=1e-4)
+    assert float((proposal.phasor[1] * objects[1].conj())[inside].angle().abs().mean()) > 0.3
