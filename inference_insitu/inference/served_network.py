@@ -23,14 +23,14 @@ def served(predictor: Predictor, serving: ServingConfig, batching: BatchConfig) 
     ValueError
         If its model searches, which takes patterns one by one, and the network is to be served in another way.
     """
+    sizes = batch_sizes(batching, serving)
+    if predictor.device.type == "cpu" and serving == ServingConfig() and not sizes:
+        return predictor
     if predictor.network.config.first_stage == "search":
         if serving != ServingConfig():
             raise ValueError(
                 f"serving must be left out for model {predictor.model['name']!r}, which searches, got {serving}"
             )
-        return predictor
-    sizes = batch_sizes(batching, serving)
-    if predictor.device.type == "cpu" and serving == ServingConfig() and not sizes:
         return predictor
     padded = replace(batching, buckets=sizes).padded
     network = ServedNetwork(predictor.network, predictor.device, serving, padded)
