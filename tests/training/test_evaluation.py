@@ -11,9 +11,12 @@ from evaluated_crystals import RECIPE, Oracle, crystals, told, twin_of
 
 from cdi.fourier import amplitude_from_object, centre_crop, centre_pad
 from cdi.main import main
+from cdi.pattern import Exposure
+from cdi.retrieval.config import SearchConfig
+from cdi.retrieval.search import SearchedObject
 from data.drawn import DrawnCrystals
 from data.generation import generate
-from models.checkpoint import Checkpoint, save
+from models.checkpoint import Checkpoint, load, save
 from models.config import NetworkConfig
 from models.network import DefectNet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
@@ -251,3 +254,30 @@ def test_the_central_half_is_the_frame(checkpoint: Path) -> None:
     true = true_crystal(CRYSTALS[0])
     whole = torch.as_tensor(CRYSTALS[0][0].truth.support)
     assert torch.equal(centre_crop(whole, (8, 12, 8)) > 0.5, torch.as_tensor(true.volumes.inside))
+
+
+def test_a_model_that_searches_is_scored_beside_rules_in_what_it_keeps(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One search a pattern: rules read what is kept, and so does who evaluates again. Without a folder, no rules."""
+    made = load(checkpoint)
+    searching = tmp_path / "searching.safetensors"
+    save(replace(made, network=replace(made.network, first_stage="search", passes=1)), searching)
+    x, y, z = (torch.arange(n) - n // 2 for n in RECIPE.shape)
+    ball = (x[:, None, None].square() + y[:, None].square() + z.square() < 9) + 0j
+    searched: list[int] = []
+
+    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+        searched.append(1)
+        return SearchedObject(ball.to(torch.complex64), ball.abs() > 0, 1.0, 0.01)
+
+    monkeypatch.setattr("models.searched_stage.search", search)
+    written: list[Report] = []
+    monkeypatch.setattr("training.held_out.write_report", lambda report, output: written.append(report))
+    settings = EvaluationSettings(str(searching), crystals=2, workers=0, objects=str(tmp_path / "objects"))
+    for name in ("first", "again"):
+        evaluate_held_out(settings, tmp_path / name)
+    assert {answer.method for answer in written[0].answers} == {"network", "search and vortices"}
+    assert len(searched) == len(list((tmp_path / "objects").glob("*.npz"))) == 2 * 3
+    evaluate_held_out(replace(settings, objects=None), tmp_path / "unkept")
+    assert not any("vortices" in answer.method for answer in written[2].answers)
