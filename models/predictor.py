@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cdi.defects.classes import PARTIAL_OR_FAULT
 from cdi.pattern import Exposure
 from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
@@ -17,7 +18,7 @@ from models.known_crystal import KnownCrystal
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
 from models.pattern_set import PatternSet
-from models.prediction import BurgersCandidate, PredictedLine, Prediction
+from models.prediction import CLASSES, BurgersCandidate, PredictedLine, Prediction
 from models.preprocess import fit_set, pattern_set
 from models.searched_stage import SearchedStage, Searcher
 from models.vortex_windings import with_vortex_windings
@@ -135,12 +136,15 @@ class Predictor:
         traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
         if objects is not None:
             traced = with_vortex_windings(traced, objects[:number], voxel)
+        # A dislocation that shows has a line about which the object's phase winds; a fault may have none.
+        named = CLASSES[1 + int(np.argmax(classes[1:]))]
+        contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT
         G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
         return Prediction(
             defect_probability=defect,
             class_probabilities=tuple(float(p) for p in classes),
             count_probabilities=tuple(float(p) for p in counts),
-            undetermined=self._undetermined(defect, novelty),
+            undetermined=self._undetermined(defect, novelty) or ("unsure" if contradicts else ""),
             lines=tuple(self._line(line, crystal, G) for line in traced),
             line_density=density,
             support=support[:number].max(0),

@@ -9,7 +9,7 @@ from models.prediction import CLASSES, PredictedLine, Prediction
 from training.measured_crystal import MeasuredCrystal
 
 REASONS = {
-    "unsure": "neither defect nor none is probable enough",
+    "unsure": "neither defect nor none is probable enough, or no line supports it",
     "novel": "the pattern is unlike those that the network was trained on",
 }
 SHOWN_CANDIDATES = 4

@@ -264,3 +264,20 @@ def test_the_twins_are_those_with_which_the_network_sees_a_line_most_surely(
     for number in (0, 2):
         assert torch.allclose(proposal.phasor[number][inside].angle(), objects[number][inside].angle(), atol=1e-4)
     assert float((proposal.phasor[1] * objects[1].conj())[inside].angle().abs().mean()) > 0.3
+
+
+@pytest.mark.parametrize(("favoured", "undetermined"), [(1, "unsure"), (4, ""), (0, "")])
+def test_a_dislocation_without_a_line_is_undetermined(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, favoured: int, undetermined: str
+) -> None:
+    """An edge that no phase winds about contradicts itself; a fault, or no defect, does not."""
+    config = replace(checkpoint.network, first_stage="search", passes=1)
+    predictor = Predictor.of(replace(checkpoint, network=config), "0" * 64, "cpu")
+    answers = predictor_module._answers
+    sure = np.full((1, 6), 0.002)
+    sure[0, favoured] = 0.99
+    monkeypatch.setattr(predictor_module, "_answers", lambda *given: (sure, *answers(*given)[1:]))
+    monkeypatch.setattr(predictor_module, "with_vortex_windings", lambda *given: ())
+    monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(crystal_object(0)))
+    (prediction,) = predictor.predict([Exposure(crystals(1, 1).counts[0, 0].numpy())])
+    assert prediction.undetermined == undetermined
