@@ -13,8 +13,7 @@ the crystal.
 Per tier and over all of them, with 95 % intervals of a bootstrap by crystal: F1 of lines at 2 voxels, median distance
 of the lines matched within 4, phase error, false lines, false lines a crystal without any, processor seconds; how often
 "no dislocation" is rejected with and without a visible line; distance of lone lines over their standard error. Then
-paired differences of methods. ``--output`` keeps one line a crystal and row, and a
-stopped run goes on from it.
+paired differences of methods. ``--output`` keeps one line a crystal and row, and a stopped run goes on from it.
 """
 
 import json

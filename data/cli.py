@@ -131,9 +131,9 @@ def _simulate(arguments: Namespace) -> None:
     import numpy as np
 
     from cdi.scattering.amplitude import DEFAULT_ENERGY_KEV
+    from cdi.whole_file import check_output, whole_file
     from data.pattern_store import write_pattern
     from data.simulation import check_exposure, simulate_pattern
-    from data.whole_file import check_output, whole_file
 
     output = check_output(arguments.output, overwrite=arguments.overwrite)
     picture = output.with_suffix(".png")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from cdi.pattern import Exposure
+from cdi.whole_file import whole_file
 from data.formats import vtk_lines, vtk_volumes
 from data.formats.atom_files import ATOM_SUFFIXES, read_atoms, write_atoms_as
 from data.formats.exposure_writer import COUNTS_ALONE, WRITERS, writer_of
 from data.formats.line_files import holds_lines, read_line_file, write_extracted_lines
 from data.formats.object_files import RealSpaceObject, holds_object, read_object
 from data.molecular_dynamics.lines_file import write_lines
-from data.whole_file import whole_file
 
 ENDINGS = {
     "pattern": tuple(WRITERS),

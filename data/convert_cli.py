@@ -43,8 +43,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _convert(arguments: Namespace) -> None:
+    from cdi.whole_file import check_output
     from data.conversion import check_ending, convert_atoms, convert_crystal, convert_lines, kind_of
-    from data.whole_file import check_output
 
     source, output = Path(arguments.input), Path(arguments.output)
     kind = kind_of(source)

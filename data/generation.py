@@ -25,12 +25,12 @@ import yaml
 from tqdm import tqdm
 
 from cdi.errors import RunError
+from cdi.whole_file import remove_leftovers, whole_file
 from data.joining import join_shards
 from data.recipe import Recipe
 from data.sample import Sample
 from data.store import open_hdf5
 from data.store_writer import recipe_fingerprint, recipe_record, write_samples
-from data.whole_file import remove_leftovers, whole_file
 
 R = TypeVar("R", bound=Recipe)
 

@@ -56,9 +56,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _retrieve(arguments: Namespace) -> None:
+    from cdi.whole_file import check_output, whole_file
     from data.retrieval_file import write_retrieval
     from data.retrieval_picture import save_retrieval_picture
-    from data.whole_file import check_output, whole_file
 
     output = check_output(arguments.output, overwrite=arguments.overwrite)
     picture = output.with_suffix(".png")

@@ -38,8 +38,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _view(arguments: Namespace) -> None:
+    from cdi.whole_file import check_output
     from data.viewing import check_picture_name, save_shown
-    from data.whole_file import check_output
 
     files = [Path(file) for file in arguments.files]
     output = Path(arguments.output) if arguments.output else Path(f"{files[0].resolve().name}.png")

@@ -10,6 +10,7 @@ import numpy as np
 from cdi.drawn_crystal import DrawnCrystal, DrawnLine
 from cdi.pattern import Exposure
 from cdi.surface import hull_surface
+from cdi.whole_file import whole_file
 from data.conversion import kind_of
 from data.formats.atom_files import read_atoms
 from data.formats.line_files import read_line_file
@@ -17,7 +18,6 @@ from data.formats.object_files import read_object
 from data.formats.pattern_files import read_exposure
 from data.formats.stack import AS_THE_FILE_SAYS, StackOptions
 from data.molecular_dynamics.dxa import ExtractedLine
-from data.whole_file import whole_file
 
 SUFFIXES = (".png", ".html")
 LONGEST_LABELS = 12

@@ -6,13 +6,13 @@ The header's metadata holds ``format``, ``name``, ``network`` (JSON of ``Network
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
 
 from cdi.config import read_object
+from cdi.whole_file import whole_file
 from models.config import NetworkConfig
 
 FORMAT = "crystal-defects-insitu checkpoint 2"
@@ -107,9 +107,9 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "calibration": json.dumps(asdict(checkpoint.calibration)),
         "training": json.dumps(checkpoint.training),
     }
-    partial = Path(f"{path}.tmp")
-    save_file({key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}, partial, metadata)
-    os.replace(partial, path)
+    weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.weights.items()}
+    with whole_file(path) as partial:
+        save_file(weights, partial, metadata)
 
 
 def load(model: str | Path) -> Checkpoint:

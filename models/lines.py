@@ -234,8 +234,12 @@ def _windings(ridges: list[Ridge], density: Array, flux: Array) -> Array:
 
 
 def _line(ridge: Ridge, windings: Array, points: Array) -> TracedLine:
-    told = windings[np.abs(windings) > NEGLIGIBLE]
-    confidence = float(np.clip(ridge.heights, 0, 1).mean())
+    return sensed(TracedLine(points, windings, float(np.clip(ridge.heights, 0, 1).mean())))
+
+
+def sensed(line: TracedLine) -> TracedLine:
+    """``line`` run through so that the first winding that is not negligible is positive."""
+    told = line.windings[np.abs(line.windings) > NEGLIGIBLE]
     if len(told) and told[0] < 0:
-        return TracedLine(points[::-1], -windings, confidence)
-    return TracedLine(points, windings, confidence)
+        return TracedLine(line.points_A[::-1], -line.windings, line.confidence)
+    return line

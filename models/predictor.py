@@ -46,6 +46,8 @@ class Predictor:
     ) -> "Predictor":
         """Predictor from a checkpoint's path or shipped name; CUDA where there is one, unless told.
 
+        ``objects`` is the folder in which a model that searches keeps what it finds.
+
         Raises
         ------
         FileNotFoundError, ValueError

@@ -6,7 +6,6 @@ and a run that was stopped goes on from there.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +23,7 @@ from cdi.progress import progress_bar
 from cdi.retrieval.common_frame import lay_over
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject, search
+from cdi.whole_file import whole_file
 from models.network import DefectNet, Proposal
 from models.pattern_set import PatternSet, geometry
 from models.preprocess import features
@@ -167,8 +167,7 @@ def _key(counts: np.ndarray, measured: np.ndarray, config: SearchConfig) -> str:
 
 def _keep(found: SearchedObject | None, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         if found is None:
             np.savez(file, deviance=np.float64("nan"))
         else:
@@ -176,7 +175,6 @@ def _keep(found: SearchedObject | None, path: Path) -> None:
                 file, density=found.density.cpu().numpy(), support=found.support.cpu().numpy(),
                 deviance=np.float64(found.deviance), error=np.float64(found.error),
             )  # fmt: skip
-    os.replace(partial, path)
 
 
 def _read(path: Path) -> SearchedObject | None:

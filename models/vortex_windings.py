@@ -6,7 +6,7 @@ line about which the phase winds in no reflection is none that shows.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from cdi.retrieval.joined_lines import drawn, separation
 from cdi.retrieval.vortex_lines import VortexLine, vortex_lines
-from models.lines import NEGLIGIBLE, TracedLine
+from models.lines import TracedLine, sensed
 
 Array = NDArray[np.float64]
 
@@ -47,62 +47,61 @@ def with_vortex_windings(
     voxel : (3, 3)
         Row i is the vector of a voxel along axis i in Å.
     """
-    if not lines:
-        return ()
     to_voxels: Array = np.asarray(np.linalg.inv(voxel), np.float64)
-    told = np.array([line.windings for line in lines], np.float64)
-    every: list[VortexLine] = []
-    for reflection, volume in enumerate(objects):
-        inside = torch.from_numpy(np.abs(volume) > 0)
-        whole = torch.from_numpy(np.ascontiguousarray(volume))
-        found = vortex_lines(whole, inside, voxel=voxel) if bool(inside.any()) else ()
-        every += found
-        for number, line in enumerate(lines):
-            winding = _along(line.points_A @ to_voxels, found, to_voxels)
-            if winding is not None:
-                told[number, reflection] = winding
-    return tuple(
-        _turned(_following(line, every, to_voxels), windings)
-        for line, windings in zip(lines, told, strict=True)
-        if np.abs(windings).max(initial=0.0) >= UNWOUND
-    )
+    found = [_vortices(volume, voxel) for volume in objects] if lines else []
+    told = []
+    for line in lines:
+        places = drawn(line.points_A @ to_voxels)
+        beside = [[_Beside.of(places, vortex, to_voxels) for vortex in vortices] for vortices in found]
+        along = [_along(vortices) for vortices in beside]
+        windings = np.array([w if m is None else m for w, m in zip(line.windings, along, strict=True)], np.float64)
+        if np.abs(windings).max(initial=0.0) >= UNWOUND:
+            followed = _following(line, [one for vortices in beside for one in vortices], to_voxels)
+            told.append(sensed(replace(followed, windings=windings)))
+    return tuple(told)
 
 
-def _along(points: Array, vortices: Sequence[VortexLine], to_voxels: Array) -> float | None:
-    """Turns of the ``vortices`` that run along ``points`` (n, 3) in voxels, in their sense; None where none does."""
-    places = drawn(points)
-    senses = np.gradient(places, axis=0)
-    turns, covered = np.zeros(len(places)), np.zeros(len(places), bool)
-    for vortex in vortices:
+def _vortices(volume: NDArray[np.complexfloating], voxel: Array) -> tuple[VortexLine, ...]:
+    inside = torch.from_numpy(np.abs(volume) > 0)
+    return vortex_lines(torch.from_numpy(np.ascontiguousarray(volume)), inside, voxel=voxel) if inside.any() else ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Beside:
+    """A vortex along a line: where on the line it is ``near`` (n,) bool, and whether it runs in the line's sense."""
+
+    vortex: VortexLine
+    near: NDArray[np.bool_]
+    same: bool
+
+    @classmethod
+    def of(cls, places: Array, vortex: VortexLine, to_voxels: Array) -> "_Beside":
+        """Of ``places`` (n, 3) drawn along the line, in voxels."""
         track = drawn(vortex.points @ to_voxels)
         distance, nearest = cKDTree(track).query(places)
-        beside = distance <= BESIDE
-        if beside.any():
-            same = (senses * np.gradient(track, axis=0)[nearest]).sum(1)[beside].sum() >= 0
-            turns[beside] += vortex.winding if same else -vortex.winding
-            covered |= beside
+        near = distance <= BESIDE
+        turns = (np.gradient(places, axis=0) * np.gradient(track, axis=0)[nearest]).sum(1)
+        return cls(vortex, near, bool(turns[near].sum() >= 0))
+
+
+def _along(vortices: Sequence[_Beside]) -> float | None:
+    """Turns of the ``vortices`` of one reflection along a line; None where none runs along enough of it."""
+    if not vortices:
+        return None
+    turns = np.sum([(one.vortex.winding if one.same else -one.vortex.winding) * one.near for one in vortices], axis=0)
+    covered = np.any([one.near for one in vortices], axis=0)
     return float(np.round(np.median(turns[covered]))) if covered.mean() >= COVERED else None
 
 
-def _following(line: TracedLine, vortices: Sequence[VortexLine], to_voxels: Array) -> TracedLine:
+def _following(line: TracedLine, vortices: Sequence[_Beside], to_voxels: Array) -> TracedLine:
     """``line`` where the longest of the ``vortices`` beside it runs, in its own sense."""
     points = line.points_A @ to_voxels
-    places = drawn(points)
-    beside = []
-    for vortex in vortices:
-        track = vortex.points @ to_voxels
-        distance, nearest = cKDTree(drawn(track)).query(places)
-        if (distance <= BESIDE).mean() >= FOLLOWED and separation(track, points) <= NEAR:
-            forward = bool((np.gradient(places, axis=0) * np.gradient(drawn(track), axis=0)[nearest]).sum() >= 0)
-            beside.append((vortex.length, vortex.points if forward else vortex.points[::-1]))
+    beside = [
+        one
+        for one in vortices
+        if one.near.mean() >= FOLLOWED and separation(one.vortex.points @ to_voxels, points) <= NEAR
+    ]
     if not beside:
         return line
-    return replace(line, points_A=max(beside, key=lambda one: one[0])[1])
-
-
-def _turned(line: TracedLine, windings: Array) -> TracedLine:
-    """``line`` with other ``windings``, run through so that the first that is not negligible is positive."""
-    plain = windings[np.abs(windings) > NEGLIGIBLE]
-    if len(plain) and plain[0] < 0:
-        return TracedLine(line.points_A[::-1], -windings, line.confidence)
-    return TracedLine(line.points_A, windings, line.confidence)
+    longest = max(beside, key=lambda one: one.vortex.length)
+    return replace(line, points_A=longest.vortex.points if longest.same else longest.vortex.points[::-1])

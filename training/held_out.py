@@ -121,7 +121,7 @@ def evaluate_held_out(
     for each in sets:
         quick = [baseline for baseline in baselines if not isinstance(baseline, RetrievalTracing)]
         chosen = quick if each.tier.startswith("T5") else baselines
-        methods: list[Method] = [NetworkMethod(predictor), *_of_the_search(predictor), *chosen]
+        methods: list[Method] = [NetworkMethod(predictor), *rules_of_the_search(predictor), *chosen]
         answers += evaluate(
             methods, each.crystals, tier=each.tier, reflections=each.reflections, workers=settings.workers, stop=stop
         )
@@ -224,7 +224,7 @@ def _limited(each: TestSet, crystals: int | None) -> TestSet:
     return replace(each, crystals=FirstCrystals(each.crystals, crystals))
 
 
-def _of_the_search(predictor: Predictor) -> list[Method]:
+def rules_of_the_search(predictor: Predictor) -> list[Method]:
     """What rules read in the objects that a model which searches keeps; nothing where they would be searched anew."""
     config = predictor.network.config
     if config.first_stage == "network" or predictor.objects is None:

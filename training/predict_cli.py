@@ -50,9 +50,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _predict(arguments: Namespace) -> None:
+    from cdi.whole_file import check_output
     from data.formats.vtk_lines import check_vtk_name
     from data.stack_arguments import told_warnings
-    from data.whole_file import check_output
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal
 
@@ -97,7 +97,7 @@ def _report(crystal: "MeasuredCrystal", arguments: Namespace, warnings: list[str
 
 def _write(report: "PredictionReport", arguments: Namespace) -> list[str]:
     """Write what is asked for; a line about each."""
-    from data.whole_file import whole_file
+    from cdi.whole_file import whole_file
     from training.prediction_files import write_lines, write_sites, write_volumes
 
     prediction, fitted = report.prediction, report.fitted

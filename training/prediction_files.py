@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdi import __version__
+from cdi.whole_file import whole_file
 from data.formats.atom_files import write_atoms
 from data.formats.vtk_lines import write_vtk_lines
 from data.store_writer import FILTERS
-from data.whole_file import whole_file
 from models.predicted_sites import predicted_displacement, predicted_sites
 from models.prediction import Prediction
 from training.measured_crystal import MeasuredCrystal

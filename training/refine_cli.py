@@ -70,8 +70,8 @@ def _refine(arguments: Namespace) -> None:
     from cdi.config import read_config
     from cdi.interruption import stop_at_interrupt
     from cdi.refinement.config import RefinementConfig
+    from cdi.whole_file import check_output, whole_file
     from data.stack_arguments import told_warnings
-    from data.whole_file import check_output, whole_file
     from models.checkpoint import resolve
     from training.measured_crystal import read_crystal
 

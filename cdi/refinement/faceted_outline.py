@@ -17,6 +17,7 @@ from cdi.refinement.fit import Fitted, expected, fit
 from cdi.refinement.hypotheses import Difference
 from cdi.refinement.likelihood import Likelihood
 from cdi.refinement.object_model import Box
+from cdi.refinement.uncertainty import DARK
 
 Array = NDArray[np.float64]
 
@@ -29,8 +30,6 @@ LEAST_SHARE = 0.12
 MOST_FACES = 32
 STEP = 1e-3
 """In voxels, or of a logarithm, for the derivatives."""
-DARK = 0.05
-"""Photons below which a voxel tells nothing of a face."""
 MOST_ERROR = 0.5
 """Voxels by which a face may be uncertain: one that has moved out of the crystal bounds nothing."""
 
@@ -99,7 +98,7 @@ def faceted_outline(
     normals = face_normals(modulus.numpy(), support.numpy(), metric)
     if len(normals) < 4:
         raise ValueError(f"an outline must have at least 4 faces, {len(normals)} show")
-    box = Box.around(_wider(support), likelihood.observed.shape)
+    box = _wider_box(support, likelihood.observed.shape)
     points = box.points()[box.inside] @ torch.as_tensor(metric)
     plateau = modulus[support].median()
     solid = box.cut(modulus)[box.inside] > plateau / 2
@@ -149,12 +148,12 @@ def face_normals(modulus: Array, support: NDArray[np.bool_], metric: Array) -> A
     return np.array(found).reshape(-1, 3)
 
 
-def _wider(support: Tensor) -> Tensor:
-    """A voxel more on every side, for faces to move out to, as far as half of the array allows."""
-    wide = torch.as_tensor(binary_dilation(support.numpy()))
-    place = wide.nonzero()
-    extent = place.amax(0) - place.amin(0) + 1
-    return wide if bool((2 * extent <= torch.tensor(support.shape)).all()) else support
+def _wider_box(support: Tensor, shape: tuple[int, int, int]) -> Box:
+    """A voxel more than ``support`` on every side, for faces to move out to, where half of the array allows that."""
+    try:
+        return Box.around(torch.as_tensor(binary_dilation(support.numpy())), shape)
+    except ValueError:
+        return Box.around(support, shape)
 
 
 def _continued(density: Tensor, support: Tensor) -> Tensor:

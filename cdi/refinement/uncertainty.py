@@ -21,7 +21,7 @@ from cdi.refinement.object_model import Box
 STEP = 1e-3
 """Of the free numbers that move phases, in their own units, for the differences."""
 DARK = 0.05
-"""Photons below which a voxel tells nothing of a line."""
+"""Photons below which a voxel tells nothing of a line or a face."""
 AT_ONCE = 2**20
 """Voxels of patterns that are made together."""
 PRIOR = 1.0

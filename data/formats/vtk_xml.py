@@ -52,7 +52,7 @@ def add_binary(parent: ElementTree.Element, name: str, values: NDArray[np.generi
 
 def write_vtk(path: str | Path, root: ElementTree.Element) -> None:
     """Write the file, whole or not at all."""
-    from data.whole_file import whole_file
+    from cdi.whole_file import whole_file
 
     with whole_file(path) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)

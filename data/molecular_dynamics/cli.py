@@ -187,10 +187,10 @@ def _built(arguments: Namespace) -> tuple[Any, str, dict[str, Any]]:
 
 
 def _finish(arguments: Namespace, job: _Job, relaxed: "Relaxed") -> None:
+    from cdi.whole_file import whole_file
     from data.formats.atom_files import write_atoms
     from data.molecular_dynamics.dxa import extract_lines
     from data.molecular_dynamics.lines_file import line_to_json, write_lines
-    from data.whole_file import whole_file
 
     output = Path(arguments.output)
     # First what took long: a failing analysis must not lose it.
@@ -242,12 +242,12 @@ def _add_lines_arguments(parser: ArgumentParser) -> None:
 
 
 def _find_lines(arguments: Namespace) -> None:
+    from cdi.whole_file import whole_file
     from data.formats.atom_files import read_atoms
     from data.molecular_dynamics.dxa import extract_lines
     from data.molecular_dynamics.lines_file import write_lines
     from data.molecular_dynamics.snapshot import read_cell
     from data.simulation import lattice_of
-    from data.whole_file import whole_file
 
     _outputs(arguments, *(("", ".png") if arguments.picture else ("",)))
     atoms = read_atoms(arguments.file, arguments.element)
@@ -270,7 +270,7 @@ def _draws(arguments: Namespace) -> bool:
 
 def _outputs(arguments: Namespace, *suffixes: str) -> None:
     """Raise unless every output may be written: ``--output`` itself ("") and what lies beside it."""
-    from data.whole_file import check_output
+    from cdi.whole_file import check_output
 
     output = Path(arguments.output)
     if output.suffix in suffixes:
@@ -287,7 +287,7 @@ def _draw(
     title: str,
 ) -> None:
     from cdi.picture import PLANES, draw_lines, new_figure, save_figure
-    from data.whole_file import whole_file
+    from cdi.whole_file import whole_file
 
     figure = new_figure(11, 4)
     for axes, plane in zip(figure.subplots(1, 3), PLANES, strict=True):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 from inference_insitu.inference.analysis import Analysis
 from inference_insitu.inference.service import Service
 from inference_insitu.ring.consumer import Consumer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cdi.config import read_config
 from cdi.errors import RunError
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.placement.joined import CONFIG
 from inference_insitu.waiting import wait_until

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 from inference_insitu.books.outcomes import INFERRED
 from inference_insitu.watching import figure_over_time, figures
 from inference_insitu.watching.balance import Totals, imbalances, ledger_totals, stream_totals, totals_of

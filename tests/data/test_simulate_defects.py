@@ -250,7 +250,7 @@ def test_a_request_of_a_billion_voxels_is_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data.whole_file import check_output
+    from cdi.whole_file import check_output
 
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match="output must lie in a directory that you may write to, got"):

@@ -281,3 +281,14 @@ def test_a_dislocation_without_a_line_is_undetermined(
     monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(crystal_object(0)))
     (prediction,) = predictor.predict([Exposure(crystals(1, 1).counts[0, 0].numpy())])
     assert prediction.undetermined == undetermined
+
+
+def test_a_phase_is_the_mean_of_network_and_object_up_to_their_constants(network: DefectNet) -> None:
+    """Whatever global phase the object has; without an object it is the network's."""
+    ramp = 0.3 * torch.rand((1, 2, *HALF), generator=torch.Generator().manual_seed(0))
+    said, shown = (torch.polar(torch.ones_like(ramp), phase) for phase in (0.5 + ramp, 2 * ramp - 2))
+    with torch.inference_mode():
+        output = replace(network(crystals(1, 2)), phasor=said, objects=3 * shown)
+    phase = predictor_module._phasors(output).angle() - 1.5 * ramp
+    assert float((phase - phase.mean((-3, -2, -1), keepdim=True)).abs().max()) < 0.02
+    assert predictor_module._phasors(replace(output, objects=None)) is said

@@ -10,6 +10,7 @@ from models.checkpoint import Calibration
 from models.config import NetworkConfig
 from models.network import HIDDEN, DefectNet, NetworkOutput
 from models.pattern_set import PatternSet
+from training import calibration as calibration_module
 from training.batches import FixedCrystals, finished
 from training.calibration import (
     FAMILIAR_SHARE,
@@ -166,3 +167,15 @@ def test_a_network_that_knows_is_believed(batches: list[Targets], twin: bool) ->
     assert found.novelty_limit > 0
     assert network.familiar_precision.any()
     assert not network.training
+
+
+def test_the_error_of_whole_number_windings_is_not_that_of_the_median(
+    batches: list[Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of four right and one wrong by two turns is no small error: a turn, as its mean square says."""
+    told = np.array([0.5]), np.array([True]), np.array([0.0, 0.0, 0.0, 2.0])
+    monkeypatch.setattr(calibration_module, "_found", lambda seen, level: told)
+    network = Knowing(1.0, False)
+    assert calibrate(network, Telling(network, batches)).winding_sigma == 1.0
+    monkeypatch.setattr(calibration_module, "_found", lambda seen, level: (*told[:2], told[2] / 2))
+    assert calibrate(network, Telling(network, batches)).winding_sigma == pytest.approx(0.5)

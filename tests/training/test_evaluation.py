@@ -22,7 +22,13 @@ from models.network import DefectNet
 from models.prediction import BurgersCandidate, PredictedLine, Prediction
 from models.predictor import Predictor
 from training.evaluation import evaluate, rows_of, tables
-from training.held_out import EvaluationSettings, evaluate_held_out, refuse_training_seed, test_sets
+from training.held_out import (
+    EvaluationSettings,
+    evaluate_held_out,
+    refuse_training_seed,
+    rules_of_the_search,
+    test_sets,
+)
 from training.methods import CrystalSamples, known_crystal
 from training.metrics import PredictedCrystal, TrueCrystal, crystal_score
 from training.network_method import NetworkMethod, predicted_crystal
@@ -278,3 +284,4 @@ def test_a_model_that_searches_is_scored_beside_rules_in_what_it_keeps(
     evaluate_held_out(settings, tmp_path / "report")
     assert {answer.method for answer in written[0].answers} == {"network", "search and vortices"}
     assert len(searched) == len(list((tmp_path / "objects").glob("*.npz"))) == 2 * 3
+    assert not rules_of_the_search(Predictor.load(searching))  # kept nowhere: they would have to search again

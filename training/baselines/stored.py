@@ -1,12 +1,13 @@
 """A trained baseline as a file: arrays in the safetensors format, what it is and what it learned from in the header."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from cdi.whole_file import whole_file
 
 FORMAT = "crystal-defects-insitu baseline 1"
 
@@ -31,9 +32,9 @@ def save_baseline(baseline: StoredBaseline, path: Path) -> None:
         "settings": json.dumps(baseline.settings),
         "facts": json.dumps(baseline.facts),
     }
-    partial = path.with_suffix(".partial")
-    save_file({key: value.detach().cpu().contiguous() for key, value in baseline.tensors.items()}, partial, metadata)
-    os.replace(partial, path)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in baseline.tensors.items()}
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata)
 
 
 def load_baseline(path: Path) -> StoredBaseline:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdi.config import read_config, read_object
 from cdi.requirements import nearest, require, require_positive
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.frame import Variable
 from inference_insitu.transit.log.payloads import THRESHOLD_BYTES, PayloadStore

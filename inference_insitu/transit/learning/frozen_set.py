@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from cdi.errors import RunError
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 from inference_insitu.transit.learning.examples import Example
 from inference_insitu.transit.learning.plugin import Trainer, frozen_examples
 from inference_insitu.transit.operators.versions import file_sha256

@@ -15,7 +15,7 @@ import numpy as np
 
 from cdi.config import read_object
 from cdi.requirements import require
-from data.whole_file import remove_leftovers, whole_file
+from cdi.whole_file import remove_leftovers, whole_file
 from inference_insitu.transit.learning.reservoir_state import ReservoirState
 
 STATE = "reservoir.json"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from cdi.config import read_object
 from cdi.requirements import require
-from data.whole_file import whole_file
+from cdi.whole_file import whole_file
 
 FOLDER = "versions"
 MOST_VERSIONS = 1 << 20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.whole_file import remove_leftovers, whole_file
+from cdi.whole_file import remove_leftovers, whole_file
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
 from inference_insitu.transit.results.rows import rows_of
 

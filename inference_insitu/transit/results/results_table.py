@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cdi.errors import optional_import
-from data.whole_file import remove_leftovers, whole_file
+from cdi.whole_file import remove_leftovers, whole_file
 from inference_insitu.transit.log.stream_log import ANSWERS, StreamLog, Topic
 from inference_insitu.transit.results.rows import COLUMNS, INTEGER, REAL, TEXT, rows_of
 

@@ -11,4 +11,4 @@ for folder in (Path(__file__).parent, Path(__file__).parents[1]):
 @pytest.fixture(autouse=True)
 def unflushed(monkeypatch):
     """What dies here is no machine: the disk need not be waited for."""
-    monkeypatch.setattr("data.whole_file._sync", lambda path: None)
+    monkeypatch.setattr("cdi.whole_file._sync", lambda path: None)
