@@ -70,7 +70,7 @@ def draw_defects(
     Raises
     ------
     ValueError
-        If ``ATTEMPTS`` draws in a row miss the crystal.
+        If none of ``ATTEMPTS`` draws meets the crystal.
     """
     hidden = generator.random() < recipe.hidden_fraction
     elasticity = "anisotropic" if generator.random() < recipe.anisotropic_fraction else "isotropic"
@@ -130,8 +130,12 @@ def _systems(recipe: Recipe, crystal: Crystal, reflection: Reflection, *, hidden
 
 
 def _crossing(draw: Callable[[], Defect], crystal: Crystal) -> Defect:
-    """What ``draw`` gives, drawn again until its lines have their length within the crystal."""
+    """What ``draw`` gives, drawn again until its lines have their length within the crystal.
+
+    A crystal may leave no line that long, say a junction's arms in a small one: then the longest of all draws.
+    """
     diameter = float(crystal.shape.extent(np.eye(3)).min())
+    longest: tuple[float, Defect] | None = None
     for _ in range(ATTEMPTS):
         defect = draw()
         try:
@@ -140,6 +144,10 @@ def _crossing(draw: Callable[[], Defect], crystal: Crystal) -> Defect:
             continue
         if not lengths or max(lengths) > SHORTEST_CHORD * diameter:
             return defect
+        if longest is None or max(lengths) > longest[0]:
+            longest = max(lengths), defect
+    if longest is not None:
+        return longest[1]
     raise ValueError(f"a dislocation must cross the crystal, {ATTEMPTS} draws missed it; take rounder crystal_shapes")
 
 

@@ -33,7 +33,8 @@ def shared_charge(pixels: Tensor, sigma: Tensor | float) -> Tensor:
     """Share w of the photons of a pixel that is counted ``pixels`` (whole numbers) further on; sums to 1."""
     width = as_parameter(sigma).to(pixels.device)
     shared = _excess(pixels + 1, width) - 2 * _excess(pixels, width) + _excess(pixels - 1, width)
-    return shared + (pixels == 0).to(shared.dtype)
+    # Far off rounding leaves less than nothing, of which no dark voxel can be counted.
+    return (shared + (pixels == 0).to(shared.dtype)).clamp_min(0)
 
 
 def point_spread(intensity: Tensor, sigma: Tensor | float) -> Tensor:

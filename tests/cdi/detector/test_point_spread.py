@@ -77,3 +77,15 @@ def test_derivatives_with_respect_to_frames_and_width() -> None:
 def test_the_cloud_must_have_a_width(sigma: float) -> None:
     with pytest.raises(ValueError, match="sigma_pixels must be positive and finite, got"):
         PointSpread(sigma)
+
+
+def test_no_share_is_less_than_nothing() -> None:
+    """The second difference that it is rounds below zero far off, and no dark voxel can be counted of that."""
+    pixels = torch.arange(64, dtype=torch.float64)
+    for sigma in torch.linspace(0.02, 1.5, 300, dtype=torch.float64):
+        shares = shared_charge(pixels, sigma)
+        assert shares.min() >= 0
+        assert float(shares.sum() + shares[1:].sum()) == pytest.approx(1)
+    lit = torch.zeros(1, 64, 64, dtype=torch.float64)
+    lit[0, 5, 5] = 4e13
+    assert point_spread(lit, 0.130387550765162).min() >= 0
