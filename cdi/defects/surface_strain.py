@@ -81,7 +81,7 @@ def _radial(shape: Ball, points: Tensor, depth: Tensor) -> Tensor:
 
 def _along_gradient(shape: Shape, points: Tensor, depth: Tensor) -> Tensor:
     """Outward direction times exp(−d/depth) ``(..., 3)``."""
-    outward: Tensor = torch.func.grad(lambda sites: shape.signed_distance(sites).sum())(points)
+    outward = shape.gradient(points)
     fading = torch.exp(shape.signed_distance(points).clamp(max=0) / depth)
     along: Tensor = fading[..., None] * torch.nn.functional.normalize(outward, dim=-1)
     return along

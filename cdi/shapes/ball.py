@@ -37,6 +37,10 @@ class Ball(Shape):
         radius: Tensor = torch.linalg.vector_norm(points, dim=-1)
         return radius - self.radius.to(points)
 
+    def gradient(self, points: Tensor) -> Tensor:
+        """See ``Shape``."""
+        return torch.nn.functional.normalize(points, dim=-1)
+
     @property
     def volume(self) -> float:
         """See ``Shape``."""

@@ -45,6 +45,18 @@ class Ellipsoid(Shape):
         distance: Tensor = level * (level - 1) / torch.where(centre, 1.0, slope)
         return torch.where(centre, -semi_axes.amin(), distance)
 
+    def gradient(self, points: Tensor) -> Tensor:
+        """See ``Shape``."""
+        semi_axes, rotation = self.semi_axes.to(points), self.rotation.to(points)
+        scaled = points @ rotation / semi_axes
+        level = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+        slope = torch.linalg.vector_norm(scaled / semi_axes, dim=-1, keepdim=True)
+        # ∇f = s/(f a) and ∇g = s/(g a³) along the axes, for f = |s| and g = |s/a|.
+        centre = slope == 0
+        f, g = torch.where(centre, 1.0, level), torch.where(centre, 1.0, slope)
+        along = ((2 * f - 1) / f - f * (f - 1) / (g * semi_axes).square()) / g * scaled / semi_axes
+        return along @ rotation.T
+
     @property
     def volume(self) -> float:
         """See ``Shape``."""

@@ -69,6 +69,12 @@ class Polyhedron(Shape):
         distance: Tensor = along.amax(0)
         return distance.reshape(points.shape[:-1])
 
+    def gradient(self, points: Tensor) -> Tensor:
+        """See ``Shape``: the normal of the farthest plane."""
+        normals = self.normals.to(points)
+        farthest = (points @ normals.T - self.distances.to(points)).argmax(-1)
+        return normals[farthest]
+
     @property
     def vertices(self) -> Array:
         """Corners ``(n, 3)`` in Å."""

@@ -43,6 +43,15 @@ class Rod(Shape):
         side = torch.linalg.vector_norm(points - height[..., None] * axis, dim=-1) - self.radius.to(points)
         return torch.maximum(side, height.abs() - self.length.to(points) / 2)
 
+    def gradient(self, points: Tensor) -> Tensor:
+        """See ``Shape``."""
+        axis = self.axis.to(points)
+        height = (points @ axis)[..., None]
+        across = points - height * axis
+        away = torch.linalg.vector_norm(across, dim=-1, keepdim=True)
+        beside = away - self.radius.to(points) > height.abs() - self.length.to(points) / 2
+        return torch.where(beside, across / away.clamp_min(1e-12), height.sign() * axis)
+
     @property
     def volume(self) -> float:
         """See ``Shape``."""

@@ -26,6 +26,13 @@ class Shape(ABC):
         boundary an estimate: it has the right sign and, at the boundary, unit slope.
         """
 
+    @abstractmethod
+    def gradient(self, points: Tensor) -> Tensor:
+        """Gradient ``(..., 3)`` of ``signed_distance`` at ``points`` (..., 3); 0 at the centre of a round shape.
+
+        Written out: processes forked beside a training on a GPU cannot run autograd's engine.
+        """
+
     @property
     @abstractmethod
     def volume(self) -> float:
