@@ -26,15 +26,26 @@ Raw = list[Chosen] | list[Sequence[Sample]] | Targets
 """What a worker hands over: crystals whose volumes the device makes, or finished targets where that is the CPU."""
 
 
+PREFETCHED = 3
+"""Batches that a worker has ready: each holds a dozen open files, of which a process may have a thousand."""
+
+
 class DrawnTargets(Dataset[Raw]):
     """Batch number → crystals of ``config.recipe``.
 
-    Where the volumes are made by the workers, so is the answer of a first stage that does not learn: of ``frozen``, or
-    objects near the truth in place of a search.
+    With ``volumes_here`` they are finished targets, made where the batch is drawn. With ``proposals_here`` as well so
+    is the answer of a first stage that does not learn: of ``frozen``, or objects near the truth in place of a search.
     """
 
-    def __init__(self, config: TrainConfig, *, volumes_here: bool, frozen: DefectNet | None = None) -> None:
-        self.config, self.volumes_here, self.frozen = config, volumes_here, frozen
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        volumes_here: bool,
+        frozen: DefectNet | None = None,
+        proposals_here: bool = True,
+    ) -> None:
+        self.config, self.volumes_here, self.frozen, self.proposals_here = config, volumes_here, frozen, proposals_here
 
     def __getitem__(self, number: int) -> Raw:
         reflections = self.config.reflections[number % len(self.config.reflections)]
@@ -44,6 +55,8 @@ class DrawnTargets(Dataset[Raw]):
         if not self.volumes_here:
             return chosen
         targets = finished(chosen, "cpu")
+        if not self.proposals_here:
+            return targets
         if self.config.network.first_stage == "search":
             return replace(targets, proposal=near_objects(targets, number))
         if self.frozen is None:
@@ -125,7 +138,7 @@ def loader(dataset: Dataset[Raw], sampler: Sampler[int], workers: int) -> "DataL
     """Batches ready made by ``workers`` processes of one thread each."""
     return DataLoader(
         dataset, None, sampler=sampler, num_workers=workers, persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None, worker_init_fn=_one_thread,
+        prefetch_factor=PREFETCHED if workers else None, worker_init_fn=_one_thread,
     )  # fmt: skip
 
 

@@ -41,12 +41,15 @@ class TrainConfig:
     first_batch : number of the first batch: a later stage goes on with crystals that an earlier one has not seen.
     epochs : of ``batches_per_epoch`` batches each.
     batch_size : exposures of a batch; crystals are that over the reflections of each.
+    uses : steps that learn from each batch: more than one where a GPU learns faster than the workers draw, the batch
+        coming again later and on newly labelled voxel axes (``training.replay``).
     learning_rate, weight_decay, warmup_steps : of AdamW with a cosine schedule.
     patience : epochs without a better validation loss after which training stops; None: never early.
-    workers : processes that draw crystals, and without a GPU expose them.
+    workers : processes that draw crystals and expose them; 0 does both in this process, the volumes on its device.
     precision : of the network on the device: ``32-true`` or ``bf16-mixed``.
     compiled : whether torch compiles the network.
-    minutes : wall-clock budget; training stops, complete and saved, when it is spent. None: no limit.
+    minutes : wall-clock budget; the learning rate reaches its end with it, and training stops, complete and saved.
+        None: no limit.
     seed : of the weights and of dropout.
     objects : folder in which the objects are kept that a searching first stage finds for the calibration: a run that
         is stopped there goes on. None: they are not kept.
@@ -72,6 +75,7 @@ class TrainConfig:
     epochs: int = 20
     batches_per_epoch: int = 128
     batch_size: int = 24
+    uses: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
@@ -85,7 +89,7 @@ class TrainConfig:
     initial: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("validation_samples", "epochs", "batches_per_epoch", "batch_size"):
+        for name in ("validation_samples", "epochs", "batches_per_epoch", "batch_size", "uses"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.calibration_samples < 4:  # two to say what is familiar, two to say how far that reaches

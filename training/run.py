@@ -30,15 +30,29 @@ NODES_VARIABLE = "SLURM_STEP_NUM_NODES"
 
 
 class SaveWeights(Callback):
-    """The network as a shippable checkpoint after every epoch, with what trained it."""
+    """The network as a shippable checkpoint, with what trained it: after every epoch, and where a budget ends one."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._saved = path, 0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """What a resumed run starts from is saved."""
+        self._saved = trainer.global_step
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Save ``model.safetensors`` (validation runs at the end of each epoch)."""
-        if trainer.sanity_checking or not isinstance(module, DefectModule) or not trainer.is_global_zero:
+        if not trainer.sanity_checking:
+            self._save(trainer, module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Save what an unfinished last epoch has learned."""
+        if trainer.global_step != self._saved:
+            self._save(trainer, module)
+
+    def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if not isinstance(module, DefectModule) or not trainer.is_global_zero:
             return
+        self._saved = trainer.global_step
         facts = _facts(trainer, module.config)
         checkpoint = Checkpoint(module.config.name, module.config.network, module.network.state_dict(), training=facts)
         save(checkpoint, self.path)
@@ -62,18 +76,22 @@ def train(config: TrainConfig, output: Path) -> Path:
     keep = ModelCheckpoint(output, filename="last", save_top_k=1, monitor=None, enable_version_counter=False)
     shown = sys.stdout.isatty()
     callbacks: list[Callback] = [saver, keep, *([TQDMProgressBar(refresh_rate=5)] if shown else [])]
+    module = DefectModule(config)
     if config.minutes is not None:
-        callbacks.append(Timer(timedelta(minutes=config.minutes), interval="epoch"))
+        budget = timedelta(minutes=config.minutes)
+        timer = Timer(budget, interval="step")
+        callbacks.append(timer)
+        module.spent = lambda: timer.time_elapsed() / budget.total_seconds()
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = lightning.Trainer(
         max_epochs=config.epochs, accelerator="auto", devices="auto", callbacks=callbacks, logger=_loggers(output),
         precision=config.precision, gradient_clip_val=1.0, enable_model_summary=False, log_every_n_steps=10,
         num_sanity_val_steps=0, default_root_dir=output, use_distributed_sampler=False, enable_progress_bar=shown,
-        num_nodes=int(os.environ.get(NODES_VARIABLE, 1)),
+        num_nodes=int(os.environ.get(NODES_VARIABLE, 1)), benchmark=torch.cuda.is_available(),
     )  # fmt: skip
     try:
-        trainer.fit(DefectModule(config), ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as stop:  # how the trainer ends after Ctrl-C
         raise KeyboardInterrupt from stop
     finish(saver.path, config)
@@ -117,10 +135,11 @@ def _claim(output: Path, config: TrainConfig) -> None:
 
 def _facts(trainer: lightning.Trainer, config: TrainConfig) -> dict[str, Any]:
     metrics = {key: round(float(value), 5) for key, value in trainer.callback_metrics.items()}
+    batches = trainer.global_step * trainer.world_size
     return {
         "config": to_dict(config),
-        "epochs": trainer.current_epoch + 1,
-        "exposures": (trainer.current_epoch + 1) * config.batches_per_epoch * config.batch_size,
+        "epochs": -(-batches // (config.batches_per_epoch * config.uses)),
+        "exposures": batches * config.batch_size,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),

@@ -140,3 +140,25 @@ def test_a_compiled_network_says_the_same(design: str, batches: list[Targets]) -
         expected, found = (each.answer(batches[1].patterns, 1, None) for each in (plain, compiled))
     for name in ("class_logits", "line_logits", "winding"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=5e-3, rtol=1e-2)
+
+
+def test_a_gradient_that_is_not_finite_teaches_nothing_and_is_counted(batches: list[Targets]) -> None:
+    """One voxel of one true phase is NaN; without it the same gradient is left as it is."""
+    learning, skipped = module(), []
+    learning.log = lambda name, value, **options: skipped.append(value)  # type: ignore[method-assign, assignment]
+    optimizer = torch.optim.AdamW(learning.network.parameters(), 3e-3)
+
+    def gradients(batch: Targets) -> list[torch.Tensor]:
+        optimizer.zero_grad()
+        learning.training_step(batch, 0).backward()
+        before = [p.grad.clone() for p in learning.network.parameters() if p.grad is not None]
+        learning.on_before_optimizer_step(optimizer)
+        after = [p.grad for p in learning.network.parameters() if p.grad is not None]
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) == bool(skipped[-1] == 0)
+        return after
+
+    assert any(gradient.any() for gradient in gradients(batches[0]))
+    phase = batches[0].phase.clone()
+    phase[0, 0, 4, 4, 4] = float("nan")
+    assert not any(gradient.any() for gradient in gradients(replace(batches[0], phase=phase)))
+    assert skipped[-1] == 1

@@ -4,6 +4,7 @@ import csv
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning
 import pytest
@@ -148,11 +149,27 @@ def test_the_resume_file_is_plain(finished: Path) -> None:
 
 
 def test_a_spent_budget_ends_a_run_complete(tmp_path: Path) -> None:
-    """After the epoch in which the minutes run out, saved and calibrated."""
+    """In the middle of an epoch: what it has learned is saved and calibrated, and the rate has come to its end."""
     train(replace(CONFIG, minutes=1e-6), tmp_path)
     checkpoint = load(tmp_path / "model.safetensors")
     assert checkpoint.training["epochs"] == 1
+    assert checkpoint.training["exposures"] == CONFIG.batch_size
     assert checkpoint.calibration.novelty_limit > 0
+    fresh = DefectModule(CONFIG).network.state_dict()
+    assert any(not torch.equal(fresh[key], value) for key, value in checkpoint.weights.items())
+
+
+def test_the_learning_rate_ends_with_the_budget() -> None:
+    """A budget half spent is a cosine half done, whatever the steps say."""
+    module = DefectModule(replace(CONFIG, minutes=1.0, warmup_steps=0))
+    module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace(broadcast=float))  # type: ignore[assignment]
+    schedule = module.configure_optimizers()["lr_scheduler"]["scheduler"]
+    spent = [0.0, 0.5, 1.0, 2.0]
+    found = []
+    for share in spent:
+        module.spent = lambda share=share: share  # type: ignore[misc]
+        found.append(schedule.lr_lambdas[0](1) if share else schedule.lr_lambdas[0](0))
+    assert found == pytest.approx([1.0, 0.51, 0.02, 0.02])
 
 
 def test_patience_ends_a_run_that_no_longer_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
