@@ -2,11 +2,13 @@
 
     python benchmarks/answer_speed.py [--sizes '[32,64]'] [--reflections '[1,3]'] [--repeats 20] [--device cpu]
                                       [--threads 1] [--starts '[1,60]'] [--iterations 60] [--model FILE]
-                                      [--arms '[eager,compiled]']
+                                      [--arms '[eager,bf16,compiled]']
 
 network    latency of one crystal (median and 95th percentile) and crystals a second in batches of 16, of the network
-           itself: eager, channels last, compiled, exported, and by OpenVINO where it is installed. An arm that does not
-           run on this machine says why. Repeats are interleaved. The 64³ size is that of examples/train-64.yaml.
+           itself: eager, channels last, compiled, exported, and by OpenVINO where it is installed; ``bf16`` and
+           ``compiled bf16`` where they are asked for. An arm that does not run on this machine says why; one that is
+           compiled says how long its first answer took. Repeats are interleaved. The 64³ size is that of
+           examples/train-64.yaml.
 answer     the same for ``Predictor``, from exposures to lines. Without --model the weights are untrained and no line is
            traced, but for what they see by chance.
 retrieval  seconds of 1 and of 60 starts, and how many times the median answer and network that is. Of the 600
@@ -43,6 +45,7 @@ from training.config import TrainConfig
 
 SECTIONS = ("network", "answer", "retrieval")
 ARMS = ("eager", "channels last", "compiled", "exported", "openvino")
+"""Those of ``bf16``, where a CPU takes many times as long, are for the asking."""
 BATCH = 16
 DRAWN = 4
 """Crystals that are drawn; a batch repeats them."""
@@ -128,15 +131,20 @@ def running(names: Sequence[str], network: DefectNet, inputs: tuple[Tensor, ...]
     makers: dict[str, Callable[[], Callable[..., object]]] = {
         "eager": lambda: flat,
         "channels last": lambda: Flat(_copy(network).to(memory_format=torch.channels_last_3d)),
-        "compiled": lambda: torch.compile(Flat(_copy(network))),
+        "bf16": lambda: reduced(flat),
+        "compiled": lambda: compiled(Flat(_copy(network))),
+        "compiled bf16": lambda: reduced(compiled(Flat(_copy(network).to(memory_format=torch.channels_last_3d)))),
         "exported": lambda: torch.export.export(flat, inputs).module(),
         "openvino": lambda: _openvino(flat, inputs),
     }
     ready: dict[str, Callable[..., object]] = {}
     for name in names:
         try:
+            began = time.perf_counter()
             arm = makers[name]()
             arm(*inputs)
+            if name.startswith("compiled"):
+                emit(section="network", arm=name, batch=len(inputs[0]), first_s=round(time.perf_counter() - began, 1))
         except Exception as error:
             emit(
                 section="network", arm=name, does_not_run=f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
@@ -144,6 +152,28 @@ def running(names: Sequence[str], network: DefectNet, inputs: tuple[Tensor, ...]
         else:
             ready[name] = arm
     return ready
+
+
+def compiled(flat: Flat) -> Callable[..., object]:
+    """As ``Defects`` serves it: the compiler takes torch's fused layer for one that keeps its input's strides."""
+    answer = torch.compile(flat, dynamic=False)
+
+    def run(*inputs: Tensor) -> object:
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            return answer(*inputs)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(True)
+
+    return run
+
+
+def reduced(answer: Callable[..., object]) -> Callable[..., object]:
+    def run(*inputs: Tensor) -> object:
+        with torch.autocast(inputs[0].device.type, torch.bfloat16):
+            return answer(*inputs)
+
+    return run
 
 
 def _copy(network: DefectNet) -> DefectNet:

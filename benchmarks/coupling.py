@@ -1,7 +1,8 @@
 """What a coupling costs a simulation, how soon and how fast it answers, beside other ways to do it. JSON lines.
 
-    python benchmarks/coupling.py [--sections '[ladder,latency,throughput,peers,charged]'] [--steps 500] [--step_s 0.02]
-                                  [--sizes '[1048576,8388608]'] [--works '[sleep,compute]'] [--ranks 1] [--seed 0]
+    python benchmarks/coupling.py [--sections '[ladder,latency,throughput,peers,charged,device]'] [--steps 500]
+                                  [--step_s 0.02] [--sizes '[1048576,8388608]'] [--works '[sleep,compute]'] [--ranks 1]
+                                  [--repeats 3] [--frames 96] [--device cuda] [--seed 0]
 
 ladder      added time of a step, largest over the ranks: without a coupling, a bare copy of the same bytes, no-op
             (attached, nothing published), publish (the analysis never ends), a null analysis, the shipped network, an
@@ -11,10 +12,14 @@ ladder      added time of a step, largest over the ranks: without a coupling, a 
             step, with 95 % intervals by resampling blocks. ``calls`` times the coupling's own calls.
 latency     from the scheduled publication to the answer, at fixed rates; a late publication counts from its schedule.
             A rate is ``sustained`` where every frame is answered and the second half waits no longer than the first.
-throughput  patterns a second through the coupling against the same network alone, on the same core, in turns.
+throughput  patterns a second through the coupling against the same network alone, on the same core (and on the GPU,
+            where there is one), in turns.
 peers       the producer's time for a step beside ADIOS2 SST and a Redis exchange of the same arrays, where installed.
 charged     the core that inference takes: the same work by all cores without a coupling, by one fewer and a dedicated
             core, and by all with the worker among them.
+device      arrays on a GPU: the time of the coupling's calls by each path, beside bare copies of the same bytes to the
+            host; ``reusable`` is until anything may overwrite the array, whatever its stream. With --device cpu the
+            same arrays of the host.
 """
 
 import os
@@ -22,6 +27,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import auto_cli
 from machine import emit, machine
 
@@ -33,18 +39,22 @@ from jobs import run_ranks
 BLOCK = 25
 NULL: dict[str, Any] = {"plugin": "analyses:null"}
 NETWORK: dict[str, Any] = {"plugin": "analyses:Network"}
+ON_DEVICE: dict[str, Any] = {"plugin": "analyses:OnDevice"}
 BUSY: dict[str, Any] = {"plugin": "analyses:busy", "options": {"seconds": 0.2}}
 NULL_RATES = (50.0, 200.0, 1000.0, 3000.0)
 NETWORK_RATES = (1.0, 2.0, 3.0, 4.0, 6.0)
 
 
 def main(
-    sections: tuple[str, ...] = ("ladder", "latency", "throughput", "peers", "charged"),
+    sections: tuple[str, ...] = ("ladder", "latency", "throughput", "peers", "charged", "device"),
     steps: int = 500,
     step_s: float = 0.02,
     sizes: tuple[int, ...] = (1 << 20, 8 << 20),
     works: tuple[str, ...] = ("sleep", "compute"),
     ranks: int = 1,
+    repeats: int = 3,
+    frames: int = 96,
+    device: str = "cuda",
     seed: int = 0,
 ) -> None:
     emit(benchmark="coupling", machine=machine(), steps=steps, step_s=step_s, ranks=ranks, seed=seed)
@@ -57,12 +67,15 @@ def main(
             for rate in rates:
                 latency(name, analysis, rate)
     if "throughput" in sections:
-        throughput(repeats=3)
+        throughput(repeats, frames)
     if "peers" in sections:
         for size in sizes:
             peers(size, steps, step_s, seed)
     if "charged" in sections:
         charged(step_s)
+    if "device" in sections:
+        for size in sizes:
+            on_device(size, steps, step_s, device)
 
 
 def ladder(size: int, work: str, steps: int, step_s: float, ranks: int, seed: int) -> None:
@@ -126,24 +139,25 @@ def latency(name: str, analysis: dict[str, Any], rate: float) -> None:
     )
 
 
-def throughput(repeats: int) -> None:
+def throughput(repeats: int, frames: int) -> None:
     """A blocking policy keeps the worker busy all the time; frames of the first batch warm both sides up alike."""
-    batch, frames = 8, 96
+    batch = 8
     analysis = NETWORK | {"batch": {"size": batch, "delay_s": 0.05}}
     config = configured(analysis, {"kind": "block", "timeout_s": 600.0}, steps=3 * batch)
     config["on_inference_failure"]["drain_timeout_s"] = 600.0
     given = {"shape": [32] * 3, "frames": frames}
     for repeat in range(repeats):
-        alone = run_ranks("alone.py", 1, given | {"batch": batch}, timeout_s=900)["answers_per_s"]
+        alone = run_ranks("alone.py", 1, given | {"batch": batch}, timeout_s=900)
         coupled = run_ranks("rates.py", 1, given | {"config": config, "rate": None}, timeout_s=900)
         emit(
             section="throughput",
             repeat=repeat,
             batch=batch,
             frames=frames,
-            alone_per_s=round(alone, 3),
+            device=alone["device"],
+            alone_per_s=round(alone["answers_per_s"], 3),
             coupled_per_s=round(coupled["answers_per_s"], 3),
-            part=round(coupled["answers_per_s"] / alone, 3),
+            part=round(coupled["answers_per_s"] / alone["answers_per_s"], 3),
             inferred=coupled["inferred"],
         )
 
@@ -175,6 +189,34 @@ def charged(step_s: float) -> None:
         plain = plain or seconds
         emit(section="charged", arm=name, cores=cores, ranks=ranks, step_ms=round(1e3 * seconds, 3),
              times=round(seconds / plain, 3))  # fmt: skip
+
+
+def on_device(size: int, steps: int, step_s: float, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        emit(section="device", bytes=size, missing="torch.cuda.is_available() is False")
+        return
+    paths = ("plain", "pinned", "ipc") if device == "cuda" else ("auto",)
+    arms = {
+        f"publish, {path}": configured(ON_DEVICE if path == "ipc" else NULL) | {"device": path} for path in paths
+    }  # fmt: skip
+    blocks = -(-steps // BLOCK)
+    given = {"arms": arms, "bytes": size, "step_s": step_s, "blocks": blocks, "block_steps": BLOCK, "device": device}
+    found = run_ranks("on_device.py", 1, given, timeout_s=120 + 10 * blocks * BLOCK * step_s)
+    bare = {name: described_ms(found["calls"][name])["p50"] for name in ("copy", "copy, page-locked")}
+    for name, calls in found["calls"].items():
+        own = described_ms(calls)
+        emit(
+            section="device",
+            device=device,
+            bytes=size,
+            arm=name,
+            steps=len(calls),
+            calls_ms=own,
+            reusable_ms=described_ms(found["whole"][name]),
+            times_a_copy=round(own["p50"] / bare["copy"], 3),
+            times_a_page_locked_copy=round(own["p50"] / bare["copy, page-locked"], 3),
+            **found["told"].get(name, {}),
+        )
 
 
 def configured(analysis: dict[str, Any], policy: dict[str, Any] | None = None, **stream: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from cdi.atoms import Atoms
 from cdi.crystal import Crystal
 from cdi.defects.straight_dislocation import dislocation_on
 from cdi.detector.counting import photon_counts
+from cdi.errors import MissingDependencyError
 from cdi.grid import QGrid
 from cdi.lattices.lattice import Lattice
 from cdi.scattering.amplitude import atomic_amplitudes
@@ -163,7 +164,11 @@ def atoms_to_amplitude(count: int, repeats: int, seed: int) -> None:
         species = np.zeros(count, np.int64)
         for route in ("nufft", "direct"):
             run = on_gpu(partial(position_amplitudes, on_device, species, ["Cu"], [grid], route=route))
-            run()
+            try:
+                run()
+            except MissingDependencyError as error:
+                emit(section="atoms", arm=f"{route} on GPU", missing=str(error))
+                continue
             seconds = best(run, repeats, time.perf_counter)
             emit(section="atoms", arm=f"{route} on GPU", atoms=count, q_points=voxels, seconds=round(seconds, 4),
                  atoms_q_per_s=f"{count * voxels / seconds:.3g}")  # fmt: skip

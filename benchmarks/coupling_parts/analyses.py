@@ -30,6 +30,15 @@ def busy(frame: Frame, *, seconds: float) -> dict[str, Any]:
     return {"step": frame.step}
 
 
+class OnDevice(Analysis):
+    """Answers at once; what lies on a GPU stays there."""
+
+    wants_device = True
+
+    def answer(self, frames: Sequence[Frame]) -> Sequence[Mapping[str, Any]]:
+        return [{"step": frame.step, "on_device": frame.device is not None} for frame in frames]
+
+
 class Network(Analysis):
     """The shipped network's tensors alone: scaled pattern in, defect logits out, without lines and lattice sites.
 
@@ -44,7 +53,7 @@ class Network(Analysis):
         torch.set_num_threads(threads)
         self._torch = torch
         self._predictor = Predictor.load(model)
-        self.model = model
+        self.model, self.device = model, str(self._predictor.device)
 
     def warm_up(self, variable: Variable) -> None:
         self.answer([Frame("warm-up", 0, 0, np.ones(variable.shape, variable.dtype))])

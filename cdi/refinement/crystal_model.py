@@ -40,7 +40,7 @@ class Modes:
     def on(cls, box: Box, order: float) -> "Modes":
         """Values ``(modes, voxels inside)``; the first is constant."""
         sides = box.inside.shape
-        unit = [(torch.arange(n, dtype=torch.float64) + 0.5) / n for n in sides]
+        unit = [(torch.arange(n, dtype=torch.float64, device=box.inside.device) + 0.5) / n for n in sides]
         grid = torch.stack(torch.meshgrid(*unit, indexing="ij"))[:, box.inside]
         rows = [torch.ones_like(grid[0]), *(3**0.5 * (2 * axis - 1) for axis in grid)]
         most = int(order)
@@ -64,7 +64,9 @@ class CrystalModel:
     """
 
     def __init__(self, box: Box, modes: Modes, lines: Sequence[ModelLine], density: Tensor) -> None:
-        self.box, self.modes, self.lines = box, modes, tuple(lines)
+        here = density.device
+        self.box, self.modes = box, modes
+        self.lines = tuple(ModelLine(line.track.to(here), line.windings) for line in lines)
         for line in lines:
             if len(line.windings) != len(density):
                 raise ValueError(f"windings must be one a reflection ({len(density)}), got {line.windings}")
@@ -75,9 +77,9 @@ class CrystalModel:
         unit = float(len(self.points)) ** -0.5
         self._units: tuple[float, ...] = (1.0, unit, 2 * unit, 3 * unit)
         self.modulus = relative + torch.log(-torch.expm1(-relative))
-        self.smooth = torch.zeros(len(density), len(modes.values), dtype=torch.float64)
-        self.strains = torch.zeros(len(lines), len(density), STRAIN_TERMS, dtype=torch.float64)
-        self.steps = [torch.zeros(line.track.freedoms, dtype=torch.float64) for line in lines]
+        self.smooth = torch.zeros(len(density), len(modes.values), dtype=torch.float64, device=here)
+        self.strains = torch.zeros(len(lines), len(density), STRAIN_TERMS, dtype=torch.float64, device=here)
+        self.steps = [torch.zeros(line.track.freedoms, dtype=torch.float64, device=here) for line in lines]
         wound = self.phase()
         fitted = _smooth_fit(box, modes, values * torch.polar(torch.ones_like(wound), -wound))
         self.smooth = fitted / self._units[1]
@@ -110,7 +112,7 @@ class CrystalModel:
         """``(reflections, voxels inside)`` in radians."""
         total: Tensor = self._units[1] * self.smooth @ self.modes.values
         for line, track, factors in zip(self.lines, self.tracks(), self.strains, strict=True):
-            windings = torch.tensor(line.windings, dtype=torch.float64)
+            windings = torch.tensor(line.windings, dtype=torch.float64, device=self.points.device)
             total = total + windings[:, None] * winding_phase(track, self.points)
             total = total + self._units[2] * factors @ strain_phases(track, self.points)
         return total
@@ -123,8 +125,8 @@ class CrystalModel:
 def _smooth_fit(box: Box, modes: Modes, values: Tensor) -> Tensor:
     """Coefficients ``(reflections, modes)`` whose phase has the steps of ``values`` (reflections, voxels inside)."""
     inside = box.inside
-    number = torch.full(inside.shape, -1, dtype=torch.long)
-    number[inside] = torch.arange(int(inside.sum()))
+    number = torch.full(inside.shape, -1, dtype=torch.long, device=inside.device)
+    number[inside] = torch.arange(int(inside.sum()), device=inside.device)
     pairs = []
     for axis in range(3):
         n = inside.shape[axis]
@@ -138,7 +140,7 @@ def _smooth_fit(box: Box, modes: Modes, values: Tensor) -> Tensor:
         product = row[there] * row[here].conj()
         weight = product.abs() / product.abs().mean().clamp_min(TINY) if len(product) else product.abs()
         normal = steps.T @ (weight[:, None] * steps)
-        normal = normal + RIDGE * normal.diagonal().mean().clamp_min(1.0) * torch.eye(len(normal), dtype=normal.dtype)
+        normal = normal + RIDGE * normal.diagonal().mean().clamp_min(1.0) * torch.eye(len(normal)).to(normal)
         found = torch.linalg.solve(normal, steps.T @ (weight * product.angle()))
         turned = row * torch.polar(torch.ones_like(row.abs()), -(found @ modes.values[1:]))
         rows.append(torch.cat([turned.sum().angle()[None], found]))

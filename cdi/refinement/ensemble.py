@@ -26,7 +26,7 @@ def ensemble_errors(
     told = likelihood.observed
     corners: list[list[Tensor]] = []
     for _ in range(refits):
-        half = told.fitted & (torch.rand(told.fitted.shape, generator=generator) < 0.5)
+        half = told.fitted & (torch.rand(told.fitted.shape, generator=generator) < 0.5).to(told.fitted.device)
         model = ground.model(answer.lines)
         fit(model, Likelihood(Observed(told.counts, half, told.free)), iterations)
         corners.append([track.corners.detach() for track in model.tracks()])

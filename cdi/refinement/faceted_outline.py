@@ -181,5 +181,10 @@ def _errors(model: _Outline, likelihood: Likelihood, found: Fitted) -> Tensor:
             flat[place] = kept
     derivatives = torch.stack(rows)
     information = derivatives @ derivatives.T / max(1.0, found.deviance)
-    variance: Tensor = torch.linalg.inv(information).diagonal()[: len(model.distances)]
-    return variance.clamp_min(0).sqrt()
+    # A face that lies outside the others bounds nothing: no count depends on its distance.
+    felt = information.diagonal() > 0
+    errors = torch.full_like(information.diagonal(), torch.inf)
+    inverse, singular = torch.linalg.inv_ex(information[felt][:, felt])
+    if not singular:
+        errors[felt] = inverse.diagonal().clamp_min(0).sqrt()
+    return errors[: len(model.distances)]

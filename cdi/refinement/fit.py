@@ -54,6 +54,10 @@ class Fitted:
         """Per held-out voxel."""
         return float(self.free.mean())
 
+    def cpu(self) -> "Fitted":
+        """In the host's memory."""
+        return Fitted(self.density.cpu(), self.widths.cpu(), self.deviance, self.free.cpu())
+
 
 def fit(
     model: Model,
@@ -68,8 +72,8 @@ def fit(
     search, on the deviance per voxel. ``stop`` is asked before each round; once True, the fit ends as it is.
     """
     number = len(likelihood.observed.counts)
-    start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths.clone()
-    logs = start.clamp_min(1e-3).log().requires_grad_()
+    start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths
+    logs = start.to(likelihood.observed.counts.device).clamp_min(1e-3).log().requires_grad_()
     free_numbers = [*model.parameters(), logs]
     voxels = likelihood.observed.fitted.sum()
     optimiser = torch.optim.LBFGS(

@@ -56,6 +56,10 @@ class Observed:
         counts, measured, free = map(origin_to_centre, (patterns.counts, patterns.measured, patterns.free))
         return cls(counts, measured & ~free, free)
 
+    def to(self, device: torch.device | str) -> "Observed":
+        """On ``device``."""
+        return Observed(self.counts.to(device), self.fitted.to(device), self.free.to(device))
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels of a pattern."""
@@ -74,7 +78,7 @@ def convolved(intensity: Tensor, widths: Tensor) -> Tensor:
     By its transform exp(−2π²σ²f²): exact at any width, differentiable in it.
     """
     shape = (intensity.shape[-3], intensity.shape[-2], intensity.shape[-1])
-    exponent = torch.zeros((), dtype=intensity.dtype)
+    exponent = intensity.new_zeros(())
     for axis, (n, modes) in enumerate(zip(shape, half_modes(shape, intensity), strict=True)):
         sides = [1, 1, 1]
         sides[axis] = len(modes)

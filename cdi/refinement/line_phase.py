@@ -48,13 +48,17 @@ class Track:
     def across(self) -> Tensor:
         """Directions ``(n, 2, 3)`` in which each corner may move: an open line's ends do not slide along it."""
         if self.closed:
-            return torch.eye(3, dtype=self.corners.dtype).expand(len(self.corners), 3, 3)
+            return torch.eye(3, dtype=self.corners.dtype, device=self.corners.device).expand(len(self.corners), 3, 3)
         return perpendicular(self.corners[-1] - self.corners[0]).expand(len(self.corners), 2, 3)
 
     @property
     def freedoms(self) -> int:
         """Numbers that place it."""
         return int(self.across.shape[0] * self.across.shape[1])
+
+    def to(self, device: torch.device) -> "Track":
+        """On ``device``."""
+        return self if self.corners.device == device else Track(self.corners.to(device), self.closed)
 
     def moved(self, steps: Tensor) -> "Track":
         """With corners moved by ``steps`` (freedoms,)."""
@@ -108,4 +112,4 @@ def _offsets(corners: Tensor, points: Tensor, *, open_ends: bool) -> Tensor:
         low[0], high[-1] = -torch.inf, torch.inf
     offsets = relative - share.clamp(low.to(share), high.to(share))[..., None] * steps
     nearest = offsets.detach().square().sum(-1).argmin(1)
-    return offsets[torch.arange(len(points)), nearest]
+    return offsets[torch.arange(len(points), device=points.device), nearest]

@@ -46,7 +46,7 @@ class Box:
             raise ValueError(
                 f"support must fill at most half of the array along every axis, got {extent} of {list(shape)} voxels"
             )
-        x, y, z = (_axis(n, a, b) for n, a, b in zip(shape, low, high, strict=True))
+        x, y, z = (_axis(n, a, b, support.device) for n, a, b in zip(shape, low, high, strict=True))
         bounds = tuple(zip(low, high, strict=True))
         return cls(shape, bounds, support[tuple(slice(a, b) for a, b in bounds)], (x, y, z))
 
@@ -79,7 +79,8 @@ class Box:
     def points(self) -> Tensor:
         """Voxel numbers ``(*box, 3)`` counted from the origin, float64."""
         x, y, z = (
-            torch.arange(a, b, dtype=torch.float64) - n // 2 for (a, b), n in zip(self.bounds, self.shape, strict=True)
+            torch.arange(a, b, dtype=torch.float64, device=self.inside.device) - n // 2
+            for (a, b), n in zip(self.bounds, self.shape, strict=True)
         )
         return torch.stack(torch.meshgrid(x, y, z, indexing="ij"), -1)
 
@@ -102,6 +103,6 @@ class FreeObject:
         return self.box.spread(self.scale * torch.view_as_complex(self.parts))
 
 
-def _axis(n: int, low: int, high: int) -> Tensor:
-    turns = (torch.arange(n, dtype=torch.float64) - n // 2) / n
-    return axis_matrix(turns, torch.arange(low, high, dtype=torch.float64) - n // 2)
+def _axis(n: int, low: int, high: int, device: torch.device) -> Tensor:
+    numbers = torch.arange(n, dtype=torch.float64, device=device) - n // 2
+    return axis_matrix(numbers / n, numbers[low:high])

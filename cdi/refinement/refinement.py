@@ -110,6 +110,7 @@ def refine(
     generator: torch.Generator,
     windings: Sequence[Windings] = (),
     voxel: ArrayLike | None = None,
+    device: torch.device | str = "cpu",
     begin: Callable[[str, int], None] = lambda name, more: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Refinement:
@@ -121,6 +122,7 @@ def refine(
         generator has not seen these voxels either.
     windings : those that the lattice's Burgers vectors may have in these reflections.
     voxel : (3, 3) in Å, row i along axis i, for the outline; None: its lengths are in voxels.
+    device : on which the fits run; what comes back is in the host's memory.
     begin : told what is fitted next, and how many fits will follow it as far as is known.
     stop : asked again and again; once True, what has been fitted is the answer, questions left open (``whole``).
 
@@ -132,8 +134,9 @@ def refine(
     chosen = config or RefinementConfig()
     if not starts:
         raise ValueError("starts must hold at least one object, got none")
-    observed = Observed.of(exposures, chosen.free_fraction, generator)
-    return _Refining(Likelihood(observed), chosen, generator, voxel, begin, stop).run(starts, windings)
+    observed = Observed.of(exposures, chosen.free_fraction, generator).to(device)
+    refining = _Refining(Likelihood(observed), chosen, generator, voxel, begin, stop)
+    return refining.run([start.to(device) for start in starts], windings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +166,7 @@ class _Refining:
         kind, object_fit = self._object(best, answer.fitted)
         lines = self._lines(best, answer)
         return Refinement(
-            best.start.support, kind, object_fit, lines,
+            best.start.support.cpu(), kind, object_fit.cpu(), lines,
             tuple((each.start.name, each.trial.fitted.free_deviance) for each in begun),
             _judged(best.trials.every, answer, others), not self.stop(), self._outline(best, answer.fitted),
         )  # fmt: skip
@@ -203,7 +206,9 @@ class _Refining:
             return None
         self.begin("faces", 0)
         try:
-            return faceted_outline(fitted, begun.start.support, self.likelihood, self.config.iterations, self.voxel)
+            # Few numbers, and much in between that the host computes.
+            told = Likelihood(self.likelihood.observed.to("cpu"))
+            return faceted_outline(fitted.cpu(), begun.start.support.cpu(), told, self.config.iterations, self.voxel)
         except ValueError:  # too few faces show
             return None
 
@@ -219,7 +224,7 @@ class _Refining:
             errors = line_errors(answer.model, self.likelihood, fitted.widths, fitted.deviance)
         return tuple(
             RefinedLine(
-                track.corners.detach(), track.closed, line.windings, error,
+                track.corners.detach().cpu(), track.closed, line.windings, error,
                 self._without(begun, answer, n),
             )
             for n, (line, track, error) in enumerate(zip(lines, answer.model.tracks(), errors, strict=True))
@@ -236,7 +241,9 @@ def _judged(trials: Sequence[Trial], answer: Trial, others: Sequence[_Begun]) ->
     told += [(f"none, from {other.start.name}", other.trial) for other in others if not other.trial.lines]
     order = sorted(told, key=lambda pair: (pair[1] is not answer, pair[1].fitted.free_deviance))
     return tuple(
-        Judged(Hypothesis(name, trial.lines), trial.fitted, Difference.between(trial.fitted.free, answer.fitted.free))
+        Judged(
+            Hypothesis(name, trial.lines), trial.fitted.cpu(), Difference.between(trial.fitted.free, answer.fitted.free)
+        )
         for name, trial in order
     )
 

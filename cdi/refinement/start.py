@@ -59,6 +59,10 @@ class StartObject:
         if not bool(torch.isfinite(torch.view_as_real(self.density)).all()):
             raise ValueError("density must be finite, got NaN or infinity")
 
+    def to(self, device: torch.device | str) -> "StartObject":
+        """Density and support on ``device``."""
+        return StartObject(self.name, self.density.to(device), self.support.to(device), self.lines)
+
 
 def wound_lines(density: Tensor, support: Tensor) -> tuple[ModelLine, ...]:
     """Lines that phases of ``density`` (reflections, x, y, z) wind about, longest first, reflections together."""

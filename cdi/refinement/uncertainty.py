@@ -39,7 +39,7 @@ def line_errors(
     if not model.lines:
         return []
     sizes = [step.numel() for step in model.steps]
-    information = torch.eye(sum(sizes), dtype=torch.float64) / PRIOR**2
+    information = torch.eye(sum(sizes), dtype=torch.float64, device=widths.device) / PRIOR**2
     for reflection in range(len(likelihood.observed.counts)):
         one = slice(reflection, reflection + 1)
         derivatives = _derivatives(
@@ -54,7 +54,7 @@ def line_errors(
 def _of_places(whole: Tensor, places: int) -> Tensor:
     """Information ``(places, places)`` about the first free numbers where the others are found too."""
     shared, between, own = whole[:places, :places], whole[places:, :places], whole[places:, places:]
-    own = own + torch.eye(len(own), dtype=torch.float64) / PRIOR**2
+    own = own + torch.eye(len(own), dtype=own.dtype, device=own.device) / PRIOR**2
     left: Tensor = shared - between.T @ torch.linalg.solve(own, between)
     return left
 
@@ -71,7 +71,7 @@ def _derivatives(model: CrystalModel, likelihood: Likelihood, widths: Tensor, mo
     bright = torch.where(told.fitted & (expected > DARK), expected, 0.0).flatten()
     chosen = bright.topk(min(most // numbers, int((bright > 0).sum()))).indices
     weight = expected.flatten()[chosen].rsqrt()
-    rows = torch.empty(numbers, len(chosen))
+    rows = torch.empty(numbers, len(chosen), device=amplitude.device)
     row = 0
     for changes in (_amplitudes(of_phases, model.box), _single_amplitudes(of_moduli, model.box)):
         for change in changes:

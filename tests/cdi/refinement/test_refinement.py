@@ -25,11 +25,15 @@ def found_line() -> Refinement:
     return refined(LINE, LINE)
 
 
-def refined(truth: torch.Tensor | None, start: torch.Tensor | None, **more: ModelLine) -> Refinement:
+def refined(
+    truth: torch.Tensor | None, start: torch.Tensor | None, config: RefinementConfig = CONFIG, device: str = "cpu",
+    **more: ModelLine,
+) -> Refinement:  # fmt: skip
     begun = StartObject("made", density(start), support(), tuple(more.values()))
     return refine(
-        [exposure(density(truth))], [begun], CONFIG, generator=torch.Generator().manual_seed(4), windings=[(1,), (-1,)]
-    )
+        [exposure(density(truth))], [begun], config, generator=torch.Generator().manual_seed(4),
+        windings=[(1,), (-1,)], device=device,
+    )  # fmt: skip
 
 
 def test_no_dislocation_is_rejected_where_there_is_one() -> None:
@@ -43,6 +47,20 @@ def test_no_dislocation_is_rejected_where_there_is_one() -> None:
     assert float((line.corners - LINE)[:, :2].norm(dim=1).max()) < 1.0
     reversed_ = next(each for each in found.judged if "winding -1" in each.hypothesis.name)
     assert reversed_.difference.rejects
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch.cuda.is_available() is False")
+@pytest.mark.parametrize("ensemble", [0, 2])
+def test_a_gpu_finds_what_a_processor_finds(ensemble: int) -> None:
+    config = replace(CONFIG, iterations=20, uncertainty=True, ensemble=ensemble, outline=True)
+    here, there = (refined(LINE, LINE, config, device) for device in ("cpu", "cuda"))
+    assert [each.hypothesis.name for each in there.judged] == [each.hypothesis.name for each in here.judged]
+    assert there.object_fit.density.device.type == "cpu"
+    np.testing.assert_allclose(there.best.fitted.free_deviance, here.best.fitted.free_deviance, rtol=0.02)
+    ((line, same),) = zip(there.lines, here.lines, strict=True)
+    assert float((line.corners - same.corners).norm(dim=1).max()) < 0.1
+    assert line.error == pytest.approx(same.error, rel=0.2)
+    assert to_json(there)["outline"] is not None
 
 
 def ended_after(fits: int) -> tuple[Refinement, list[tuple[str, int]]]:

@@ -52,6 +52,16 @@ def finish(path: DevicePath) -> None:
         assert time.monotonic() < deadline, "the slot was never ready"
 
 
+def held(path: Any, kind: str, slot: Any, runtime: Driver) -> Any:
+    """What a full slot holds, or the buffer on the device that stands for it."""
+    if kind in ("plain", "pinned"):
+        return slot.view(np.float32)
+    found = np.zeros(SLOT_BYTES // 4, np.float32)
+    runtime.copy(found.ctypes.data, path._held[slot.ctypes.data].pointer, found.nbytes, 1)
+    runtime.synchronise(1)
+    return found
+
+
 @pytest.mark.parametrize("default_stream", [True, False], ids=["default stream", "side stream"])
 @pytest.mark.parametrize("kind", ["plain", "pinned", "ipc"])
 def test_a_ready_slot_holds_what_was_published(kind: str, default_stream: bool, region: Any, source: Any) -> None:
@@ -72,13 +82,31 @@ def test_a_ready_slot_holds_what_was_published(kind: str, default_stream: bool, 
             assert bool(done) == (kind == "plain")
             finish(path)
             assert done == [True]
-            if kind in ("plain", "pinned"):
-                found = slot.view(np.float32)
-            else:
-                found = np.zeros(SLOT_BYTES // 4, np.float32)
-                runtime.copy(found.ctypes.data, path._held[slot.ctypes.data].pointer, found.nbytes, 1)
-                runtime.synchronise(1)
-            assert (found == turn + 1.0).all()
+            assert (held(path, kind, slot, runtime) == turn + 1.0).all()
+    assert path.close(10.0) == 0
+
+
+@pytest.mark.parametrize("kind", ["plain", "pinned", "ipc"])
+def test_cupy_names_the_stream_that_makes_an_array(kind: str, region: Any) -> None:
+    """Nothing waits for the host between what makes the array, what is published, and what overwrites it."""
+    cupy = pytest.importorskip("cupy")
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        source = cupy.zeros(SHAPE, cupy.float32)
+        runtime = Driver(pointer=source.data.ptr)
+        path = {"plain": PlainPath, "ipc": IpcPath}.get(kind, lambda r: PinnedPath(r, region))(runtime)
+        large = cupy.ones((4096, 4096), cupy.float32)
+        large @= large  # loads the library, which waits
+        for turn in range(3):
+            for _ in range(20):
+                large = large @ large
+            source.fill(turn + 1.0)
+            array = device_array(source)
+            assert array is not None
+            assert array.stream == stream.ptr
+            path.write(array, region[:SLOT_BYTES], lambda: None)
+            source.fill(-1.0)
+            finish(path)
+            assert (held(path, kind, region[:SLOT_BYTES], runtime) == turn + 1.0).all()
     assert path.close(10.0) == 0
 
 

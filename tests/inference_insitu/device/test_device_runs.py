@@ -53,15 +53,35 @@ def test_arrays_on_a_gpu_reach_the_worker(
     check(tmp_path, placement, device, wants_device, path, {})
 
 
-def check(folder: Path, placement: str, device: str, wants_device: bool, path: str, driver: dict[str, str]) -> None:
-    """Run and see that every frame of every rank was answered, by ``path``."""
+@pytest.mark.parametrize(
+    ("placement", "device"),
+    [("process", "plain"), ("process", "pinned"), ("process", "ipc"), ("cores", "ipc"), ("nodes", "pinned")],
+)
+def test_tensors_of_a_side_stream_reach_the_worker(placement: str, device: str, tmp_path: Path) -> None:
+    """The work before is still running when publish returns; torch reads the frame where it lies on the GPU."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU: torch.cuda.is_available() is False")
+    output, said = run("tensor_run:Extremes", tmp_path, placement, device, device == "ipc", {})
+    assert f"arrays on the device: {device} (as configured)" in said
+    answers = answers_of(output)
+    assert len(answers) == 2 * STEPS
+    for one in answers:
+        value = value_of(one["rank"], one["step"])
+        assert one["values"] == {"least": value, "most": value, "on_device": device == "ipc"}
+
+
+def run(
+    plugin: str, folder: Path, placement: str, device: str, wants_device: bool, driver: dict[str, str]
+) -> tuple[Path, str]:
+    """Two ranks of the simulation that stands in the plugin's file: their output, and what they said."""
     pytest.importorskip("mpi4py")
     from inference_insitu.placement.launcher import mpiexec
 
     output, config = folder / "run", folder / "coupling.yaml"
     told: dict[str, Any] = {
         "streams": {"a": {"analysis": "reads", "steps": STEPS, "policy": {"kind": "drop_newest"}}},
-        "analyses": {"reads": {"plugin": "device_run:Reads", "options": {"wants_device": wants_device}}},
+        "analyses": {"reads": {"plugin": plugin, "options": {"wants_device": wants_device}}},
         "placement": {"kind": placement},
         "device": device,
     }
@@ -69,18 +89,29 @@ def check(folder: Path, placement: str, device: str, wants_device: bool, path: s
     ours = environment() | driver
     ours["PYTHONPATH"] = os.pathsep.join([str(HERE), ours["PYTHONPATH"]])
     ranks = 2 if placement == "process" else 3
-    script = [sys.executable, str(HERE / "device_run.py"), str(output), str(config), str(STEPS)]
+    program = HERE / f"{plugin.partition(':')[0]}.py"
+    script = [sys.executable, str(program), str(output), str(config), str(STEPS)]
     done = subprocess.run(
         [str(mpiexec()), "-n", str(ranks), *script], env=ours, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("arrays on the device: ") == 1, "one rank says it"
-    assert f"arrays on the device: {path}" in done.stderr
+    return output, done.stderr
+
+
+def answers_of(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "results-0.0.jsonl").read_text().splitlines()]
+
+
+def check(folder: Path, placement: str, device: str, wants_device: bool, path: str, driver: dict[str, str]) -> None:
+    """Run and see that every frame of every rank was answered, by ``path``."""
+    output, said = run("device_run:Reads", folder, placement, device, wants_device, driver)
+    assert said.count("arrays on the device: ") == 1, "one rank says it"
+    assert f"arrays on the device: {path}" in said
     assert sum(event.event == "device" for event in read_events(output)) == 2, "each rank's log has it"
     books = json.loads((output / "books.json").read_text())
     assert (books["balanced"], books["published"], books["inferred"]) == (True, 2 * STEPS, 2 * STEPS)
     assert read_ledger(output).fate.counts() == {"inferred": 2 * STEPS}
-    answers = [json.loads(line) for line in (output / "results-0.0.jsonl").read_text().splitlines()]
+    answers = answers_of(output)
     for rank in range(2):
         mine = [one for one in answers if one["rank"] == rank]
         assert [one["step"] for one in mine] == list(range(STEPS))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_insitu.device.runtime import LIBRARY
+from inference_insitu.device.runtime import LIBRARY, device_count
 from inference_insitu.doctor import cuda_probe, death_probe, launch_probe, library_probe, port_probe
 from inference_insitu.doctor.verdict import Level, Verdict
 
@@ -152,3 +152,12 @@ def test_cuda_awareness_is_what_becomes_of_an_array(
     assert verdict.facts["aware"] is aware
     assert verdict.level is level
     assert finding in verdict.finding
+
+
+def test_mpi_takes_or_refuses_arrays_on_a_gpu(launcher: Path) -> None:
+    """With the driver that is here: one of the two is found out, whichever library this is."""
+    if not (device_count() or 0):
+        pytest.skip(f"needs a GPU: {LIBRARY} counts none")
+    verdict = cuda_probe.cuda_aware_mpi(launcher, TIMEOUT_S)
+    assert verdict.facts["devices"] == device_count()
+    assert verdict.facts["aware"] in (True, False), verdict.finding
