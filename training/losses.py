@@ -82,7 +82,7 @@ def line_loss(logits: Tensor, line: Tensor) -> Tensor:
     volume without lines is asked for emptiness by the cross-entropy alone.
     """
     # Not by the library's cross-entropy of probabilities, which mixed precision refuses.
-    entropy = -torch.special.xlogy(line, line) - torch.special.xlogy(1 - line, 1 - line)
+    entropy: Tensor = -torch.special.xlogy(line, line) - torch.special.xlogy(1 - line, 1 - line)
     cross = (F.binary_cross_entropy_with_logits(logits, line, reduction="none") - entropy).sum((1, 2, 3)) / 100
     probability = logits.sigmoid()
     overlap = 2 * (probability * line).sum((1, 2, 3))

@@ -109,7 +109,7 @@ class DefectModule(lightning.LightningModule):
             self.log("loss", values["loss"], prog_bar=True, logger=False, batch_size=size)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; the learning rate warms up, then falls along a cosine over the planned steps or the budget, if less."""
+        """AdamW; the rate warms up, then falls along a cosine over the planned steps or, if less, the budget."""
         config = self.config
         trained = [p for p in self.network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
