@@ -137,7 +137,7 @@ def _fit(
         max_epochs=1, limit_train_batches=batches + first, limit_val_batches=0, profiler=profiler, callbacks=[whole],
         accelerator="gpu" if device.startswith("cuda") else "cpu", devices=1, precision=config.precision,
         gradient_clip_val=1.0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False,
+        enable_model_summary=False, use_distributed_sampler=False, benchmark=device.startswith("cuda"),
     )  # fmt: skip
     module = DefectModule(config)
     trainer.fit(module, train_dataloaders=None if ready is None else DataLoader(ready, None))

@@ -8,6 +8,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.command_output import add_json_argument, tell
+from cdi.device_argument import add_device_argument, chosen_device
 from cdi.help_examples import add_examples
 from cdi.progress import add_progress_argument
 from data.stack_arguments import PATTERN_FILES, add_stack_arguments, stack_options, told_warnings
@@ -46,7 +47,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="voxels summed along each axis: N, or N N N (default: as far as an oversampling of 3 lets)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the starts and the held-out voxels")
-    parser.add_argument("--device", type=str, default=None, help="cpu or cuda (default: a GPU where there is one)")
+    add_device_argument(parser)
     parser.add_argument("--picture", action=ActionYesNo(no_prefix="no-"), default=True, help="write OUT.png beside")
     add_json_argument(parser)
     add_progress_argument(parser)
@@ -131,9 +132,7 @@ def _run(exposures: "list[Exposure]", config: "RetrievalConfig", arguments: Name
     from cdi.progress import progress_bar
     from cdi.retrieval.phase_retrieval import retrieve
 
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device must be cpu on this machine, got 'cuda': no GPU is visible")
+    device = chosen_device(arguments)
     total = len(exposures) * config.starts * config.iterations
     generator = torch.Generator().manual_seed(arguments.seed)
     with progress_bar(total, "it", "retrieving", shown=arguments.progress) as bar, stop_at_interrupt() as stop:

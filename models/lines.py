@@ -241,5 +241,5 @@ def sensed(line: TracedLine) -> TracedLine:
     """``line`` run through so that the first winding that is not negligible is positive."""
     told = line.windings[np.abs(line.windings) > NEGLIGIBLE]
     if len(told) and told[0] < 0:
-        return TracedLine(line.points_A[::-1], -line.windings, line.confidence)
+        return TracedLine(line.points_A[::-1], 0.0 - line.windings, line.confidence)
     return line

@@ -17,8 +17,8 @@ from cdi.ambiguity import inverted
 from models.checkpoint import Calibration
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
+from models.object_lines import object_lines
 from models.searched_stage import SearchedStage
-from models.vortex_windings import with_vortex_windings
 from training.batches import Raw, finished
 from training.metrics import line_distances
 from training.targets import CrystalTruth, Targets
@@ -161,8 +161,8 @@ def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Arra
 def _match(crystal: Seen, level: float) -> tuple[tuple[TracedLine, ...], Array, NDArray[np.int64]]:
     """Lines found, distance of each to the true line that it is matched with (inf: none), and which that is."""
     found = traced_lines(crystal.density, crystal.winding, np.eye(3), threshold=level) if crystal.defect else ()
-    if crystal.objects is not None:
-        found = with_vortex_windings(found, crystal.objects, np.eye(3))
+    if crystal.objects is not None and crystal.defect:
+        found = object_lines(found, crystal.density, crystal.objects, np.eye(3))
     distance, partner = np.full(len(found), np.inf), np.full(len(found), -1)
     if found and crystal.lines:
         table = line_distances([line.points_A for line in found], [points for points, _ in crystal.lines])

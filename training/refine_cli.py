@@ -8,6 +8,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from cdi.command import Command
 from cdi.command_output import add_json_argument, tell
+from cdi.device_argument import add_device_argument, chosen_device
 from cdi.help_examples import add_examples
 from cdi.progress import add_progress_argument, progress_bar, staged_bar
 from training.question_arguments import add_question_arguments, question
@@ -27,7 +28,7 @@ cdi refine pattern.h5 --from network retrieval            # both starts; the bet
 cdi refine 111.h5 200.h5 11-1.h5 --element Au --reflections "1 1 1" "2 0 0" "1 1 -1" --output refined.h5
 cdi refine pattern.h5 --from object.h5 --set order=6 --ensemble 8 --json
 cdi refine pattern.h5 --set outline=true                  # and its flat faces: where each lies, with an error
-cdi refine scan/frames --starts 4                         # any file that cdi predict reads
+cdi refine scan/frames --starts 4 --device cuda           # any file that cdi predict reads
 """
 
 STARTS = 10
@@ -57,6 +58,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="the lines' errors by N refits of random halves of the voxels (default: by the curvature)",
     )  # fmt: skip
     parser.add_argument("--starts", type=int, default=None, help=f"of the retrieval (default: {STARTS})")
+    add_device_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the retrieval's starts and the held-out voxels")
     add_json_argument(parser)
     add_progress_argument(parser)
@@ -76,6 +78,7 @@ def _refine(arguments: Namespace) -> None:
     from training.measured_crystal import read_crystal
 
     _check_arguments(arguments)
+    chosen_device(arguments)
     if "network" in arguments.start:
         resolve(arguments.model or "default")
     if arguments.output is not None:
@@ -121,6 +124,7 @@ def _refined(
         found = refine_crystal(
             crystal.exposures, starts, config, generator=torch.Generator().manual_seed(arguments.seed),
             windings=lattice_windings(crystal.known), voxel=_voxel(crystal), begin=begin, stop=stop,
+            device=chosen_device(arguments),
         )  # fmt: skip
     return crystal, found
 
@@ -159,7 +163,7 @@ def _starts(
     if "network" in arguments.start:
         from models.predictor import Predictor
 
-        predictor = Predictor.load(arguments.model or "default", "cpu")
+        predictor = Predictor.load(arguments.model or "default", chosen_device(arguments))
         (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
         exposures = fit_set(crystal.exposures, predictor.shape)
         found += network_starts(prediction, exposures, arguments.seed, free_fraction)
@@ -176,8 +180,9 @@ def _starts(
                 bar.update(count)
 
             found += retrieval_starts(
-                exposures, arguments.starts or STARTS, arguments.seed, free_fraction, report=report, stop=stop
-            )
+                exposures, arguments.starts or STARTS, arguments.seed, free_fraction,
+                device=chosen_device(arguments), report=report, stop=stop,
+            )  # fmt: skip
     return replace(crystal, exposures=exposures), found
 
 

@@ -43,6 +43,7 @@ def retrieval_starts(
     free_fraction: float,
     kept: int = KEPT_RUNS,
     *,
+    device: torch.device | str = "cpu",
     report: Callable[[int, int], None] = lambda count, total: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[StartObject]:
@@ -55,7 +56,7 @@ def retrieval_starts(
     )
     total = len(exposures) * config.starts * config.iterations
     found = retrieve(
-        exposures, config, generator=torch.Generator().manual_seed(seed),
+        exposures, config, generator=torch.Generator().manual_seed(seed), device=device,
         report=lambda count: report(count, total), stop=stop,
     )  # fmt: skip
     support = torch.as_tensor(found.support).any(0)

@@ -17,7 +17,7 @@ from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject
 from models import predictor as predictor_module
 from models import searched_stage
-from models.checkpoint import Checkpoint
+from models.checkpoint import Calibration, Checkpoint
 from models.config import NetworkConfig
 from models.lines import TracedLine
 from models.network import DefectNet, NetworkOutput, Proposal
@@ -211,14 +211,23 @@ def test_windings_are_asked_of_the_object_that_the_network_was_shown(
     config = replace(checkpoint.network, first_stage="search", passes=1)
     predictor = Predictor.of(replace(checkpoint, network=config), "0" * 64, "cpu")
     density = crystal_object(0)
+    sure = predictor_module._answers
+
+    def defects(output: NetworkOutput, calibration: Calibration) -> tuple[np.ndarray, ...]:
+        return (np.array([[0.1, 0.9, 0, 0, 0, 0]]), *sure(output, calibration)[1:])
+
+    monkeypatch.setattr(predictor_module, "_answers", defects)
     asked: list[np.ndarray] = []
 
-    def with_vortex_windings(lines: object, objects: np.ndarray, voxel: np.ndarray) -> tuple[TracedLine, ...]:
+    def object_lines(
+        lines: object, density: np.ndarray, objects: np.ndarray, voxel: np.ndarray
+    ) -> tuple[TracedLine, ...]:
+        assert density.shape == HALF
         asked.append(objects)
         return (TracedLine(np.array([[0.0, 0, -1], [0, 0, 1]]), np.array([1.0, -2.0]), 0.9),)
 
     monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(density))
-    monkeypatch.setattr(predictor_module, "with_vortex_windings", with_vortex_windings)
+    monkeypatch.setattr(predictor_module, "object_lines", object_lines)
     grid = QGrid([0, 0, 3.0], 0.004 * np.eye(3), WHOLE)
     pattern = Exposure((1e4 * intensity(density) / intensity(density).max()).numpy(), grid)
     (prediction,) = predictor.predict_crystals([[pattern, pattern]])
@@ -277,7 +286,7 @@ def test_a_dislocation_without_a_line_is_undetermined(
     sure = np.full((1, 6), 0.002)
     sure[0, favoured] = 0.99
     monkeypatch.setattr(predictor_module, "_answers", lambda *given: (sure, *answers(*given)[1:]))
-    monkeypatch.setattr(predictor_module, "with_vortex_windings", lambda *given: ())
+    monkeypatch.setattr(predictor_module, "object_lines", lambda *given: ())
     monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(crystal_object(0)))
     (prediction,) = predictor.predict([Exposure(crystals(1, 1).counts[0, 0].numpy())])
     assert prediction.undetermined == undetermined

@@ -130,6 +130,7 @@ def test_lines_of_a_network_stay_with_its_own_object(pattern: Path) -> None:
         (["--from", "volumes.h5", "--starts", "3"], "--starts must come with --from retrieval"),
         (["--from", "network", "--starts", "3"], "--starts must come with --from retrieval"),
         (["--model", "default"], "--model must come with --from network, got --from retrieval"),
+        (["--device", "tpu"], "device must be cpu or cuda, got 'tpu'"),
         (["--from", "volumes.h5", "--model", "default"], "--model must come with --from network"),
         (["--overwrite"], "--overwrite must come with --output"),
         (["--ensemble", "1"], "ensemble must be 0, or 2 refits or more"),
