@@ -33,10 +33,10 @@ the five lines that crystals without a defect were given, and five of 110 true o
 def object_lines(
     lines: Sequence[TracedLine],
     density: NDArray[np.floating[Any]],
-    objects: NDArray[np.complexfloating],
+    vortices: Sequence[Sequence[VortexLine]],
     voxel: Array,
 ) -> tuple[TracedLine, ...]:
-    """The vortices of ``objects``, and those of the network's ``lines`` that run apart from all of them, longest first.
+    """``vortices``, and those of the network's ``lines`` that run apart from all of them, longest first.
 
     A vortex is as sure as the network's density along it is high. It winds as it does in each reflection that shows
     it, and in others as the network says of a line beside it, or not.
@@ -46,13 +46,11 @@ def object_lines(
     lines : in Å from voxel ``N // 2``.
     density : (x, y, z)
         Of lines, as the network sees them, in [0, 1].
-    objects : (R, x, y, z)
-        One a reflection, in the lines' frame, origin ``N // 2``; 0 outside of the crystal.
+    vortices : of each reflection's object, in the lines' frame.
     voxel : (3, 3)
         Row i is the vector of a voxel along axis i in Å.
     """
     to_voxels: Array = np.asarray(np.linalg.inv(voxel), np.float64)
-    vortices = [_vortices(volume, voxel) for volume in objects]
     told = [_told(joined, lines, density, to_voxels) for joined in joined_lines(vortices, voxel)]
     known = [line.points_A @ to_voxels for line in told]
     for line in lines:
@@ -64,9 +62,15 @@ def object_lines(
     return tuple(sorted(map(sensed, told), key=lambda line: -line.length))
 
 
-def _vortices(volume: NDArray[np.complexfloating], voxel: Array) -> tuple[VortexLine, ...]:
-    inside = torch.from_numpy(np.abs(volume) > 0)
-    return vortex_lines(torch.from_numpy(np.ascontiguousarray(volume)), inside, voxel=voxel) if inside.any() else ()
+def vortices_of(objects: NDArray[np.complexfloating], voxel: Array) -> tuple[tuple[VortexLine, ...], ...]:
+    """Vortices in Å of ``objects`` (R, x, y, z), one a reflection, origin ``N // 2``, 0 outside of the crystal."""
+
+    def found(volume: NDArray[np.complexfloating]) -> tuple[VortexLine, ...]:
+        inside = torch.from_numpy(np.abs(volume) > 0)
+        density = torch.from_numpy(np.ascontiguousarray(volume))
+        return vortex_lines(density, inside, voxel=voxel) if inside.any() else ()
+
+    return tuple(map(found, objects))
 
 
 def _told(

@@ -17,7 +17,7 @@ from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weig
 from models.known_crystal import KnownCrystal
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
-from models.object_lines import object_lines
+from models.object_lines import object_lines, vortices_of
 from models.pattern_set import PatternSet
 from models.prediction import CLASSES, BurgersCandidate, PredictedLine, Prediction
 from models.preprocess import fit_set, pattern_set
@@ -137,7 +137,7 @@ class Predictor:
         flux = winding[:number] * np.sign(np.linalg.det(voxel))
         traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
         if objects is not None and defect > 0.5:
-            traced = object_lines(traced, density, objects[:number], voxel)
+            traced = object_lines(traced, density, vortices_of(objects[:number], voxel), voxel)
         # A dislocation that shows has a line about which the object's phase winds; a fault may have none.
         named = CLASSES[1 + int(np.argmax(classes[1:]))]
         contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT

@@ -14,10 +14,11 @@ from scipy.optimize import linear_sum_assignment, minimize, minimize_scalar
 from torch import Tensor
 
 from cdi.ambiguity import inverted
+from cdi.retrieval.vortex_lines import VortexLine
 from models.checkpoint import Calibration
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
-from models.object_lines import object_lines
+from models.object_lines import object_lines, vortices_of
 from models.searched_stage import SearchedStage
 from training.batches import Raw, finished
 from training.metrics import line_distances
@@ -39,13 +40,16 @@ RIDGE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One crystal's line volumes, in voxels, and its truth with the twin chosen by their overlap."""
+    """One crystal's line volumes, in voxels, and its truth with the twin chosen by their overlap.
+
+    ``vortices`` are those of the searched objects, where a search was the start.
+    """
 
     density: NDArray[np.float32]
     winding: NDArray[np.float32]
     lines: tuple[tuple[Array, Array], ...]
     defect: bool
-    objects: NDArray[np.complex64] | None = None
+    vortices: tuple[tuple[VortexLine, ...], ...] | None = None
 
 
 @torch.inference_mode()
@@ -149,7 +153,13 @@ def _seen(
     shown = [None] * len(density) if objects is None else [*objects]
     rows = zip(density.numpy(), winding.numpy(), batch.truths, to_voxels, twinned, defect.tolist(), shown, strict=True)
     return [
-        Seen(d, w, _lines(truth, matrix, -1 if twin else 1), there, one)
+        Seen(
+            d,
+            w,
+            _lines(truth, matrix, -1 if twin else 1),
+            there,
+            None if one is None else vortices_of(one, np.eye(3)) if there else (),
+        )  # fmt: skip
         for d, w, truth, matrix, twin, there, one in rows
     ]
 
@@ -161,8 +171,8 @@ def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Arra
 def _match(crystal: Seen, level: float) -> tuple[tuple[TracedLine, ...], Array, NDArray[np.int64]]:
     """Lines found, distance of each to the true line that it is matched with (inf: none), and which that is."""
     found = traced_lines(crystal.density, crystal.winding, np.eye(3), threshold=level) if crystal.defect else ()
-    if crystal.objects is not None and crystal.defect:
-        found = object_lines(found, crystal.density, crystal.objects, np.eye(3))
+    if crystal.vortices is not None and crystal.defect:
+        found = object_lines(found, crystal.density, crystal.vortices, np.eye(3))
     distance, partner = np.full(len(found), np.inf), np.full(len(found), -1)
     if found and crystal.lines:
         table = line_distances([line.points_A for line in found], [points for points, _ in crystal.lines])

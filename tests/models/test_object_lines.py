@@ -5,7 +5,7 @@ import pytest
 from objects_by_hand import HALF, VOXEL, Array, indices, tube, vortex
 
 from models.lines import TracedLine
-from models.object_lines import object_lines
+from models.object_lines import object_lines, vortices_of
 
 POINT, ALONG = np.array([0.3, -0.4, 0.2]), np.array([0.15, -0.1, 1.0])
 ALONG /= np.linalg.norm(ALONG)
@@ -25,7 +25,7 @@ def objects(*windings: int) -> Array:
 
 def lines_of(lines: list[TracedLine], volumes: Array, voxel: Array = VOXEL) -> tuple[TracedLine, ...]:
     """With a density of the network's that is high along the line through ``POINT``."""
-    return object_lines(lines, tube(HALF, POINT, ALONG), volumes, voxel)
+    return object_lines(lines, tube(HALF, POINT, ALONG), vortices_of(volumes, voxel), voxel)
 
 
 def distance(told: TracedLine, point: Array = POINT) -> float:
@@ -71,7 +71,7 @@ def test_a_line_beside_a_vortex_is_that_vortex() -> None:
 
 def test_a_vortex_is_as_sure_as_the_network_sees_a_line_there() -> None:
     (seen,) = lines_of([], objects(1))
-    (unseen,) = object_lines([], np.zeros(HALF), objects(1), VOXEL)
+    (unseen,) = object_lines([], np.zeros(HALF), vortices_of(objects(1), VOXEL), VOXEL)
     assert unseen.confidence == 0 < seen.confidence <= 1
 
 

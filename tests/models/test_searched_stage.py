@@ -219,14 +219,17 @@ def test_windings_are_asked_of_the_object_that_the_network_was_shown(
     monkeypatch.setattr(predictor_module, "_answers", defects)
     asked: list[np.ndarray] = []
 
-    def object_lines(
-        lines: object, density: np.ndarray, objects: np.ndarray, voxel: np.ndarray
-    ) -> tuple[TracedLine, ...]:
-        assert density.shape == HALF
+    def vortices_of(objects: np.ndarray, voxel: np.ndarray) -> str:
         asked.append(objects)
+        return "those"
+
+    def object_lines(lines: object, density: np.ndarray, vortices: str, voxel: np.ndarray) -> tuple[TracedLine, ...]:
+        assert density.shape == HALF
+        assert vortices == "those"
         return (TracedLine(np.array([[0.0, 0, -1], [0, 0, 1]]), np.array([1.0, -2.0]), 0.9),)
 
     monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(density))
+    monkeypatch.setattr(predictor_module, "vortices_of", vortices_of)
     monkeypatch.setattr(predictor_module, "object_lines", object_lines)
     grid = QGrid([0, 0, 3.0], 0.004 * np.eye(3), WHOLE)
     pattern = Exposure((1e4 * intensity(density) / intensity(density).max()).numpy(), grid)
