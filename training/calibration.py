@@ -159,7 +159,7 @@ def _seen(
             _lines(truth, matrix, -1 if twin else 1),
             there,
             None if one is None else vortices_of(one, np.eye(3)) if there else (),
-        )  # fmt: skip
+        )
         for d, w, truth, matrix, twin, there, one in rows
     ]
 
