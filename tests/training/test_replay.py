@@ -182,7 +182,7 @@ def test_a_killed_run_of_several_uses_ends_as_if_it_had_not_been(
 ) -> None:
     monkeypatch.setattr(replay, "LATER", 2)
     whole = load(train(CONFIG, tmp_path / "whole"))
-    assert whole.training["exposures"] == 48
+    assert whole.training["exposures"] == 3 * 48  # learned from
     step = DefectModule.training_step
 
     def dying(self: DefectModule, batch: Targets, batch_idx: int) -> torch.Tensor:
