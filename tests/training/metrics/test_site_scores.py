@@ -53,7 +53,10 @@ def test_the_lattice_seen_is_the_crystal_s_own_or_finer(
 @given(seed=st.integers(0, 1000), wide=st.floats(0.01, 1.0), offset=st.floats(-9, 9))
 @example(seed=26, wide=1.0, offset=0.0)
 def test_the_circular_median_has_the_least_distance(seed: int, wide: float, offset: float) -> None:
-    """Against every point of the sample, to two per cent, for widely spread angles have several minima; and two outliers in five do not move it."""
+    """Against every point of the sample, to two per cent, since widely spread angles have several minima.
+
+    Two outliers in five do not move it.
+    """
     sample = np.random.default_rng(seed).normal(0, wide, 31)
     median = circular_median(sample + offset)
 
