@@ -26,8 +26,6 @@ SITE_TOLERANCE_A = 0.5
 """Å within which a predicted site is a true one."""
 PM_PER_A = 100.0
 
-_ROUNDS = 30
-
 
 @dataclass(frozen=True)
 class SiteCounts:
@@ -94,13 +92,19 @@ def site_shifts(difference: Array, G: Array, reflections: Integers) -> Array:
 
 
 def circular_median(phases: Array) -> float:
-    """The angle with the least mean distance on the circle to ``phases`` (n,); weights 1/distance (Weiszfeld 1937)."""
-    centre = float(np.angle(np.exp(1j * phases).mean()))
-    for _ in range(_ROUNDS):
-        away = wrapped(phases - centre)
-        weights = 1 / np.maximum(np.abs(away), 1e-6)
-        centre += float((weights * away).sum() / weights.sum())
-    return centre
+    """The one of ``phases`` (n,) with the least mean distance on the circle to all of them.
+
+    That distance is linear between phases and their opposites, at which it has maxima: one of the phases has the least.
+    """
+    sorted_phases = np.sort(wrapped(phases))
+    number, place = len(sorted_phases), np.arange(len(sorted_phases))
+    twice = np.concatenate([sorted_phases, sorted_phases + 2 * np.pi])
+    sums = np.concatenate([[0.0], np.cumsum(twice)])
+    # From each phase on: those up to half a turn ahead, and the others, which are nearer behind.
+    half = np.searchsorted(twice, sorted_phases + np.pi, side="right")
+    ahead = sums[half] - sums[place] - (half - place) * sorted_phases
+    behind = (place + number - half) * (sorted_phases + 2 * np.pi) - (sums[place + number] - sums[half])
+    return float(sorted_phases[np.argmin(ahead + behind)])
 
 
 def seen_lattice(G: Array, reflections: Integers) -> Array:

@@ -52,18 +52,16 @@ def test_the_lattice_seen_is_the_crystal_s_own_or_finer(
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), wide=st.floats(0.01, 1.0), offset=st.floats(-9, 9))
 @example(seed=26, wide=1.0, offset=0.0)
+@example(seed=615, wide=1.0, offset=0.0)
 def test_the_circular_median_has_the_least_distance(seed: int, wide: float, offset: float) -> None:
-    """Against every point of the sample, to two per cent, since widely spread angles have several minima.
-
-    Two outliers in five do not move it.
-    """
+    """Against every point of the sample; and two outliers in five do not move it."""
     sample = np.random.default_rng(seed).normal(0, wide, 31)
     median = circular_median(sample + offset)
 
     def distance(centre: float) -> float:
         return float(np.abs(np.angle(np.exp(1j * (sample + offset - centre)))).sum())
 
-    assert distance(median) <= 1.02 * min(distance(x + offset) for x in sample)
+    assert distance(median) <= min(distance(x + offset) for x in sample) + 1e-9
     assert circular_median(np.array([0.3, 0.3, 0.3, 1.9, 2.0])) == pytest.approx(0.3, abs=1e-3)
 
 
