@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig
-from models.data_consistency import data_consistent, twin_where, twins_to_align
+from models.data_consistency import SUPPORT_LEVEL, data_consistent, twin_where, twins_to_align
 from models.designs.fourier import Fourier
 from models.designs.tokens import Tokens
 from models.designs.unet import UNet
@@ -25,7 +25,7 @@ from models.pattern_set import PatternSet, geometry
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
 from models.radial import RADIAL_FEATURES, radial_profile
-from models.reader import RESIDUES, Reader, reader_input, shown_density
+from models.reader import RESIDUES, Reader, reader_input
 from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
 
 DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
@@ -46,6 +46,11 @@ class Proposal:
     line_logits: Tensor
     support_logits: Tensor
     phasor: Tensor
+
+    @property
+    def objects(self) -> Tensor:
+        """The phasor where the crystal is proposed to be, 0 elsewhere."""
+        return self.phasor * (self.support_logits.sigmoid() > SUPPORT_LEVEL)
 
     def part(self, exposures: slice) -> "Proposal":
         """Of some of the exposures."""
@@ -74,7 +79,7 @@ class NetworkOutput:
         What the class is decided from.
     proposal : of ``unrolled``; None for the other designs.
     objects : (batch, reflections, x, y, z) complex
-        What the reader was shown, consistent with the data and all of one twin; None but where a search was its start.
+        What a search found, all of one twin, 0 outside of the crystal; None but where a search was the start.
     """
 
     class_logits: Tensor
@@ -148,7 +153,7 @@ class DefectNet(nn.Module):
         answer = self._answer(volume, retrieved[:, RESIDUES], x, patterns, where, proposal)
         if self.config.first_stage == "network":
             return answer
-        return replace(answer, objects=shown_density(retrieved).reshape(*patterns.present.shape, *retrieved.shape[2:]))
+        return replace(answer, objects=proposal.objects.reshape(*patterns.present.shape, *proposal.phasor.shape[1:]))
 
     def _line(self, volume: Tensor, patterns: PatternSet) -> Tensor:
         logits: Tensor = self.line_head(over_set(volume, patterns.present)).float()[:, 0]

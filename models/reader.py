@@ -60,8 +60,3 @@ def reader_input(density: Tensor, line: Tensor, support: Tensor, phasor: Tensor)
     own = torch.stack([modulus.clamp_max(4), unit.real, unit.imag], 1)
     proposed = torch.stack([line, support, turned.real, turned.imag], 1)
     return torch.cat([own, residue_field(density), proposed], 1)
-
-
-def shown_density(x: Tensor) -> Tensor:
-    """The retrieved density ``(n, x, y, z)`` in channels ``x`` of ``reader_input``."""
-    return torch.complex(x[:, 0] * x[:, 1], x[:, 0] * x[:, 2])

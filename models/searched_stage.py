@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cdi.fourier import centre_crop
+from cdi.fourier import centre_crop, centre_pad
 from cdi.pattern import Exposure
 from cdi.progress import progress_bar
-from cdi.retrieval.common_frame import lay_over
+from cdi.retrieval.common_frame import one_frame
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject, search
 from cdi.whole_file import whole_file
@@ -34,7 +34,9 @@ NO_LINE = -4.0
 """Logit of the line density that is proposed: a retrieval names no lines."""
 BRIGHTEST = 2.0
 """Of the modulus of a proposed phasor, its mean within the crystal being 1."""
-KEPT_VERSION = 1
+INSIDE = 0.5
+"""Of the network's support, within which a pattern is searched whose own autocorrelation does not tell one."""
+KEPT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,20 @@ class Searcher:
     config: SearchConfig
     folder: Path | None = None
 
-    def searched(self, counts: Tensor, measured: Tensor) -> SearchedObject | None:
-        """The object behind one pattern ``(x, y, z)``, searched or kept; None where it cannot be phased."""
+    def searched(self, counts: Tensor, measured: Tensor, support: Tensor | None = None) -> SearchedObject | None:
+        """The object behind one pattern ``(x, y, z)``, searched or kept; None where it cannot be phased.
+
+        ``support`` (x, y, z) bool is where it lies, if that is known beforehand.
+        """
         photons, seen = counts.cpu().numpy(), measured.cpu().numpy()
-        path = None if self.folder is None else self.folder / f"{_key(photons, seen, self.config)}.npz"
+        within = None if support is None else support.cpu()
+        path = None if self.folder is None else self.folder / f"{_key(photons, seen, within, self.config)}.npz"
         if path is not None:
             with suppress(FileNotFoundError, *DAMAGED):
                 return _read(path)
         exposure = Exposure(photons, None, None if seen.all() else seen)
         try:
-            found = search(exposure, self.config, device=counts.device)
+            found = search(exposure, self.config, support=within, device=counts.device)
         except ValueError:
             found = None
         if path is not None:
@@ -63,18 +69,18 @@ class Searcher:
 
 @dataclass(frozen=True)
 class SearchedStage:
-    """Proposals for ``network`` from what ``searcher`` finds; ``progress`` shows a bar on a terminal.
-
-    The relative twins of a crystal's reflections, which moduli tell badly, are those with which the network sees a line
-    most surely: lines of different reflections coincide in the right ones alone.
-    """
+    """Proposals for ``network`` from what ``searcher`` finds; ``progress`` shows a bar on a terminal."""
 
     network: DefectNet
     searcher: Searcher
     progress: bool = False
 
     def proposal(self, patterns: PatternSet) -> Proposal:
-        """For every exposure; that of the network where a pattern cannot be phased, say with its peak behind a gap."""
+        """For every exposure; that of the network where a pattern cannot be phased.
+
+        A pattern whose autocorrelation tells no support, say with its peak behind a gap, is phased within the
+        network's.
+        """
         own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
         reflections = patterns.present.shape[1]
         chosen = []
@@ -82,59 +88,42 @@ class SearchedStage:
             for crystal in range(len(patterns.present)):
                 found: dict[int, SearchedObject] = {}
                 for number in patterns.present[crystal].nonzero()[:, 0].tolist():
-                    one = self.searcher.searched(patterns.counts[crystal, number], patterns.measured[crystal, number])
+                    pattern = patterns.counts[crystal, number], patterns.measured[crystal, number]
+                    one = self.searcher.searched(*pattern)
+                    if one is None:
+                        inside = own.support_logits[crystal * reflections + number].sigmoid() > INSIDE
+                        one = self.searcher.searched(*pattern, centre_pad(inside, _sides(pattern[0])))
                     if one is not None:
                         found[number] = one
                     bar.update()
                 places = slice(crystal * reflections, (crystal + 1) * reflections)
-                chosen.append(self._surest(patterns.crystal(crystal), own.part(places), found))
+                chosen.append(self._of_crystal(own.part(places), found, patterns.G[crystal]))
         return joined(chosen)
 
-    def _surest(self, patterns: PatternSet, own: Proposal, found: Mapping[int, SearchedObject]) -> Proposal:
+    @staticmethod
+    def _of_crystal(own: Proposal, found: Mapping[int, SearchedObject], G: Tensor) -> Proposal:
         """The proposal of one crystal: objects ``found`` by the number of their reflection, ``own`` for the others."""
-        half = (own.line_logits.shape[-3], own.line_logits.shape[-2], own.line_logits.shape[-1])
-        twins = {
-            number: [
-                object_proposal(centre_crop(density, half)[None], centre_crop(inside, half)[None]).to(own.phasor.device)
-                for density, inside in both
-            ]
-            for number, both in zip(found, in_one_frame([*found.values()]), strict=True)
-        }
-        free = frozenset(number for number, both in twins.items() if len(both) > 1)
-
-        def turned(chosen: frozenset[int]) -> Proposal:
-            every = range(len(own.line_logits))
-            told = [twins[n][n in chosen] if n in twins else own.part(slice(n, n + 1)) for n in every]
-            return joined(told).to(own.phasor.device)
-
-        best: frozenset[int] = frozenset()
-        heights: dict[frozenset[int], float] = {}
-        while free:
-            # Turning the one that the others lie over is turning all others.
-            near = [best, *(best ^ {number} for number in sorted(free)), best ^ free]
-            new = [chosen for chosen in dict.fromkeys(near) if chosen not in heights]
-            if new:
-                output = self.network(patterns.repeated(len(new)), proposal=joined([turned(chosen) for chosen in new]))
-                heights |= zip(new, output.line_logits.flatten(1).amax(1).tolist(), strict=True)
-            surest = max(near, key=lambda chosen: heights[chosen])
-            if surest == best:
-                break
-            best = surest
-        return turned(best)
+        half = _sides(own.line_logits)
+        placed = dict(zip(found, in_one_frame([*found.values()], G[[*found]]), strict=True))
+        device = own.phasor.device
+        told = [
+            object_proposal(*(centre_crop(volume, half)[None] for volume in placed[number])).to(device)
+            if number in placed
+            else own.part(slice(number, number + 1))
+            for number in range(len(own.line_logits))
+        ]
+        return joined(told)
 
 
-def in_one_frame(objects: Sequence[SearchedObject]) -> list[tuple[tuple[Tensor, Tensor], ...]]:
-    """Density and support of each of a crystal's reflections over that which fits its pattern best.
+def in_one_frame(objects: Sequence[SearchedObject], G: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Density and support of each of a crystal's reflections, over that which fits its pattern best.
 
-    Of every other one both twins, the likelier first.
+    ``G`` (reflections, 3) are the scattering vectors, zeros where they are unknown.
     """
     if not objects:
         return []
     best = min(range(len(objects)), key=lambda number: objects[number].error)
-    return [
-        ((one.density, one.support),) if number == best else lay_over(one.density, one.support, objects[best].density)
-        for number, one in enumerate(objects)
-    ]
+    return one_frame([(one.density, one.support) for one in objects], G, best)
 
 
 def joined(parts: Sequence[Proposal]) -> Proposal:
@@ -157,11 +146,16 @@ def object_proposal(density: Tensor, inside: Tensor) -> Proposal:
     return Proposal(torch.full_like(support, NO_LINE), support.logit(), phasor)
 
 
-def _key(counts: np.ndarray, measured: np.ndarray, config: SearchConfig) -> str:
+def _sides(volume: Tensor) -> tuple[int, int, int]:
+    return volume.shape[-3], volume.shape[-2], volume.shape[-1]
+
+
+def _key(counts: np.ndarray, measured: np.ndarray, support: Tensor | None, config: SearchConfig) -> str:
     told = json.dumps([KEPT_VERSION, counts.shape, asdict(config)])
     digest = hashlib.sha256(told.encode())
     digest.update(np.ascontiguousarray(counts, "<f4").tobytes())
-    digest.update(np.packbits(measured).tobytes())
+    for mask in (measured,) if support is None else (measured, support.numpy()):
+        digest.update(np.packbits(mask).tobytes())
     return digest.hexdigest()[:32]
 
 

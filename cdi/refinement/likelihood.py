@@ -14,7 +14,7 @@ from torch import Tensor
 from cdi.fourier import SPATIAL, half_modes, inverse_real_transform, origin_to_centre, real_transform
 from cdi.pattern import Exposure
 from cdi.retrieval.free_voxels import deviance_terms
-from cdi.retrieval.measured import measured_patterns
+from cdi.retrieval.measured import check_peaks, measured_patterns
 
 LEAST_BACKGROUND = 1e-3
 """Photons a voxel that every model expects: one stray photon in a dark voxel must not reject a hypothesis."""
@@ -48,10 +48,12 @@ class Observed:
         Raises
         ------
         ValueError
-            As ``cdi.retrieval.measured.measured_patterns``, and for a fraction out of (0, 0.5].
+            As ``cdi.retrieval.measured.measured_patterns``, for a mask that hides a peak, and for a fraction out of
+            (0, 0.5].
         """
         if not 0 < fraction <= 0.5:
             raise ValueError(f"free_fraction must lie in (0, 0.5], got {fraction}")
+        check_peaks(exposures)
         patterns = measured_patterns(exposures, fraction, generator)
         counts, measured, free = map(origin_to_centre, (patterns.counts, patterns.measured, patterns.free))
         return cls(counts, measured & ~free, free)

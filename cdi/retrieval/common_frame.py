@@ -3,13 +3,16 @@
 Each pattern by itself leaves translation and twin open, and reflections that share a support must choose the same.
 """
 
+from collections.abc import Sequence
+from itertools import combinations, product
+
 import torch
 from torch import Tensor
 
 from cdi.fourier import SPATIAL
 
-COHERENT_SHARE = 0.1
-"""Of the coherent overlap beside the moduli's correlation, in the choice of a finished object's twin."""
+COHERENT_SHARE = 0.5
+"""Of the coherent overlap of parallel reflections beside the correlation of their moduli, in the choice of twins."""
 TWIN_GAIN = 1.01
 """How much better the twin must overlap before a run is inverted: centrosymmetric shapes must not flicker."""
 
@@ -46,30 +49,55 @@ Placed = tuple[Tensor, Tensor]
 """A density and its support."""
 
 
-def lay_over(density: Tensor, support: Tensor, reference: Tensor) -> tuple[Placed, Placed]:
-    """A finished object ``(x, y, z)`` of another reflection over ``reference``: both twins, the likelier first.
+def one_frame(objects: Sequence[Placed], G: Tensor, reference: int) -> list[Placed]:
+    """Finished objects ``(x, y, z)`` of one crystal's reflections, moved and inverted to lie over the ``reference``.
 
-    Each twin is moved by whole voxels, as the correlation of the moduli says. That, and the coherent overlap beside it,
-    say which is likelier: the phases of two reflections differ, but resemble each other more in the right twin. Any
-    origin.
+    Each twin of the others is moved by whole voxels, as the correlation of the moduli says. Of all choices of twins
+    that counts in which the objects resemble each other most, summed over pairs: their moduli, which are the shape and
+    the dark cores of lines, and their phases. For G·u of two reflections at an acute angle is alike in the right twins
+    and, at an obtuse one, the other's negative: all that tells them where the shape is centrosymmetric. Any origin.
+
+    Parameters
+    ----------
+    G : (reflections, 3)
+        Scattering vectors of any unit; zeros where they are unknown, and then phases tell nothing.
     """
+    density = objects[reference][0]
+    both = [
+        [one] if number == reference else [_laid_over(*one, density, inverted=inverted) for inverted in (False, True)]
+        for number, one in enumerate(objects)
+    ]
+    unit = G.double() / G.double().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    cosines = (unit @ unit.T).tolist()
+    alike = {
+        (first, second): [[_likeness(a, b, cosines[first][second]) for b, _ in both[second]] for a, _ in both[first]]
+        for first, second in combinations(range(len(objects)), 2)
+    }
+    twins = max(
+        product(*(range(len(one)) for one in both)),
+        key=lambda chosen: sum(table[chosen[first]][chosen[second]] for (first, second), table in alike.items()),
+    )
+    return [one[twin] for one, twin in zip(both, twins, strict=True)]
+
+
+def _laid_over(density: Tensor, support: Tensor, reference: Tensor, *, inverted: bool) -> Placed:
+    """An object or its twin where its modulus correlates with that of ``reference`` best."""
     shape = tuple(reference.shape)
-    first = reference.abs() - reference.abs().mean()
-    spectrum = torch.fft.rfftn(first)
-    found = []
-    for inverted in (False, True):
-        turned = _moved(density, (0, 0, 0), inverted=inverted)
-        centred = turned.abs() - turned.abs().mean()
-        correlation = torch.fft.irfftn(spectrum * torch.fft.rfftn(centred).conj(), s=shape)
-        place = int(correlation.argmax())
-        shift = (place // (shape[1] * shape[2]), place // shape[2] % shape[1], place % shape[2])
-        moved = _moved(turned, shift, inverted=False)
-        coherent = (moved.conj() * reference).sum().abs() / (moved.norm() * reference.norm()).clamp_min(1e-12)
-        height = correlation.max() / (first.norm() * centred.norm()).clamp_min(1e-12)
-        inside = _moved(_moved(support, (0, 0, 0), inverted=inverted), shift, inverted=False)
-        found.append((float(height + COHERENT_SHARE * coherent), (moved, inside)))
-    likelier, other = sorted(found, key=lambda one: -one[0])
-    return likelier[1], other[1]
+    turned = _moved(density, (0, 0, 0), inverted=inverted)
+    spectra = [torch.fft.rfftn(one.abs() - one.abs().mean()) for one in (reference, turned)]
+    place = int(torch.fft.irfftn(spectra[0] * spectra[1].conj(), s=shape).argmax())
+    shift = (place // (shape[1] * shape[2]), place // shape[2] % shape[1], place % shape[2])
+    inside = _moved(support, (0, 0, 0), inverted=inverted)
+    return _moved(turned, shift, inverted=False), _moved(inside, shift, inverted=False)
+
+
+def _likeness(first: Tensor, second: Tensor, cosine: float) -> float:
+    """Of two objects that lie over each other, of reflections whose vectors make an angle of this ``cosine``."""
+    moduli = [one.abs() - one.abs().mean() for one in (first, second)]
+    correlation = (moduli[0] * moduli[1]).sum() / (moduli[0].norm() * moduli[1].norm()).clamp_min(1e-12)
+    overlap = (first * (second.conj() if cosine > 0 else second)).sum().abs()
+    coherent = abs(cosine) * overlap / (first.norm() * second.norm()).clamp_min(1e-12)
+    return float(correlation + COHERENT_SHARE * coherent)
 
 
 def _moved(volume: Tensor, shift: tuple[int, int, int], *, inverted: bool) -> Tensor:

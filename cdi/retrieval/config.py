@@ -9,6 +9,7 @@ from cdi.retrieval.schedule import Stage, parse_schedule
 PRECISIONS = ("single", "double")
 KERNELS = ("none", "richardson-lucy", "gaussian")
 JOINS = ("mean", "union")
+MOST_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ class SearchConfig:
     schedule : of each, without blur.
     kept : starts that go on.
     finish : schedule of these, with a Gaussian blur of partial coherence fitted from the first on.
+    rounds : such searches in all; each but the first has other starts, within the support of the best object so far.
+    settled : deviance per held-out voxel up to which an object needs no further round: photon noise alone leaves 1.
     seed : of the starts and of the held-out voxels by which runs are chosen.
 
     Raises
@@ -167,6 +170,8 @@ class SearchConfig:
     schedule: str = "2x(HIO 80, ER 20), 2x(RAAR 80, ER 20)"
     kept: int = 3
     finish: str = "RAAR 80, ER 20"
+    rounds: int = 2
+    settled: float = 1.25
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -174,4 +179,6 @@ class SearchConfig:
         require(1 <= self.kept <= self.starts, "kept", f"lie between 1 and starts ({self.starts})", self.kept)
         for schedule in (self.schedule, self.finish):
             parse_schedule(schedule)
+        require(1 <= self.rounds <= MOST_ROUNDS, "rounds", f"lie in [1, {MOST_ROUNDS}]", self.rounds)
+        require(self.settled >= 0, "settled", "be 0 or more", self.settled)
         require(self.seed >= 0, "seed", "be 0 or more", self.seed)

@@ -58,7 +58,7 @@ def measured_patterns(exposures: Sequence[Exposure], fraction: float, generator:
     Raises
     ------
     ValueError
-        For no exposure, unequal shapes, a mask that covers a peak, or one that leaves nothing to hold out.
+        For no exposure, unequal shapes, or a mask that leaves nothing to hold out.
     """
     if not exposures:
         raise ValueError("exposures must hold at least one pattern, got none")
@@ -68,11 +68,27 @@ def measured_patterns(exposures: Sequence[Exposure], fraction: float, generator:
             raise ValueError(f"exposures must have one shape, got {shape} and {exposure.counts.shape}")
     masks = [np.ones(shape, bool) if e.mask is None else np.asarray(e.mask, bool) for e in exposures]
     counts = [np.where(mask, e.counts, 0).astype(np.float64) for e, mask in zip(exposures, masks, strict=True)]
-    for values, mask in zip(counts, masks, strict=True):
-        _check_peak(values, mask)
     photons = origin_to_corner(torch.as_tensor(np.stack(counts)))
     measured = origin_to_corner(torch.as_tensor(np.stack(masks)))
     return Measured(photons, measured, free_voxels(photons, measured, fraction, generator))
+
+
+def check_peaks(exposures: Sequence[Exposure]) -> None:
+    """Raise ``ValueError`` where a mask hides the Bragg peak: its autocorrelation says nothing of the object then."""
+    for exposure in exposures:
+        if exposure.mask is None:
+            continue
+        mask = np.asarray(exposure.mask, bool)
+        seen = np.where(mask, exposure.counts, 0)
+        place = np.unravel_index(int(seen.argmax()), seen.shape)
+        window = tuple(slice(max(0, p - 1), p + 2) for p in place)
+        hidden = int((~mask[window]).sum())
+        if hidden > MOST_UNMEASURED:
+            raise ValueError(
+                f"mask must leave the Bragg peak measured, got {hidden} unmeasured voxels of "
+                f"{mask[window].size} around the brightest at {tuple(int(p) for p in place)}; "
+                "without it only a given support tells the object's size"
+            )
 
 
 def check_shared_voxels(exposures: Sequence[Exposure]) -> None:
@@ -142,14 +158,3 @@ def checked_support(support: NDArray[np.bool_] | Tensor, shape: tuple[int, int, 
             f"support must fill at most half of the array along every axis, got {extent} of {list(shape)} voxels"
         )
     return origin_to_corner(inside)
-
-
-def _check_peak(counts: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
-    place = np.unravel_index(int(counts.argmax()), counts.shape)
-    window = tuple(slice(max(0, p - 1), p + 2) for p in place)
-    hidden = int((~mask[window]).sum())
-    if hidden > MOST_UNMEASURED:
-        raise ValueError(
-            f"mask must leave the Bragg peak measured, got {hidden} unmeasured voxels of "
-            f"{mask[window].size} around the brightest at {tuple(int(p) for p in place)}"
-        )

@@ -17,6 +17,7 @@ from cdi.retrieval.chosen_runs import answer_from, joined
 from cdi.retrieval.config import RetrievalConfig
 from cdi.retrieval.measured import (
     Measured,
+    check_peaks,
     check_shared_voxels,
     checked_support,
     measured_patterns,
@@ -33,6 +34,7 @@ def retrieve(
     device: torch.device | str = "cpu",
     support: NDArray[np.bool_] | Tensor | None = None,
     density: Tensor | None = None,
+    starts: torch.Generator | None = None,
     report: Callable[[int], None] = lambda count: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Retrieval:
@@ -44,9 +46,11 @@ def retrieve(
         same voxels. The peak is near index ``N // 2`` (``cdi.retrieval.framing``); sizes with small prime factors
         transform fastest.
     generator : of the held-out voxels and the starts, on the CPU: results repeat with it.
-    support : (x, y, z) first support, origin at ``N // 2``; by default from the autocorrelation.
+    support : (x, y, z) first support, origin at ``N // 2``; by default from the autocorrelation, which a peak behind a
+        mask spoils.
     density : (patterns, x, y, z) complex that the first start takes instead of random phases, origin at
         ``N // 2``; with ``support``, since it says where the object lies.
+    starts : of the starts alone: others by the same held-out voxels; by default ``generator`` goes on.
     report : called with the number of runs that went one iteration further, ``len(exposures) * starts *
         iterations`` in all.
     stop : asked before each iteration; once True, the runs end as they are, and unfinished ones count only
@@ -55,8 +59,9 @@ def retrieve(
     Raises
     ------
     ValueError
-        For patterns that cannot be phased: a mask over the peak, a support or autocorrelation too large for the
-        array, unequal shapes, reflections on different voxels; for a ``density`` of another shape or without support.
+        For patterns that cannot be phased: a mask over the peak where no support is given, a support or autocorrelation
+        too large for the array, unequal shapes, reflections on different voxels; for a ``density`` of another shape or
+        without support.
     """
     chosen = config or RetrievalConfig()
     patterns = measured_patterns(exposures, chosen.free_fraction, generator)
@@ -64,16 +69,17 @@ def retrieve(
         check_shared_voxels(exposures)
     shape = exposures[0].counts.shape
     if support is None:
+        check_peaks(exposures)
         first = support_to_start(patterns, chosen)
     else:
         first = checked_support(support, (shape[0], shape[1], shape[2])).expand_as(patterns.counts)
     if chosen.shared_support:
         first = first.any(0, keepdim=True).expand_as(first)
-    starts = _starts(patterns, first, chosen, generator)
+    begun = _starts(patterns, first, chosen, generator if starts is None else starts)
     if density is not None:
         _check_density(density, patterns, support)
-        starts[:, 0] = origin_to_corner(density).to(starts) / patterns.scale.sqrt().to(starts)
-    found = all_runs(patterns, first, starts, chosen, torch.device(device), report, stop)
+        begun[:, 0] = origin_to_corner(density).to(begun) / patterns.scale.sqrt().to(begun)
+    found = all_runs(patterns, first, begun, chosen, torch.device(device), report, stop)
     groups = [list(range(len(exposures)))] if chosen.shared_support else [[n] for n in range(len(exposures))]
     answers = [answer_from(found, patterns, group, chosen.best) for group in groups]
     return joined(answers, found, tuple(exposure.grid for exposure in exposures))

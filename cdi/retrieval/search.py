@@ -1,17 +1,19 @@
 """One object behind each pattern, as surely as some seconds allow.
 
 Many random starts without blur, since fitting a blur takes twice the transforms and an object still unlike the crystal
-would be taken for blur; then the best few go on with a Gaussian blur. Of all of them the object counts that says most
-of the held-out voxels, which are the same all along.
+would be taken for blur; then the best few go on with a Gaussian blur. Where their best leaves more than photon noise,
+others start within its support, which is tighter than what an autocorrelation tells. Of all of them the object counts
+that says most of the held-out voxels, which are the same all along.
 """
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cdi.pattern import Exposure
-from cdi.retrieval.config import CoherenceFit, RetrievalConfig, SearchConfig
+from cdi.retrieval.config import MOST_ROUNDS, CoherenceFit, RetrievalConfig, SearchConfig
 from cdi.retrieval.phase_retrieval import retrieve
 from cdi.retrieval.retrieval import Retrieval
 
@@ -40,9 +42,16 @@ class SearchedObject:
 
 
 def search(
-    exposure: Exposure, config: SearchConfig | None = None, *, device: torch.device | str = "cpu"
+    exposure: Exposure,
+    config: SearchConfig | None = None,
+    *,
+    support: Tensor | None = None,
+    device: torch.device | str = "cpu",
 ) -> SearchedObject:
     """The object behind ``exposure``; repeats on the same machine.
+
+    ``support`` (x, y, z), bool, origin at ``N // 2``, is about where it lies; by default the autocorrelation tells.
+    With it a pattern can be phased whose peak lies behind a gap, or whose gaps spoil the autocorrelation.
 
     Raises
     ------
@@ -50,18 +59,37 @@ def search(
         For a pattern that cannot be phased, as ``retrieve``.
     """
     chosen = config or SearchConfig()
-    first = RetrievalConfig(chosen.schedule, starts=chosen.starts, best=chosen.kept)
-    found = retrieve([exposure], first, generator=_generator(chosen), device=device)
+    best = _round(exposure, chosen, None if support is None else _room_around(support), 0, device)
+    for number in range(1, chosen.rounds):
+        if best.deviance <= chosen.settled:
+            break
+        try:
+            other = _round(exposure, chosen, _room_around(best.support), number, device)
+        except ValueError:  # shrink-wrap has left a support beyond half of the array
+            break
+        best = min(best, other, key=lambda found: found.deviance)
+    return best
+
+
+def _round(
+    exposure: Exposure, config: SearchConfig, support: Tensor | None, number: int, device: torch.device | str
+) -> SearchedObject:
+    """The best of one search from ``support``."""
+    first = RetrievalConfig(config.schedule, starts=config.starts, best=config.kept)
+    held_out = torch.Generator().manual_seed(config.seed)
+    # The first goes on where the held-out voxels end, as any retrieval of this seed does.
+    starts = torch.Generator().manual_seed(MOST_ROUNDS * config.seed + number) if number else None
+    found = retrieve([exposure], first, generator=held_out, device=device, support=support, starts=starts)
     objects = [_object(found)]
     second = RetrievalConfig(
-        chosen.finish, starts=1, best=1, coherence=CoherenceFit("gaussian", first_iteration=FIRST_FIT)
+        config.finish, starts=1, best=1, coherence=CoherenceFit("gaussian", first_iteration=FIRST_FIT)
     )
     for run in found.runs:
         density = torch.as_tensor(run)
         modulus = density.abs()[0]
         try:
             whole = retrieve(
-                [exposure], second, generator=_generator(chosen), device=device,
+                [exposure], second, generator=torch.Generator().manual_seed(config.seed), device=device,
                 support=modulus > SOLID * modulus.max(), density=density,
             )  # fmt: skip
         except ValueError:  # too large to be phased: it would overlap itself
@@ -70,8 +98,17 @@ def search(
     return min(objects, key=lambda found: found.deviance)
 
 
-def _generator(config: SearchConfig) -> torch.Generator:
-    return torch.Generator().manual_seed(config.seed)
+def _room_around(support: Tensor) -> Tensor:
+    """``support`` (x, y, z) and a voxel around it, along each axis where that fits into half of the array."""
+    inside = support
+    for axis, n in enumerate(support.shape):
+        place = inside.any(tuple(other for other in range(3) if other != axis)).nonzero()
+        if len(place) and 2 * (int(place.max() - place.min()) + 3) <= n:
+            sides = [1, 1, 1]
+            sides[axis] = 3
+            grown = F.max_pool3d(inside[None, None].float(), sides, 1, tuple(side // 2 for side in sides))
+            inside = grown[0, 0] > 0
+    return inside
 
 
 def _object(found: Retrieval) -> SearchedObject:

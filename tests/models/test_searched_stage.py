@@ -20,8 +20,8 @@ from models import searched_stage
 from models.checkpoint import Calibration, Checkpoint
 from models.config import NetworkConfig
 from models.lines import TracedLine
-from models.network import DefectNet, NetworkOutput, Proposal
-from models.pattern_set import PatternSet, geometry
+from models.network import DefectNet, NetworkOutput
+from models.pattern_set import geometry
 from models.predictor import Predictor
 from models.preprocess import features
 from models.searched_stage import NO_LINE, SearchedStage, Searcher, in_one_frame, object_proposal
@@ -49,15 +49,14 @@ def test_reflections_are_laid_over_the_one_that_fits_best(turned: bool) -> None:
     whole = centre_pad(second, WHOLE)
     moved = torch.roll(twin(whole) if turned else whole, SHIFT, (-3, -2, -1))
     other = SearchedObject(moved, moved.abs() > 0.1, 1.0, 0.05)
-    ((found, inside), (turned_back, _)), ((reference, _),) = in_one_frame([other, searched(first)])
+    (found, inside), (reference, _) = in_one_frame([other, searched(first)], torch.zeros(2, 3))
     torch.testing.assert_close(reference, centre_pad(first, WHOLE))
     torch.testing.assert_close(found, whole)
     assert torch.equal(inside, whole.abs() > 0.1)
-    assert float((turned_back - whole).abs().max()) > 0.1
 
 
 def test_no_object_is_no_frame() -> None:
-    assert in_one_frame([]) == []
+    assert in_one_frame([], torch.zeros(0, 3)) == []
 
 
 def test_a_dark_core_is_crystal_and_the_phase_is_the_object_s() -> None:
@@ -88,19 +87,27 @@ def test_every_exposure_has_its_own_object_and_one_that_cannot_be_phased_the_net
     patterns = crystals(2, 2)
     # All of one shape, so that they lie over each other as they are.
     objects = [crystal_object(0).abs() * crystal_object(number) for number in range(4)]
-    asked: list[Exposure] = []
+    asked: list[tuple[int, object]] = []
 
-    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
-        asked.append(exposure)
-        if len(asked) == 2:
+    def search(exposure: Exposure, config: SearchConfig, **given: object) -> SearchedObject:
+        number = next(n for n in range(4) if np.array_equal(exposure.counts, patterns.counts.flatten(0, 1)[n].numpy()))
+        asked.append((number, given["support"]))
+        if number == 1:
             raise ValueError("mask must leave the Bragg peak measured")
-        return searched(objects[len(asked) - 1], error=1 / len(asked))
+        return searched(objects[number], error=1 / (1 + number))
 
     monkeypatch.setattr(searched_stage, "search", search)
     with torch.inference_mode():
-        proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
         own = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
-    np.testing.assert_array_equal(asked[3].counts, patterns.counts[1, 1].numpy())
+        # It has learned nothing: what it sees as crystal is any half of the voxels.
+        middle = float(own.support_logits[1].sigmoid().median())
+        monkeypatch.setattr(searched_stage, "INSIDE", middle)
+        proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
+    assert [number for number, _ in asked] == [0, 1, 1, 2, 3]
+    assert [support is None for _, support in asked] == [True, True, False, True, True]
+    inside = own.support_logits[1].sigmoid() > middle
+    assert bool(inside.any())
+    assert torch.equal(asked[2][1], centre_pad(inside, WHOLE))
     assert torch.equal(proposal.phasor[1], own.phasor[1])
     assert torch.equal(proposal.support_logits[1], own.support_logits[1])
     inside = objects[0].abs() > 0.1
@@ -114,7 +121,7 @@ def test_places_that_are_only_filled_up_are_not_searched(network: DefectNet, mon
     present[0, 2] = False
     asked: list[Exposure] = []
 
-    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+    def search(exposure: Exposure, config: SearchConfig, **given: object) -> SearchedObject:
         asked.append(exposure)
         return searched(crystal_object(0))
 
@@ -131,9 +138,9 @@ class TestKept:
     def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made: list[int] = []
 
-        def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+        def search(exposure: Exposure, config: SearchConfig, **given: object) -> SearchedObject:
             made.append(1)
-            if exposure.mask is not None:
+            if exposure.mask is not None and given["support"] is None:
                 raise ValueError("mask must leave the Bragg peak measured")
             return searched(crystal_object(len(made)))
 
@@ -161,9 +168,10 @@ class TestKept:
         self.propose(network, tmp_path, counts=crystals(1, 1).counts + 1)
         gap = crystals(1, 1).measured.clone()
         gap[..., 0] = False
-        self.propose(network, tmp_path, measured=gap)
-        self.propose(network, tmp_path, measured=gap)  # that it cannot be phased is kept too
-        assert len(calls) == 4
+        self.propose(network, tmp_path, measured=gap)  # alone, and within the network's support
+        assert len(calls) == 5
+        self.propose(network, tmp_path, measured=gap)  # that it cannot be phased alone is kept too
+        assert len(calls) == 5
 
     @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", b"no archive"])
     def test_a_damaged_file_is_searched_anew(
@@ -240,42 +248,7 @@ def test_windings_are_asked_of_the_object_that_the_network_was_shown(
     inside = density.abs().numpy() > 0.5
     turned = objects[0][inside] * density.numpy()[inside].conj()
     away = np.abs(np.angle(turned * np.conj(turned.sum())))
-    assert away.mean() < 0.5  # of two iterations; phases of another object would be π/2 away
-
-
-def test_the_twins_are_those_with_which_the_network_sees_a_line_most_surely(
-    network: DefectNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the moduli say: of an object and its twin, and of all combinations over three reflections."""
-    config = replace(network.config, first_stage="search", passes=1)
-    searching = DefectNet(config).eval()
-    objects = [crystal_object(0).abs() * crystal_object(number) for number in range(3)]
-    patterns = crystals(1, 3)
-    places = iter(range(3))
-    monkeypatch.setattr(
-        searched_stage, "search", lambda *given, **named: searched(objects[number := next(places)], 0.01 * (1 + number))
-    )
-    seen: list[int] = []
-
-    def answer(patterns: PatternSet, passes: int | None = None, proposal: Proposal | None = None) -> NetworkOutput:
-        """A line is surest where the second reflection is the twin and the third is not."""
-        assert proposal is not None
-        phasors = proposal.phasor.unflatten(0, (-1, 3))
-        seen.append(len(phasors))
-        inside = objects[0].abs() > 0.5
-        away = [(phasors[:, n] * objects[n].conj())[:, inside].angle().abs().mean(1) for n in range(3)]
-        height = away[1] - away[2]
-        whole = DefectNet.forward(searching, patterns, passes, proposal)
-        return replace(whole, line_logits=height[:, None, None, None].expand(-1, *HALF))
-
-    monkeypatch.setattr(searching, "forward", answer)
-    with torch.inference_mode():
-        proposal = SearchedStage(searching, Searcher(SearchConfig())).proposal(patterns)
-    assert seen == [4]  # nothing, each of the two, and both: no fifth combination
-    inside = objects[0].abs() > 0.1
-    for number in (0, 2):
-        assert torch.allclose(proposal.phasor[number][inside].angle(), objects[number][inside].angle(), atol=1e-4)
-    assert float((proposal.phasor[1] * objects[1].conj())[inside].angle().abs().mean()) > 0.3
+    assert away.max() < 1e-4  # as it was found, whatever the reader's iterations make of it
 
 
 @pytest.mark.parametrize(("favoured", "undetermined"), [(1, "unsure"), (4, ""), (0, "")])

@@ -273,7 +273,7 @@ def test_a_model_that_searches_is_scored_beside_rules_in_what_it_keeps(
     ball = (x[:, None, None].square() + y[:, None].square() + z.square() < 9) + 0j
     searched: list[int] = []
 
-    def search(exposure: Exposure, config: SearchConfig, device: object) -> SearchedObject:
+    def search(exposure: Exposure, config: SearchConfig, **given: object) -> SearchedObject:
         searched.append(1)
         return SearchedObject(ball.to(torch.complex64), ball.abs() > 0, 1.0, 0.01)
 

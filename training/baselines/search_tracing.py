@@ -39,5 +39,5 @@ class SearchTracing:
         there = [one for one in found if one is not None]
         if len(there) < len(found):
             return nothing_found(crystal, frequencies)
-        densities, supports = zip(*(twins[0] for twins in in_one_frame(there)), strict=True)
+        densities, supports = zip(*in_one_frame(there, patterns.G[0]), strict=True)
         return traced_crystal(torch.stack(densities), torch.stack(supports), crystal, frequencies)

@@ -8,7 +8,6 @@ from torch import Tensor
 from cdi.ambiguity import twin
 from cdi.fourier import amplitude_from_object, object_from_amplitude
 from cdi.retrieval.alignment import align
-from cdi.retrieval.common_frame import gather_reflections
 
 SHAPE = (15, 18, 17)
 
@@ -57,23 +56,3 @@ def test_the_twin_of_one_reflection_alone_is_not_undone() -> None:
 
 def test_different_objects_do_not_overlap() -> None:
     assert align(densities(1), densities(2))[1].overlap < 0.5
-
-
-def test_reflections_are_gathered_over_the_first_one_of_their_start() -> None:
-    """Whole voxels and the twin, each start by itself, on moduli alone; origins at index 0."""
-    first = densities(3, 1)[0]
-    rows = torch.stack([
-        torch.stack([first, torch.roll(first, (1, 2, 3), (0, 1, 2))]),
-        torch.stack([torch.roll(first, (-4, 1, 2), (0, 1, 2)), torch.roll(first, (0, 0, 5), (0, 1, 2))]),
-    ])  # fmt: skip
-    rows[1, 1] = torch.roll(rows[1, 1].flip((0, 1, 2)), (1, 1, 1), (0, 1, 2)).conj()
-    smooth, density, image = gather_reflections(rows.abs(), rows, 2 * rows)
-    torch.testing.assert_close(density[1], rows[0])
-    torch.testing.assert_close(density[0], rows[0])
-    torch.testing.assert_close(image, 2 * density)
-    torch.testing.assert_close(smooth, density.abs())
-
-
-def test_one_reflection_is_left_where_it_is() -> None:
-    rows = densities(4, 1)[:, None]
-    assert torch.equal(gather_reflections(rows.abs(), rows, rows)[1], rows)
