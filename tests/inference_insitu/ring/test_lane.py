@@ -159,6 +159,21 @@ def test_what_a_lane_leaves_to_python_changes_nothing(monkeypatch):
 
 
 @needs_compiler
+def test_nothing_is_replaced_where_a_slot_of_another_form_is_free(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "compiled")
+    ring = make_ring(PolicyConfig(kind="latest"), slots=2)
+    small = np.zeros((2, 2), np.float32)
+    for step, array in enumerate((frame(0), small)):
+        assert ring.producer.publish("a", array, step)
+        ring.consumer.settle(ring.consumer.claim(ring.consumer.ready()[0]), "inferred")
+    ring.producer.poll()
+    assert ring.producer.lanes["a"](small, 2)
+    assert not ring.producer.lanes["a"](small, 3)
+    assert ring.producer.publish("a", small, 3)
+    assert [ready.step for ready in ring.consumer.ready()] == [2, 3]
+
+
+@needs_compiler
 def test_a_full_journal_is_written_to_the_file_and_no_row_is_lost(monkeypatch, tmp_path):
     """Thousands are replaced without a look at the ledger meanwhile."""
     monkeypatch.setenv(VARIABLE, "compiled")
