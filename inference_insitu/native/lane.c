@@ -24,9 +24,9 @@ enum { WRITING = 1, READY = 2, DONE = 4, FAILED = 5 };
 #define UNLOCK_BYTES (64 * 1024)
 #define MOST_DIMENSIONS 6
 #define ROW_BYTES 256
-#define MOST_PREFIX 512
 #define LEAST_EVENTS 64
-#define ROW_ROOM (MOST_PREFIX + 128)
+/* What a row of the ledger takes beyond stream and rank. */
+#define ROW_ROOM 128
 
 typedef struct {
     int64_t *row;
@@ -54,7 +54,7 @@ typedef struct {
     Py_ssize_t capacity, count, frees, waiting, happened, most_events;
     int64_t origin_ns;
     Py_ssize_t prefix_bytes;
-    char prefix[MOST_PREFIX]; /* of a row of the ledger: stream and rank */
+    char *prefix; /* of a row of the ledger: stream and rank */
     Py_buffer region, journal;
 } Lane;
 
@@ -86,7 +86,7 @@ static int write_superseded(Lane *self, const int64_t *row)
     char *journal = self->journal.buf;
     int64_t *length = (int64_t *)journal;
     Py_ssize_t end = (Py_ssize_t)sizeof *length + (Py_ssize_t)*length;
-    if (*length < 0 || end + ROW_ROOM > self->journal.len)
+    if (*length < 0 || end + self->prefix_bytes + ROW_ROOM > self->journal.len)
         return 0;
     char *published = PyOS_double_to_string((double)(row[ROW_NS] - self->origin_ns) * 1e-9, 'f', 6, 0, NULL);
     if (published == NULL) {
@@ -96,9 +96,9 @@ static int write_superseded(Lane *self, const int64_t *row)
     char *at = journal + end;
     memcpy(at, self->prefix, (size_t)self->prefix_bytes);
     at += self->prefix_bytes;
-    int written = PyOS_snprintf(at, 128, "%lld,accepted,superseded,,%s,,,,0,\n", (long long)row[ROW_STEP], published);
+    int written = PyOS_snprintf(at, ROW_ROOM, "%lld,accepted,superseded,,%s,,,,0,\n", (long long)row[ROW_STEP], published);
     PyMem_Free(published);
-    if (written < 0 || written >= 128)
+    if (written < 0 || written >= ROW_ROOM)
         return 0;
     store(length, *length + self->prefix_bytes + written);
     return 1;
@@ -304,11 +304,10 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
     if (PyObject_GetBuffer(region, &self->region, PyBUF_WRITABLE) || PyObject_GetBuffer(journal, &self->journal, PyBUF_WRITABLE))
         return -1;
     self->count = PyList_GET_SIZE(places);
-    if (self->prefix_bytes > MOST_PREFIX || self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1) {
-        PyErr_SetString(PyExc_ValueError, "a lane must have a ring, a journal and a short name");
+    if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1) {
+        PyErr_SetString(PyExc_ValueError, "a lane must have a ring and a journal");
         return -1;
     }
-    memcpy(self->prefix, prefix, (size_t)self->prefix_bytes);
     self->words = self->region.buf;
     self->origin_ns = origin_ns;
     self->most_events = self->count > LEAST_EVENTS ? self->count : LEAST_EVENTS;
@@ -317,10 +316,12 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
     self->free = PyMem_Calloc(count, sizeof *self->free);
     self->line = PyMem_Calloc(count, sizeof *self->line);
     self->events = PyMem_Calloc((size_t)self->most_events, sizeof *self->events);
-    if (!self->slots || !self->free || !self->line || !self->events) {
+    self->prefix = PyMem_Calloc((size_t)self->prefix_bytes + 1, 1);
+    if (!self->slots || !self->free || !self->line || !self->events || !self->prefix) {
         PyErr_NoMemory();
         return -1;
     }
+    memcpy(self->prefix, prefix, (size_t)self->prefix_bytes);
     return placed(self, places);
 }
 
@@ -330,6 +331,7 @@ static void dealloc(Lane *self)
     PyMem_Free(self->free);
     PyMem_Free(self->line);
     PyMem_Free(self->events);
+    PyMem_Free(self->prefix);
     Py_XDECREF(self->descr);
     PyBuffer_Release(&self->region);
     PyBuffer_Release(&self->journal);

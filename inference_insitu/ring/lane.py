@@ -12,7 +12,7 @@ from inference_insitu.ring.stream import Stream
 
 
 class Lane:
-    """The memory slots of ``stream``.
+    """The memory slots of ``stream``, whose policy takes every frame.
 
     Parameters
     ----------
@@ -43,8 +43,10 @@ class Lane:
         """Lend the free slots whose rows speak of the newest form, and with them what waits, if it may be replaced."""
         stream = self._stream
         free, flying = stream.free_memory, stream.flying
-        newest = free[-1] if free else flying[-1] if flying else None
-        if newest is None or newest.same is None or stream.filling or stream.one_in != 1:
+        if not free and not (self._evicts and flying):  # a frame that is refused touches no more than it must
+            return
+        newest = free[-1] if free else flying[-1]
+        if newest.same is None or stream.filling:
             return
         count = next((place for place, slot in enumerate(reversed(free)) if not _alike(slot, newest)), len(free))
         evicts = self._evicts and count == len(free) and all(_alike(slot, newest) for slot in flying)

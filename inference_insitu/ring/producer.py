@@ -104,7 +104,7 @@ class Producer:
         self._words[Word.PRODUCER_STATE] = Side.READY
         compiled = lane_type() if clock is time.monotonic_ns else None  # it reads that clock
         if compiled is not None:
-            for stream in self._streams.values():
+            for stream in (one for one in self._streams.values() if one.one_in == 1):
                 stream.lane = Lane(compiled, region, stream, ledger, evicts=not carries)
 
     @property

@@ -229,8 +229,8 @@ def test_a_lane_takes_no_nonsense():
     for places in ([(len(region.bytes), 0)], [(0, len(region.bytes) - 8)], [(4, 0)], [(-8, 0)]):
         with pytest.raises(ValueError, match="within the ring"):
             lane(**given, places=places)
-    with pytest.raises(ValueError, match="short name"):
-        lane(**given | {"prefix": b"a" * 600}, places=inside)
+    with pytest.raises(ValueError, match="a ring and a journal"):
+        lane(**given | {"journal": bytearray(8)}, places=inside)
     with pytest.raises((TypeError, BufferError)):
         lane(**given | {"region": bytes(8192)}, places=inside)
     made = lane(**given, places=inside)
