@@ -166,7 +166,7 @@ def _simulation_side(joined: Joined, veto: Veto | None) -> Coupling:
             mpi.agreed(joined.world, lambda: None, timeout_s=AGREE_TIMEOUT_S)
         producer = None
         if region is not None:
-            producer = FillingProducer(region, plan.streams, ledger, progress=carrier.progress)
+            producer = FillingProducer(region, plan.streams, ledger, progress=carrier.progress, carries=carrier.carries)
             undo.callback(producer.close)
         if rank == 0:
             _announce(joined)

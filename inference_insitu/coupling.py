@@ -28,7 +28,7 @@ from inference_insitu.reduction.group import Group
 from inference_insitu.reduction.pipeline import Pipeline
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side
-from inference_insitu.ring.producer import Publication
+from inference_insitu.ring.producer import ACCEPTED, Publication
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.collective import Collective, Pending
 from inference_insitu.steering.commands import Command
@@ -95,6 +95,9 @@ class Coupling:
         self._look_ns = 0
         # Frames that leave by messages, and ranks that must agree, need every step.
         self._at_every_step = parts.carrier.carries or config.on_inference_failure.action == "abort"
+        # Frames that leave by messages, and what is reduced first, go the long way.
+        short = {} if parts.producer is None or parts.carrier.carries else parts.producer.lanes
+        self._lanes = {name: lane for name, lane in short.items() if name not in parts.reductions}
         self._device = DevicePublisher(parts.producer, config.device, config.placement.kind, parts.events, rank)
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
@@ -115,6 +118,9 @@ class Coupling:
             If the name is no stream, the attributes are no JSON, or an array on a GPU is none that can be published,
             by the path that ``device`` names at least.
         """
+        lane = self._lanes.get(name)
+        if lane is not None and not attributes and lane(array, step):
+            return ACCEPTED
         if self._closed:
             raise RunError(CLOSED)
         parts = self._parts
@@ -221,6 +227,7 @@ class Coupling:
         if self._closed:
             return
         self._closed = True
+        self._lanes.clear()
         try:
             self._end()
         except BaseException as error:
@@ -277,6 +284,7 @@ class Coupling:
         """Leave without a word to other ranks, after a failure of the simulation on this one; the books are closed."""
         if not self._closed:
             self._closed = True
+            self._lanes.clear()
             self._desert(why)
 
     def _desert(self, why: BaseException) -> None:

@@ -27,7 +27,6 @@ COLUMNS = (
     "attempts",
     "model",
 )
-FLUSH_ROWS = 256
 MOST_LATENCIES = 1000
 FLUSH_NS = 500_000_000
 """A file is written to so often: a call of the system at every step would cost more than all else."""
@@ -91,9 +90,8 @@ class Ledger:
         self.latency_s = array("d")
         self.unwritten = 0
         self._open: dict[Key, int] = {}
-        self._journal = memoryview(bytearray(JOURNAL_BYTES)) if journal is None else journal
-        self._written = _LENGTH.size
-        self._rows = 0
+        self.journal = memoryview(bytearray(JOURNAL_BYTES)) if journal is None else journal
+        _LENGTH.pack_into(self.journal, 0, 0)
         self._flushed_ns = 0
         self._file: BinaryIO | None = None
         if folder is not None:
@@ -164,6 +162,11 @@ class Ledger:
             self.latency_s.append(settled.latency_s)
         self._write(stream, step, "accepted", published_ns, settled)
 
+    def replaced(self, stream: str, step: int) -> None:
+        """The accepted frame of ``step`` was superseded, and who did that has written its row into ``journal``."""
+        del self._open[stream, step]
+        self.streams[stream].dropped["superseded"] += 1
+
     def latency_quantiles(self) -> NDArray[np.float64]:
         """All latencies, or as many quantiles as rank 0 can gather from every rank; the largest is among them.
 
@@ -188,19 +191,20 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what has been settled."""
-        if not self._rows:
+        (length,) = _LENGTH.unpack_from(self.journal)
+        if not length:
             return
+        rows = self.journal[_LENGTH.size :][:length]
         if self._file is not None:
             try:
-                self._file.write(self._journal[_LENGTH.size : self._written])
+                self._file.write(rows)
                 self._file.flush()
             except OSError as error:
                 if not self.unwritten:
                     print(f"cdi: the ledger of rank {self.rank} is not written any more: {error}", file=sys.stderr)
-                self.unwritten += self._rows
+                self.unwritten += bytes(rows).count(b"\n")
         # After the file: rows found in both are told apart by their key.
-        _LENGTH.pack_into(self._journal, 0, 0)
-        self._written, self._rows = _LENGTH.size, 0
+        _LENGTH.pack_into(self.journal, 0, 0)
 
     def close(self) -> None:
         """Write the rest and close the file."""
@@ -244,13 +248,13 @@ class Ledger:
         line = (
             f"{stream},{self.rank},{step},{status},{outcome},{reason},{published_s:.6f},{times},{attempts},{model}\n"
         ).encode()
-        if self._rows >= FLUSH_ROWS or self._written + len(line) > len(self._journal):
+        start = _LENGTH.size + _LENGTH.unpack_from(self.journal)[0]
+        if start + len(line) > len(self.journal):
             self.flush()
-        end = self._written + len(line)
-        self._journal[self._written : end] = line
-        _LENGTH.pack_into(self._journal, 0, end - _LENGTH.size)
-        self._written = end
-        self._rows += 1
+            start = _LENGTH.size
+        end = start + len(line)
+        self.journal[start:end] = line
+        _LENGTH.pack_into(self.journal, 0, end - _LENGTH.size)
 
 
 def _key(line: bytes) -> Key | None:

@@ -11,6 +11,7 @@ from inference_insitu.doctor.gpu_probe import gpu
 from inference_insitu.doctor.launch_probe import find_launcher, launch, no_launcher
 from inference_insitu.doctor.library_probe import library
 from inference_insitu.doctor.port_probe import two_jobs_by_a_port
+from inference_insitu.doctor.publishing import publishing
 from inference_insitu.doctor.shared_memory import shared_memory
 from inference_insitu.doctor.verdict import Level, Verdict
 
@@ -26,6 +27,7 @@ def examine(timeout_s: float) -> Iterator[Verdict]:
     yield from _mpi(timeout_s)
     yield from guarded("GPU", lambda: gpu(timeout_s))
     yield from guarded("compilers", lambda: compilers.compilers(timeout_s))
+    yield from guarded("publish", publishing)
     yield from guarded("packages", packages.optional_groups)
 
 

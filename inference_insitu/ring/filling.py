@@ -43,6 +43,7 @@ class FillingProducer(Producer):
         """
         now = self._clock()
         stream = self._streams.get(name) or self._unknown(name)
+        self._take(stream)
         encoded = encode_attributes(attributes, room)
         refusal = self._refusal(stream, array, step)
         if refusal is not None:

@@ -45,6 +45,7 @@ class Word(IntEnum):
     MAGIC, VERSION, TOTAL_BYTES, RANK, OWNER_PID, OWNER_STARTED, LAYOUT_BYTES, LAYOUT_CHECK = range(8)
     # Written by the simulation, or by the relay that stands for it (RELAYED).
     PRODUCER_STATE, PUBLISHED, BOX_TAKEN, ORIGIN_NS, RELAYED = range(16, 21)
+    SEQUENCE = 21  # of the newest frame in the ring
     FILLED = 23  # frames that became ready after their publication
     # Written by the worker.
     CONSUMER_STATE, CONSUMER_BEAT_NS, BUSY_SINCE_NS, CONSUMER_PID, BOX_WRITTEN = range(32, 37)

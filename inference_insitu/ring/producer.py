@@ -1,5 +1,8 @@
 """The simulation's side of a ring: publishes, and never waits unless a policy says so.
 
+Nearly every frame goes by a lane (``ring.lane``), which is compiled; this is the same in Python, and all that a lane
+leaves to it.
+
 Slots go FREE → WRITING → READY here, READY → TAKEN → DONE with the worker, and DONE → FREE here
 again, when their outcome is written into the ledger. ``latest`` takes READY slots back: each side
 raises its own flag and looks at the other's (Dekker), with a fence between, so that no frame is
@@ -22,7 +25,9 @@ from numpy.typing import NDArray
 from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger, Settled
 from inference_insitu.books.outcomes import DROPPED, INFERRED, OUTCOMES
+from inference_insitu.native.compiled import lane_type
 from inference_insitu.ring.fence import fence
+from inference_insitu.ring.lane import Lane
 from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DTYPES, MOST_DIMENSIONS, Kind, Row, Side, State, Word
 from inference_insitu.ring.region import Region, Slot
 from inference_insitu.ring.stream import Shaped, Stream, StreamPlan
@@ -36,6 +41,7 @@ _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
 _SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
 _PUBLISHED, _SUPERVISOR = int(Word.PUBLISHED), int(Word.SUPERVISOR_STATE)
+_NEWEST = int(Word.SEQUENCE)
 _OUTCOME, _PUBLISHED_NS = int(Row.OUTCOME), int(Row.PUBLISHED_NS)
 _HEAD, _HEAD_BYTES = struct.Struct("=3q"), 8 * int(Row.SEQUENCE)
 """Words of a row that differ between frames of one form: ``SEQUENCE``, ``STEP``, ``PUBLISHED_NS``."""
@@ -72,6 +78,7 @@ class Producer:
     ledger : Ledger
         Every frame gets its row there.
     progress : called while a policy waits (a relay moves its messages on).
+    carries : whether ``progress`` may make room in the ring, so that it comes before anything is replaced.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Producer:
         ledger: Ledger,
         *,
         progress: Callable[[], None] = lambda: None,
+        carries: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -91,10 +99,21 @@ class Producer:
             for name, plan in streams.items()
         }
         self._words = region.words
-        self._sequence = 0
         self._progress, self._clock, self._sleep = progress, clock, sleep
         self._words[Word.ORIGIN_NS] = ledger.origin_ns
         self._words[Word.PRODUCER_STATE] = Side.READY
+        compiled = lane_type() if clock is time.monotonic_ns else None  # it reads that clock
+        if compiled is not None:
+            for stream in (one for one in self._streams.values() if one.one_in == 1):
+                stream.lane = Lane(compiled, region, stream, ledger, evicts=not carries)
+
+    @property
+    def lanes(self) -> dict[str, Callable[[Any, int], bool]]:
+        """By stream, what takes an array without attributes and its step, and says whether it is in the ring.
+
+        Where it is not, or there is none, ``publish`` is to be asked.
+        """
+        return {name: stream.lane.publish for name, stream in self._streams.items() if stream.lane is not None}
 
     def publish(self, name: str, array: Any, step: int, attributes: Mapping[str, Any] | None = None) -> Publication:
         """Hand ``array`` over as the frame of ``step``; the array may be changed as soon as this returns.
@@ -107,6 +126,29 @@ class Producer:
             If the stream is unknown, or the attributes are no JSON or too long.
         """
         stream = self._streams.get(name) or self._unknown(name)
+        lane = stream.lane
+        if lane is None:
+            return self._publish(stream, array, step, attributes)
+        if not attributes and (lane.publish(array, step) or self._by_lane_again(stream, lane, array, step)):
+            return ACCEPTED
+        lane.take()
+        published = self._publish(stream, array, step, attributes)
+        self._book(stream)
+        lane.lend()
+        return published
+
+    def _by_lane_again(self, stream: Stream, lane: Lane, array: Any, step: int) -> bool:
+        """Whether ``lane`` takes the frame now: most often only frames that have ended were in the way."""
+        lane.take()
+        if stream.free_memory:
+            return False
+        self._harvest(stream, all_of_them=True)
+        if not stream.free_memory:
+            return False
+        lane.lend()
+        return bool(lane.publish(array, step))
+
+    def _publish(self, stream: Stream, array: Any, step: int, attributes: Mapping[str, Any] | None) -> Publication:
         if type(array) is np.ndarray and not attributes and stream.free_memory and step > stream.last_step:
             next_free = stream.free_memory[-1]
             same = next_free.same
@@ -125,8 +167,8 @@ class Producer:
                 stream.free_memory.pop()
                 stream.last_step = step
                 np.copyto(same, array)
-                self._sequence += 1
-                _HEAD.pack_into(self.region.bytes, 8 * base + _HEAD_BYTES, self._sequence, step, now)
+                sequence = words[_NEWEST] = words[_NEWEST] + 1
+                _HEAD.pack_into(self.region.bytes, 8 * base + _HEAD_BYTES, sequence, step, now)
                 fence()
                 words[base + _STATE] = _READY
                 words[_PUBLISHED] += 1
@@ -164,9 +206,9 @@ class Producer:
         copy(view, values)
         whole = copy is np.copyto and not attributes and slot.place.kind is Kind.MEMORY
         slot.same = view if whole else None
-        self._sequence += 1
-        slot.describe((self._sequence, step, now, values.nbytes), code, values.shape, attributes)
         words, base = self._words, slot.base
+        sequence = words[_NEWEST] = words[_NEWEST] + 1
+        slot.describe((sequence, step, now, values.nbytes), code, values.shape, attributes)
         fence()
         words[base + _STATE] = stream.state
         words[base + _EVICT] = 0
@@ -183,16 +225,25 @@ class Producer:
             self.ledger.accept(stream.name, self._words[slot.base + _STEP], self._words[slot.base + _PUBLISHED_NS])
         stream.fresh.clear()
 
+    def _take(self, stream: Stream) -> None:
+        if stream.lane is not None:
+            stream.lane.take()
+
     def poll(self) -> None:
         """Take outcomes into the ledger. They are safe in their slots meanwhile, and taken in together cost less."""
         now = self._clock()
         for stream in self._streams.values():
+            self._take(stream)
             self._harvest(stream)
+            if stream.lane is not None:
+                stream.lane.lend()
         self.ledger.keep_up(now)
 
     @property
     def open(self) -> int:
         """Frames accepted that have not ended."""
+        for stream in self._streams.values():
+            self._take(stream)
         return self.ledger.open + sum(len(stream.fresh) for stream in self._streams.values())
 
     def announce_end(self) -> None:
@@ -205,6 +256,7 @@ class Producer:
         self.poll()
         nobody = self._words[_SUPERVISOR] == _FAILED
         for stream in self._streams.values():
+            self._take(stream)
             self._harvest(stream, all_of_them=True)
             for slot in stream.flying:
                 if self._words[slot.base + _STATE] == _READY:
@@ -213,6 +265,7 @@ class Producer:
                     attempts = self._words[slot.base + _ATTEMPTS] + 1
                     self._settle(stream, slot, Settled("lost" if nobody else "unanswered", attempts=attempts))
             stream.flying.clear()
+            stream.lane = None  # it refers to our memory, which is to go at once
         fence()
         self._words[Word.PRODUCER_STATE] = Side.CLOSED
         self.ledger.close()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from inference_insitu.ring.layout import Kind, State
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.region import Slot
+
+if TYPE_CHECKING:
+    from inference_insitu.ring.lane import Lane
 
 Coarsen = Callable[[NDArray[Any]], NDArray[Any] | None]
 
@@ -55,6 +58,7 @@ class Stream:
         self.in_turn(State.READY, self.flying)
         self.last_step = -1
         self.seen = 0
+        self.lane: Lane | None = None
         self.fresh: list[Slot] = []  # under way behind those in ``flying``, and not in the ledger yet
 
     def in_turn(self, state: int, line: deque[Slot]) -> None:

@@ -48,6 +48,11 @@ class RecordingLedger(Ledger):
         self.fate[step] = settled.outcome
         self.settled[step] = settled
 
+    def replaced(self, stream, step):
+        super().replaced(stream, step)
+        assert step not in self.fate, "a frame ends once"
+        self.fate[step] = "superseded"
+
 
 @dataclass
 class Relay:
@@ -146,5 +151,7 @@ def make_relay(
             relay.work(1)
 
     busy = {"sleep": lambda seconds: None} if options.get("busy") else {}
-    relay.producer = Producer(region, {"a": StreamPlan(policy, coarser)}, ledger, progress=progress, **busy)
+    relay.producer = Producer(
+        region, {"a": StreamPlan(policy, coarser)}, ledger, progress=progress, carries=True, **busy
+    )
     return relay

@@ -65,6 +65,10 @@ class RecordingLedger(Ledger):
         super().settle(stream, step, settled)
         self.rows.append((step, settled.outcome))
 
+    def replaced(self, stream, step):
+        super().replaced(stream, step)
+        self.rows.append((step, "superseded"))
+
 
 def make_ring(
     policy: PolicyConfig | None = None,

@@ -7,6 +7,8 @@ from rings import SHAPE, Clock, frame, make_ring
 from inference_insitu.ring.layout import Kind, Row, Side, State, Word
 from inference_insitu.ring.policies import PolicyConfig
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def publish(ring, steps):
     return [ring.producer.publish("a", frame(step), step) for step in steps]
