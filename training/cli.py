@@ -1,4 +1,4 @@
-"""The commands ``train`` and ``evaluate``, and ``predict`` for the entry point. Free of torch at the top."""
+"""The commands ``train``, ``calibrate``, ``tiers``, ``evaluate``; ``predict`` for the entry point. Torch comes late."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from cdi.help_examples import add_examples
 from cdi.progress import add_progress_argument
 from training.predict_cli import predict
 
-__all__ = ["evaluate", "predict", "train"]
+__all__ = ["calibrate", "evaluate", "predict", "train"]
 
 TRAIN_EXAMPLES = """
 cdi train examples/train.yaml --output output/run                         # killed? the same command goes on
@@ -28,6 +28,11 @@ cdi evaluate --dataset output/small --output output/report
 cdi evaluate --model output/run/model.safetensors --tiers output/tiers --baselines output/baselines --output report
 cdi evaluate --tiers output/tiers --crystals 25 --starts 0 --output output/quick-report
 """
+CALIBRATE_EXAMPLES = """
+cdi calibrate searched --objects output/searched-objects --output output/searched.safetensors
+cdi calibrate output/run/model.safetensors --output output/run/model.safetensors --overwrite
+"""
+KEPT_OBJECTS = "a model that searches keeps here what it finds, and need not search again"
 GOES_ON = "whole epochs are kept in --output, and the same command goes on after the last of them"
 
 
@@ -49,6 +54,28 @@ def _train(arguments: Namespace) -> None:
     path = run_training(config, Path(arguments.output))
     told = {"output": path, "name": config.name, "config": Path(arguments.output) / "config.yaml"}
     tell(arguments, told, [f"trained: {path}"])
+
+
+def _calibrate_arguments(parser: ArgumentParser) -> None:
+    add_examples(parser, CALIBRATE_EXAMPLES)
+    parser.add_argument("model", type=str, help="checkpoint file or shipped name")
+    parser.add_argument("--objects", type=str, default=None, metavar="DIR", help=KEPT_OBJECTS)
+    parser.add_argument("--output", type=str, required=True, metavar="FILE.safetensors", help="the same weights")
+    parser.add_argument("--overwrite", action="store_true", help="replace an --output that is there")
+    add_json_argument(parser)
+
+
+def _calibrate(arguments: Namespace) -> None:
+    from dataclasses import asdict
+
+    output = Path(arguments.output)
+    if output.exists() and not arguments.overwrite:
+        raise FileExistsError(f"{output} is there already; replace it with --overwrite or choose another --output")
+    from training.run import calibrated_anew
+
+    calibration = calibrated_anew(arguments.model, output, arguments.objects)
+    lines = [f"{name}: {value:.4g}" for name, value in asdict(calibration).items()]
+    tell(arguments, {"output": output, **asdict(calibration)}, [*lines, f"calibrated: {output}"])
 
 
 def _tiers_arguments(parser: ArgumentParser) -> None:
@@ -105,6 +132,7 @@ def _evaluate_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--starts", type=int, default=5, help="of phase retrieval beside the baselines; 0: without it")
     parser.add_argument("--real", type=str, default=None, metavar="DIR", help="measured patterns without a known line")
+    parser.add_argument("--objects", type=str, default=None, metavar="DIR", help=KEPT_OBJECTS)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw or read crystals")
     parser.add_argument("--output", type=str, required=True, help="directory of the report; made anew")
     add_json_argument(parser)
@@ -115,7 +143,7 @@ def _evaluate(arguments: Namespace) -> None:
     from training.held_out import EvaluationSettings, evaluate_held_out
     from training.report import COLUMNS, METRICS, cell
 
-    names = ("model", "tiers", "dataset", "crystals", "baselines", "starts", "real", "workers")
+    names = ("model", "tiers", "dataset", "crystals", "baselines", "starts", "real", "objects", "workers")
     output = Path(arguments.output)
     settings = EvaluationSettings(**{name: arguments[name] for name in names})
     with stop_at_interrupt() as stop:
@@ -135,6 +163,13 @@ def _evaluate(arguments: Namespace) -> None:
 
 
 train = Command("train", "train a network on crystals drawn on the fly", _train_arguments, _train, GOES_ON)
+calibrate = Command(
+    "calibrate",
+    "fit the confidences of a trained network anew, on the crystals that its training set aside",
+    _calibrate_arguments,
+    _calibrate,
+    "nothing is written; with --objects what was searched is kept",
+)
 tiers = Command(
     "tiers",
     "the frozen test sets: new crystals, other physics, networks, measured crystals",

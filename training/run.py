@@ -15,8 +15,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from cdi.config import to_dict, write_config
-from models.checkpoint import Checkpoint, load, save
+from cdi.config import read_object, to_dict, write_config
+from models.checkpoint import Calibration, Checkpoint, load, save
 from models.network import DefectNet
 from models.searched_stage import SearchedStage, Searcher
 from training.batches import calibration_batches
@@ -94,15 +94,34 @@ def train(config: TrainConfig, output: Path) -> Path:
         trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as stop:  # how the trainer ends after Ctrl-C
         raise KeyboardInterrupt from stop
-    finish(saver.path, config)
+    if config.parts != "proposal":  # the first stage alone answers nothing
+        calibrate_on(config, load(saver.path), saver.path)
     return saver.path
 
 
-def finish(path: Path, config: TrainConfig) -> None:
-    """Fit the calibration on crystals that neither training nor validation has seen, and save again."""
+def calibrated_anew(model: str, output: Path, objects: str | None) -> Calibration:
+    """The checkpoint ``model`` saved at ``output`` with its confidences fitted again; what they are.
+
+    For weights that are asked in another way than when they were trained: with another search, say. ``objects`` is the
+    folder in which a search keeps what it finds.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint does not carry its training's configuration, or its first stage alone was trained.
+    """
+    checkpoint = load(model)
+    if "config" not in checkpoint.training:
+        raise ValueError(f"model {model!r} must carry its training configuration; train it with `cdi train`")
+    told = {**checkpoint.training["config"], "objects": objects}
+    config = read_object(TrainConfig, told, origin=f"model {model!r}")
     if config.parts == "proposal":
-        return  # the first stage alone answers nothing
-    checkpoint = load(path)
+        raise ValueError(f"model {model!r} must answer, got a first stage alone; train a reader on it")
+    return calibrate_on(config, checkpoint, output)
+
+
+def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> Calibration:
+    """Fit the calibration on crystals that neither training nor validation has seen, and save with it at ``path``."""
     network = DefectNet(config.network)
     network.load_state_dict(checkpoint.weights)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -112,6 +131,7 @@ def finish(path: Path, config: TrainConfig) -> None:
         stage = SearchedStage(network, Searcher(config.network.search, folder))
     calibration = calibrate(network, calibration_batches(config), stage)
     save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
+    return calibration
 
 
 def _loggers(output: Path) -> list[Logger]:

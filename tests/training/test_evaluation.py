@@ -280,8 +280,8 @@ def test_a_model_that_searches_is_scored_beside_rules_in_what_it_keeps(
     monkeypatch.setattr("models.searched_stage.search", search)
     written: list[Report] = []
     monkeypatch.setattr("training.held_out.write_report", lambda report, output: written.append(report))
-    settings = EvaluationSettings(str(searching), crystals=2, workers=0, objects=str(tmp_path / "objects"))
-    evaluate_held_out(settings, tmp_path / "report")
+    arguments = ["evaluate", "--model", str(searching), "--crystals", "2", "--workers", "0", "--output"]
+    assert main([*arguments, str(tmp_path / "report"), "--objects", str(tmp_path / "objects")]) == 0
     assert {answer.method for answer in written[0].answers} == {"network", "search and vortices"}
     assert len(searched) == len(list((tmp_path / "objects").glob("*.npz"))) == 2 * 3
     assert not rules_of_the_search(Predictor.load(searching))  # kept nowhere: they would have to search again

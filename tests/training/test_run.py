@@ -12,15 +12,16 @@ import torch
 import yaml
 
 from cdi.config import read_config, to_dict
+from cdi.main import main
 from data.generation import generate
 from data.recipe import Recipe
 from data.sampling import draw_samples
-from models.checkpoint import load
+from models.checkpoint import load, save
 from models.config import NetworkConfig
 from models.predictor import Predictor
 from training.config import TrainConfig
 from training.module import DefectModule
-from training.run import LAST, train
+from training.run import LAST, calibrated_anew, train
 from training.targets import Targets
 
 # Volumes here are small and cores are shared: threads would wait for each other.
@@ -107,6 +108,33 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     assert curve(tmp_path) == curve(finished)
     assert {epoch for epoch, _ in curve(finished)} == {0, 1, 2}
     assert {"train/loss", "validation/loss", "validation/accuracy"} <= {name for _, name in curve(finished)}
+
+
+def test_confidences_are_fitted_anew_and_nothing_else(finished: Path, tmp_path: Path) -> None:
+    """By the command, on the crystals that the training set aside: as the training did, whatever was there before."""
+    made = load(finished / "model.safetensors")
+    other, anew = tmp_path / "other.safetensors", tmp_path / "anew.safetensors"
+    save(replace(made, calibration=replace(made.calibration, temperature=3.0, winding_sigma=0.9)), other)
+    assert main(["calibrate", str(other), "--output", str(anew)]) == 0
+    found = load(anew)
+    assert found.calibration == made.calibration
+    assert found.training == made.training
+    assert found.weights.keys() == made.weights.keys()
+    for name, values in made.weights.items():
+        torch.testing.assert_close(found.weights[name], values)
+    assert main(["calibrate", str(other), "--output", str(anew)]) == 2  # it is there already
+
+
+def test_what_answers_nothing_has_no_confidence_to_fit(finished: Path, tmp_path: Path) -> None:
+    made = load(finished / "model.safetensors")
+    path = tmp_path / "model.safetensors"
+    save(replace(made, training={}), path)
+    with pytest.raises(ValueError, match="must carry its training configuration"):
+        calibrated_anew(str(path), path, None)
+    config = {**made.training["config"], "parts": "proposal"}
+    save(replace(made, training={**made.training, "config": config}), path)
+    with pytest.raises(ValueError, match="a first stage alone"):
+        calibrated_anew(str(path), path, None)
 
 
 def test_an_interrupt_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
