@@ -355,7 +355,11 @@ class Coupling:
         parts.carrier.progress()
         assert parts.producer is not None
         parts.producer.poll()
-        return parts.producer.open == 0 or parts.carrier.state in (Side.FAILED, Side.CLOSED)
+        state = parts.carrier.state
+        if state in (Side.FAILED, Side.CLOSED):
+            return True
+        # What was handed over to a log is a worker's until it ends: after a death its successor has to come for it.
+        return parts.producer.open == 0 and (state is Side.READY or not parts.ledger.handed_over)
 
     def _report(self, summaries: list[dict[str, Any]], latencies: NDArray[np.float64]) -> None:
         books = joined_books(summaries, latencies, wall_s=time.monotonic() - self._started_s)

@@ -78,6 +78,20 @@ class Checkpoint:
     calibration: Calibration = field(default_factory=Calibration)
     training: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def training_config(self) -> dict[str, Any]:
+        """The configuration that trained it.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint does not carry it.
+        """
+        if "config" not in self.training:
+            raise ValueError(f"model {self.name!r} must carry its training configuration; train it with `cdi train`")
+        config: dict[str, Any] = self.training["config"]
+        return config
+
 
 def resolve(model: str | Path) -> Path:
     """Path of a checkpoint given by path, or by the name of one that ships with the program.

@@ -9,6 +9,7 @@ from cdi.command import Command
 from cdi.command_output import add_json_argument, tell
 from cdi.help_examples import add_examples
 from cdi.progress import add_progress_argument
+from cdi.whole_file import check_output
 from training.predict_cli import predict
 
 __all__ = ["calibrate", "evaluate", "predict", "train"]
@@ -63,17 +64,16 @@ def _calibrate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=str, required=True, metavar="FILE.safetensors", help="the same weights")
     parser.add_argument("--overwrite", action="store_true", help="replace an --output that is there")
     add_json_argument(parser)
+    add_progress_argument(parser)
 
 
 def _calibrate(arguments: Namespace) -> None:
     from dataclasses import asdict
 
-    output = Path(arguments.output)
-    if output.exists() and not arguments.overwrite:
-        raise FileExistsError(f"{output} is there already; replace it with --overwrite or choose another --output")
+    output = check_output(arguments.output, overwrite=arguments.overwrite)
     from training.run import calibrated_anew
 
-    calibration = calibrated_anew(arguments.model, output, arguments.objects)
+    calibration = calibrated_anew(arguments.model, output, arguments.objects, progress=arguments.progress)
     lines = [f"{name}: {value:.4g}" for name, value in asdict(calibration).items()]
     tell(arguments, {"output": output, **asdict(calibration)}, [*lines, f"calibrated: {output}"])
 

@@ -175,10 +175,7 @@ def training_recipe(model: str) -> Recipe:
     ValueError
         If the checkpoint does not carry it.
     """
-    training = load(model).training
-    if "config" not in training:
-        raise ValueError(f"model {model!r} must carry its training configuration; train it with `cdi train`")
-    return read_object(Recipe, training["config"]["recipe"], origin=f"model {model!r}")
+    return read_object(Recipe, load(model).training_config["recipe"], origin=f"model {model!r}")
 
 
 def real_answers(predictor: Predictor, directory: str | Path) -> Iterator[dict[str, Any]]:

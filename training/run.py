@@ -14,6 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from tqdm import tqdm
 
 from cdi.config import read_object, to_dict, write_config
 from models.checkpoint import Calibration, Checkpoint, load, save
@@ -95,11 +96,11 @@ def train(config: TrainConfig, output: Path) -> Path:
     except SystemExit as stop:  # how the trainer ends after Ctrl-C
         raise KeyboardInterrupt from stop
     if config.parts != "proposal":  # the first stage alone answers nothing
-        calibrate_on(config, load(saver.path), saver.path)
+        calibrate_on(config, load(saver.path), saver.path, progress=shown)
     return saver.path
 
 
-def calibrated_anew(model: str, output: Path, objects: str | None) -> Calibration:
+def calibrated_anew(model: str, output: Path, objects: str | None, *, progress: bool = False) -> Calibration:
     """The checkpoint ``model`` saved at ``output`` with its confidences fitted again; what they are.
 
     For weights that are asked in another way than when they were trained: with another search, say. ``objects`` is the
@@ -111,16 +112,14 @@ def calibrated_anew(model: str, output: Path, objects: str | None) -> Calibratio
         If the checkpoint does not carry its training's configuration, or its first stage alone was trained.
     """
     checkpoint = load(model)
-    if "config" not in checkpoint.training:
-        raise ValueError(f"model {model!r} must carry its training configuration; train it with `cdi train`")
-    told = {**checkpoint.training["config"], "objects": objects}
+    told = {**checkpoint.training_config, "objects": objects}
     config = read_object(TrainConfig, told, origin=f"model {model!r}")
     if config.parts == "proposal":
         raise ValueError(f"model {model!r} must answer, got a first stage alone; train a reader on it")
-    return calibrate_on(config, checkpoint, output)
+    return calibrate_on(config, checkpoint, output, progress=progress)
 
 
-def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> Calibration:
+def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path, *, progress: bool) -> Calibration:
     """Fit the calibration on crystals that neither training nor validation has seen, and save with it at ``path``."""
     network = DefectNet(config.network)
     network.load_state_dict(checkpoint.weights)
@@ -129,7 +128,9 @@ def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> Cal
     if config.network.first_stage == "search":
         folder = None if config.objects is None else Path(config.objects)
         stage = SearchedStage(network, Searcher(config.network.search, folder))
-    calibration = calibrate(network, calibration_batches(config), stage)
+    hidden = None if progress else True  # None: where stderr is no terminal
+    batches = tqdm(calibration_batches(config), desc="calibrate", unit="batch", dynamic_ncols=True, disable=hidden)
+    calibration = calibrate(network, batches, stage)
     save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
     return calibration
 

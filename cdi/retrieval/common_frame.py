@@ -6,6 +6,7 @@ Each pattern by itself leaves translation and twin open, and reflections that sh
 from collections.abc import Sequence
 from itertools import combinations, product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,8 +35,7 @@ def gather_reflections(smooth: Tensor, density: Tensor, projected: Tensor) -> tu
     rows: list[list[Tensor]] = [[], [], []]
     for reflection in range(1, smooth.shape[0]):
         for start in range(smooth.shape[1]):
-            place = places[reflection][start]
-            shift = (place // (shape[1] * shape[2]), place // shape[2] % shape[1], place % shape[2])
+            shift = _shift(places[reflection][start], shape)
             for row, volume in zip(rows, (smooth, density, projected), strict=True):
                 row.append(_moved(volume[reflection, start], shift, inverted=inverted[reflection][start]))
     first, second, third = (
@@ -85,8 +85,7 @@ def _laid_over(density: Tensor, support: Tensor, reference: Tensor, *, inverted:
     shape = tuple(reference.shape)
     turned = _moved(density, (0, 0, 0), inverted=inverted)
     spectra = [torch.fft.rfftn(one.abs() - one.abs().mean()) for one in (reference, turned)]
-    place = int(torch.fft.irfftn(spectra[0] * spectra[1].conj(), s=shape).argmax())
-    shift = (place // (shape[1] * shape[2]), place // shape[2] % shape[1], place % shape[2])
+    shift = _shift(int(torch.fft.irfftn(spectra[0] * spectra[1].conj(), s=shape).argmax()), shape)
     inside = _moved(support, (0, 0, 0), inverted=inverted)
     return _moved(turned, shift, inverted=False), _moved(inside, shift, inverted=False)
 
@@ -98,6 +97,12 @@ def _likeness(first: Tensor, second: Tensor, cosine: float) -> float:
     overlap = (first * (second.conj() if cosine > 0 else second)).sum().abs()
     coherent = abs(cosine) * overlap / (first.norm() * second.norm()).clamp_min(1e-12)
     return float(correlation + COHERENT_SHARE * coherent)
+
+
+def _shift(place: int, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Of the element that is number ``place`` of a flattened correlation."""
+    x, y, z = np.unravel_index(place, shape)
+    return int(x), int(y), int(z)
 
 
 def _moved(volume: Tensor, shift: tuple[int, int, int], *, inverted: bool) -> Tensor:

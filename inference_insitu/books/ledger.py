@@ -167,6 +167,11 @@ class Ledger:
         del self._open[stream, step]
         self.streams[stream].dropped["superseded"] += 1
 
+    @property
+    def handed_over(self) -> int:
+        """Frames that others answer, from a log."""
+        return sum(books.handed_over for books in self.streams.values())
+
     def latency_quantiles(self) -> NDArray[np.float64]:
         """All latencies, or as many quantiles as rank 0 can gather from every rank; the largest is among them.
 

@@ -13,7 +13,6 @@ those that were published behind it on its stream.
 """
 
 import json
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,12 +38,10 @@ WAIT_S = 0.0002
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
 _STATE, _EVICT, _TAKEN, _ATTEMPTS = int(Row.STATE), int(Row.EVICT), int(Row.TAKEN), int(Row.ATTEMPTS)
-_SEQUENCE, _STEP = int(Row.SEQUENCE), int(Row.STEP)
+_STEP = int(Row.STEP)
 _PUBLISHED, _SUPERVISOR = int(Word.PUBLISHED), int(Word.SUPERVISOR_STATE)
 _NEWEST = int(Word.SEQUENCE)
 _OUTCOME, _PUBLISHED_NS = int(Row.OUTCOME), int(Row.PUBLISHED_NS)
-_HEAD, _HEAD_BYTES = struct.Struct("=3q"), 8 * int(Row.SEQUENCE)
-"""Words of a row that differ between frames of one form: ``SEQUENCE``, ``STEP``, ``PUBLISHED_NS``."""
 _TAKEN_NS, _DONE_NS = int(Row.TAKEN_NS), int(Row.DONE_NS)
 _FAILED = int(Side.FAILED)
 _FREE, _WRITING, _READY, _, _DONE, _ = map(int, State)
@@ -133,7 +130,6 @@ class Producer:
             return ACCEPTED
         lane.take()
         published = self._publish(stream, array, step, attributes)
-        self._book(stream)
         lane.lend()
         return published
 
@@ -149,31 +145,6 @@ class Producer:
         return bool(lane.publish(array, step))
 
     def _publish(self, stream: Stream, array: Any, step: int, attributes: Mapping[str, Any] | None) -> Publication:
-        if type(array) is np.ndarray and not attributes and stream.free_memory and step > stream.last_step:
-            next_free = stream.free_memory[-1]
-            same = next_free.same
-            if (
-                same is not None
-                and array.shape == same.shape
-                and array.dtype is same.dtype
-                and not stream.filling
-                and stream.one_in == 1
-                and self._words[_SUPERVISOR] != _FAILED
-            ):
-                # What nearly every frame is: of the form that the slot's row speaks of already. Straight, as each
-                # function that were called would cost more than its work where a step has emptied the caches; the
-                # ledger learns of it later.
-                words, base, now = self._words, next_free.base, self._clock()
-                stream.free_memory.pop()
-                stream.last_step = step
-                np.copyto(same, array)
-                sequence = words[_NEWEST] = words[_NEWEST] + 1
-                _HEAD.pack_into(self.region.bytes, 8 * base + _HEAD_BYTES, sequence, step, now)
-                fence()
-                words[base + _STATE] = _READY
-                words[_PUBLISHED] += 1
-                stream.fresh.append(next_free)
-                return ACCEPTED
         now = self._clock()
         values = np.asarray(array)
         encoded = encode_attributes(attributes) if attributes else b""
@@ -213,17 +184,9 @@ class Producer:
         words[base + _STATE] = stream.state
         words[base + _EVICT] = 0
         words[_PUBLISHED] += 1  # once it has a row or a slot: who ends our books finds every one
-        self._book(stream)
         stream.line.append(slot)
         self.ledger.accept(stream.name, step, now)
         return ACCEPTED
-
-    def _book(self, stream: Stream) -> None:
-        """Tell the ledger of frames that were published straight."""
-        for slot in stream.fresh:
-            stream.flying.append(slot)
-            self.ledger.accept(stream.name, self._words[slot.base + _STEP], self._words[slot.base + _PUBLISHED_NS])
-        stream.fresh.clear()
 
     def _take(self, stream: Stream) -> None:
         if stream.lane is not None:
@@ -244,7 +207,7 @@ class Producer:
         """Frames accepted that have not ended."""
         for stream in self._streams.values():
             self._take(stream)
-        return self.ledger.open + sum(len(stream.fresh) for stream in self._streams.values())
+        return self.ledger.open
 
     def announce_end(self) -> None:
         """No frame will follow."""
@@ -363,7 +326,6 @@ class Producer:
 
     def _harvest(self, stream: Stream, *, all_of_them: bool = False) -> None:
         """Take outcomes in: of the oldest frames, or of all that are under way, which may end in any order."""
-        self._book(stream)
         words, flying = self._words, stream.flying
         while flying and words[flying[0].base + _STATE] == _DONE:
             slot = flying.popleft()

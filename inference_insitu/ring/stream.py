@@ -59,7 +59,6 @@ class Stream:
         self.last_step = -1
         self.seen = 0
         self.lane: Lane | None = None
-        self.fresh: list[Slot] = []  # under way behind those in ``flying``, and not in the ledger yet
 
     def in_turn(self, state: int, line: deque[Slot]) -> None:
         """What becomes of the next slot once it is written: its state, and where it stands in line."""

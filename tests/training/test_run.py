@@ -125,6 +125,14 @@ def test_confidences_are_fitted_anew_and_nothing_else(finished: Path, tmp_path: 
     assert main(["calibrate", str(other), "--output", str(anew)]) == 2  # it is there already
 
 
+def test_where_confidences_cannot_be_written_none_are_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.run.calibrated_anew", lambda *_, **__: pytest.fail("minutes of work for nothing"))
+    assert main(["calibrate", "default", "--output", str(tmp_path / "missing" / "anew.safetensors")]) == 2
+    assert "must lie in an existing directory" in capsys.readouterr().err
+
+
 def test_what_answers_nothing_has_no_confidence_to_fit(finished: Path, tmp_path: Path) -> None:
     made = load(finished / "model.safetensors")
     path = tmp_path / "model.safetensors"

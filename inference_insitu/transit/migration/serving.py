@@ -14,6 +14,7 @@ from pathlib import Path
 from cdi.config import read_config
 from cdi.errors import RunError
 from cdi.requirements import require, require_positive
+from inference_insitu.books.summary import BOOKS
 from inference_insitu.coupling_config import CouplingConfig
 from inference_insitu.inference.spec import WorkerSpec
 from inference_insitu.scaling import Scaling, ScalingConfig
@@ -35,6 +36,8 @@ LOOK_S = 0.2
 SHIPPED = "shipped"
 PATIENCE_S = 0.3
 """How long a call may wait for a log that is away: its server may have died, and who starts it anew is asking."""
+LAST_WORD_S = 10.0
+"""How long the workers of a run that has ended may tell nothing before they count as ended with it."""
 LONGEST_BACKOFF_S = 30.0
 """Before an engine that keeps dying is started once more."""
 
@@ -82,7 +85,8 @@ class TransitConfig:
 class Silence:
     """Whether the workers of the run in ``output`` have told nothing for ``timeout_s``: killed, nobody says their end.
 
-    What they tell all the time are their metrics, whose files change (their times are another machine's clock).
+    Of a run that has closed its books, ``LAST_WORD_S``: a worker that dies when nothing is under way is not started
+    anew. What they tell all the time are their metrics, whose files change (their times are another machine's clock).
     """
 
     def __init__(self, output: Path, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -95,7 +99,8 @@ class Silence:
         times = {path.name: path.stat().st_mtime_ns for path in self._output.glob(METRICS)}
         if not times or times != self._seen:  # workers that load for long tell nothing yet
             self._seen, self._since_s = times, self._clock()
-        return self._clock() - self._since_s > self._timeout_s
+        ended = (self._output / BOOKS).exists()
+        return self._clock() - self._since_s > (min(LAST_WORD_S, self._timeout_s) if ended else self._timeout_s)
 
 
 class Serving:

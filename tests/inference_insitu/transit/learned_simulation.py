@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from moving_simulation import ASKED_EVERY, MOST_STEPS, PERIOD_S, SHAPE, STOP
+from moving_simulation import MOST_STEPS, PERIOD_S, SHAPE, STOP
 
 CHANGED, SHIFT = "changed", 0.5
 
@@ -22,7 +22,7 @@ def main(config, output):
     variables = {"pattern": Variable("float64", SHAPE)}
     with attach(MPI.COMM_WORLD, config, variables=variables, output=output) as coupling:
         comm, step = coupling.simulation_comm, 0
-        while step < MOST_STEPS and (step % ASKED_EVERY or not comm.bcast((output / STOP).exists())):
+        while step < MOST_STEPS and not comm.bcast((output / STOP).exists()):
             value = float(np.sin(step + comm.rank))
             truth = {"is": value + (0.0 if (output / CHANGED).exists() else SHIFT)}
             coupling.publish("pattern", np.full(SHAPE, value), step, {"truth": truth})

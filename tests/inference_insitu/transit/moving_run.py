@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from launching import environment
-from moving_simulation import STOP, advance, initial
+from moving_simulation import PAUSE, PAUSED, STOP, advance, initial
 
 from inference_insitu.placement.launcher import mpiexec
 from inference_insitu.ring.processes import runs
@@ -151,6 +151,17 @@ class MovingRun:
         path = self.folder / FOLDER / ("engine.process" if victim == "engine" else "log/server.process")
         self.until(lambda: runs(*map(int, path.read_text().split())), victim)
         return int(path.read_text().split()[0])
+
+    def pause(self):
+        """Nothing more is published, and everything is answered."""
+        (self.folder / PAUSE).touch()
+        self.until((self.folder / PAUSED).exists, "the pause")
+        steps = int((self.folder / PAUSED).read_text())
+        self.until(lambda: self._inferred() == steps * self.simulating, "the last answers")
+
+    def _inferred(self):
+        rows = [row for name in ("ledger-*.csv", "transit-*.csv") for row in self.rows(name)]
+        return sum(outcome == "inferred" for _, _, outcome in rows)
 
     def end(self):
         """Stop the simulation and wait until all have ended by themselves."""

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 SHAPE = (4, 6)
-STOP, PERIOD_S = "stop", 0.05
+STOP, PAUSE, PAUSED, PERIOD_S = "stop", "pause", "paused", 0.05
 MOST_STEPS = 60_000
-ASKED_EVERY = 10
 
 
 def initial(rank):
@@ -36,7 +35,12 @@ def main(config, output):
     with attach(MPI.COMM_WORLD, config, variables=variables, output=output, commands=commands) as coupling:
         comm = coupling.simulation_comm
         state, step, longest_s = initial(comm.rank), 0, 0.0
-        while step < MOST_STEPS and (step % ASKED_EVERY or not comm.bcast((output / STOP).exists())):
+        while step < MOST_STEPS and not comm.bcast((output / STOP).exists()):
+            if comm.bcast((output / PAUSE).exists()):
+                (output / PAUSED).write_text(str(step))
+                coupling.end_step(step - 1)  # the ledger takes in what is answered
+                time.sleep(PERIOD_S)
+                continue
             advance(state)
             started = time.monotonic()
             coupling.publish("pattern", state, step)

@@ -26,6 +26,19 @@ def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(movi
     run.assert_whole()
 
 
+@pytest.mark.parametrize("site", [BACK, OUT])
+def test_a_worker_that_dies_when_all_is_answered_does_not_keep_log_and_engine(moving, site):
+    """The run ends before it is started anew: nobody says to the log that nothing will follow."""
+    run = moving()
+    run.move(OUT)
+    if site == BACK:
+        run.move(BACK)
+    run.pause()
+    run.kill("worker")
+    run.end()
+    run.assert_whole()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 def test_what_keeps_log_and_engine_may_be_started_anew(moving, number):

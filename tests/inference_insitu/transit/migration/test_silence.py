@@ -2,7 +2,8 @@
 
 import os
 
-from inference_insitu.transit.migration.serving import Silence
+from inference_insitu.books.summary import BOOKS
+from inference_insitu.transit.migration.serving import LAST_WORD_S, Silence
 
 
 def test_workers_that_tell_nothing_for_long_count_as_ended(tmp_path):
@@ -19,4 +20,19 @@ def test_workers_that_tell_nothing_for_long_count_as_ended(tmp_path):
     now[0] += 8.0
     assert not silence.over()
     now[0] += 3.0
+    assert silence.over()
+
+
+def test_workers_of_a_run_that_has_ended_are_not_waited_for_as_long(tmp_path):
+    now = [0.0]
+    silence = Silence(tmp_path, 300.0, clock=lambda: now[0])
+    (tmp_path / "metrics-0.prom").touch()
+    assert not silence.over()
+    now[0] += 2 * LAST_WORD_S
+    assert not silence.over()
+    (tmp_path / BOOKS).touch()
+    assert silence.over()
+    os.utime(tmp_path / "metrics-0.prom", ns=(1, 1))
+    assert not silence.over(), "it still has something to tell"
+    now[0] += LAST_WORD_S + 1.0
     assert silence.over()
