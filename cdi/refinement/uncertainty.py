@@ -85,17 +85,27 @@ def _derivatives(model: CrystalModel, likelihood: Likelihood, widths: Tensor, mo
 
 def _density_slopes(model: CrystalModel) -> tuple[Tensor, Tensor]:
     """∂ρ/∂θ of what moves phases ``(numbers, voxels inside)``, and of each voxel's modulus ``(voxels inside,)``."""
-    phase = model.phase()
+    density = model.density()[0, model.box.inside]
     rows = []
     for number in (*model.steps, model.strains, model.smooth):
         flat = number.view(-1)
         for place in range(len(flat)):
             kept = float(flat[place])
             flat[place] = kept + STEP
-            rows.append((model.phase() - phase)[0] / STEP)
+            ahead = _turned(density, model)
+            flat[place] = kept - STEP
+            rows.append((ahead - _turned(density, model)) / (2 * STEP))
             flat[place] = kept
-    density = model.density()[0, model.box.inside]
-    return 1j * density * torch.stack(rows), model.scale[0] * model.modulus[0].sigmoid() * density.sgn()
+    return torch.stack(rows), model.scale[0] * model.modulus[0].sigmoid() * density.sgn()
+
+
+def _turned(density: Tensor, model: CrystalModel) -> Tensor:
+    """``density`` with the phase that ``model`` has now, but for what no pattern sees.
+
+    A voxel that a line's cut moves across turns by a whole 2π, and where the cut itself turns, all turn by the same.
+    """
+    moved = torch.polar(density.abs(), model.phase()[0])
+    return moved * (moved.conj() * density).sum().sgn()
 
 
 def _amplitudes(densities: Tensor, box: Box) -> Iterator[Tensor]:
