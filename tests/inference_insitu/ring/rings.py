@@ -74,12 +74,13 @@ def make_ring(
     policy: PolicyConfig | None = None,
     *,
     slots: int = 2,
+    capacity: int = CAPACITY,
     path: Path | None = None,
     spill: Path | None = None,
     **options,
 ) -> Ring:
     policy = policy or PolicyConfig(kind="drop_newest")
-    groups = [SlotGroup("a", Kind.MEMORY, slots, CAPACITY)]
+    groups = [SlotGroup("a", Kind.MEMORY, slots, capacity)]
     if policy.when_full == "degrade":
         groups.append(SlotGroup("a", Kind.COARSE, slots, CAPACITY // 4))
     if policy.when_full == "spill":

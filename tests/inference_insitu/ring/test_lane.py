@@ -45,11 +45,11 @@ class Told:
 class Twins:
     """One ring by each way, which live through the same; times of the compiled one are told to the other."""
 
-    def __init__(self, monkeypatch, policy, slots):
+    def __init__(self, monkeypatch, policy, slots, **options):
         self.clock = Told()
         monkeypatch.setenv(VARIABLE, "compiled")
-        self.fast = make_ring(policy, slots=slots)
-        self.slow = make_ring(policy, slots=slots, clock=self.clock)
+        self.fast = make_ring(policy, slots=slots, **options)
+        self.slow = make_ring(policy, slots=slots, clock=self.clock, **options)
         assert self.fast.producer.lanes
         assert not self.slow.producer.lanes
         for ring in (self.fast, self.slow):  # which would look at a clock
@@ -115,6 +115,23 @@ def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch):
     assert twins.fast.ledger.rows == twins.slow.ledger.rows
     assert twins.fast.ledger.summary() == twins.slow.ledger.summary()
     assert twins.by_lane > 10
+
+
+@needs_compiler
+@pytest.mark.parametrize("beyond", [-4, 0, 4, 60, 64, 68])
+def test_large_frames_go_past_the_caches_into_the_same_bytes(beyond, monkeypatch):
+    """Also what is left over of whole lines, from arrays that begin anywhere."""
+    numbers = (2**18 + beyond) // 4
+    twins = Twins(monkeypatch, PolicyConfig(kind="latest"), 2, capacity=2**18 + 128)
+    source = np.random.default_rng(beyond + 4).random(numbers + 8, np.float32)
+    for step in range(8):
+        twins.publish(source[step : step + numbers], step)
+        assert without_beats(twins.fast) == without_beats(twins.slow)
+    assert twins.by_lane > 4
+    claimed = [twins.fast.consumer.claim(ready) for ready in twins.fast.consumer.ready()]
+    assert [one.step for one in claimed] == [6, 7]
+    for one in claimed:
+        assert (one.array == source[one.step : one.step + numbers]).all()
 
 
 class Frozen:
