@@ -179,6 +179,21 @@ def test_a_proposal_may_be_made_before(unrolled: DefectNet) -> None:
 
 
 @torch.no_grad()
+def test_a_network_that_reads_searched_objects_hands_them_on_within_their_support(config: NetworkConfig) -> None:
+    """Lines are read off them: beyond the crystal there is nothing to wind about."""
+    network = scrambled(DefectNet(replace(config, first_stage="search")))
+    patterns = crystals(1, 2)
+    made = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+    inside = torch.zeros_like(made.support_logits, dtype=torch.bool)
+    inside[:, 2:5, 2:6, 3:6] = True
+    made = replace(made, support_logits=torch.where(inside, 3.0, -3.0))
+    found = network(patterns, proposal=made)
+    assert found.objects is not None
+    assert torch.equal(found.objects[0][inside], made.phasor[inside])
+    assert not found.objects[0][~inside].any()
+
+
+@torch.no_grad()
 def test_a_pass_begins_with_the_answer_of_the_one_before(unrolled: DefectNet) -> None:
     """Two passes are one pass from the first one's answer."""
     patterns = crystals(1, 2)
