@@ -28,7 +28,7 @@ from inference_insitu.reduction.group import Group
 from inference_insitu.reduction.pipeline import Pipeline
 from inference_insitu.ring.filling import FillingProducer
 from inference_insitu.ring.layout import Side
-from inference_insitu.ring.producer import ACCEPTED, Publication
+from inference_insitu.ring.producer import SAID, Publication
 from inference_insitu.steering.agreement import Steering
 from inference_insitu.steering.collective import Collective, Pending
 from inference_insitu.steering.commands import Command
@@ -119,8 +119,9 @@ class Coupling:
             by the path that ``device`` names at least.
         """
         lane = self._lanes.get(name)
-        if lane is not None and not attributes and lane(array, step):
-            return ACCEPTED
+        said = 0 if lane is None or attributes else lane(array, step)
+        if said:
+            return SAID[said]
         if self._closed:
             raise RunError(CLOSED)
         parts = self._parts

@@ -138,6 +138,12 @@ class Ledger:
         books.dropped[reason] += 1
         self._write(stream, step, status, published_ns, Settled(reason))
 
+    def refused(self, stream: str, step: int, reason: str) -> None:
+        """The frame of ``step`` was not taken, and who did not take it has written its row into ``journal``."""
+        books = self._books(stream)
+        books.published += 1
+        books.dropped[reason] += 1
+
     def settle(self, stream: str, step: int, settled: Settled) -> None:
         """The accepted frame of ``step`` met its end.
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from cdi.errors import RunError
 from inference_insitu.doctor.compilers import C_COMPILERS
+from inference_insitu.ring.lane import Said
 from inference_insitu.ring.layout import Row, Side, State, Word
 
 VARIABLE = "CDI_PUBLISH"
@@ -35,8 +36,9 @@ _WORDS = (
     (Word.PUBLISHED, Word.SEQUENCE, Word.SUPERVISOR_STATE),
     (Row.STATE, Row.EVICT, Row.TAKEN, Row.ATTEMPTS, Row.SEQUENCE, Row.STEP, Row.PUBLISHED_NS),
     (State.WRITING, State.READY, State.DONE, Side.FAILED),
+    tuple(Said),
 )
-"""What the source has written out of ``ring.layout``."""
+"""What the source has written out of ``ring``."""
 
 
 def lane_type() -> Any:

@@ -1,8 +1,8 @@
 /* A lane: the way of a frame into its ring where nothing has to be decided, in few instructions: those of Python, and
  * what they look at, have mostly left the caches between two steps, and would take as long as the copy.
  *
- * It does what Producer.publish and Producer._evict do (ring/producer.py), in the same order of stores, for frames of
- * the form that the slots' rows speak of already. All else it leaves to them: publish() is then False, and nothing has
+ * It does what Producer.publish, _evict and _refuse do (ring/producer.py), in the same order of stores, for frames of
+ * the form that the slots' rows speak of already. All else it leaves to them: publish() is then ASK, and nothing has
  * changed. The producer lends it slots, and takes back what has become of them before it looks at its lists again.
  *
  * The numbers of words are those of ring/layout.py; native/compiled.py compares them.
@@ -22,6 +22,8 @@
 enum { PUBLISHED = 17, SEQUENCE = 21, SUPERVISOR_STATE = 48 };
 enum { ROW_STATE = 0, ROW_EVICT = 1, ROW_TAKEN = 2, ROW_ATTEMPTS = 3, ROW_SEQUENCE = 8, ROW_STEP = 9, ROW_NS = 10 };
 enum { WRITING = 1, READY = 2, DONE = 4, FAILED = 5 };
+/* What publish() says, and where an event has no slot, minus that for its number. */
+enum { ASK = 0, ACCEPTED = 1, FULL = 2, SAMPLED = 3 };
 
 /* From so many bytes on other threads may run meanwhile. */
 #define UNLOCK_BYTES (64 * 1024)
@@ -49,9 +51,10 @@ typedef struct {
     int64_t *words;
     PyArray_Descr *descr;
     int64_t last_step;
+    int64_t seen, one_in; /* frames that came, and of how many one is taken */
     Py_ssize_t nbytes;
     int dimensions;
-    int evicts;
+    int lent, evicts, refuses, samples;
     npy_intp shape[MOST_DIMENSIONS];
     Slot *slots;
     Py_ssize_t *free;
@@ -116,15 +119,15 @@ static void store(int64_t *word, int64_t value)
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
-/* Write the ledger's row of the frame in `row`, which a newer one replaces; 0 where the journal is full. */
-static int write_superseded(Lane *self, const int64_t *row)
+/* Write a row of the ledger, `what` its status and outcome; 0 where the journal is full. */
+static int write_row(Lane *self, int64_t step, int64_t published_ns, const char *what)
 {
     char *journal = self->journal.buf;
     int64_t *length = (int64_t *)journal;
     Py_ssize_t end = (Py_ssize_t)sizeof *length + (Py_ssize_t)*length;
     if (*length < 0 || end + self->prefix_bytes + ROW_ROOM > self->journal.len)
         return 0;
-    char *published = PyOS_double_to_string((double)(row[ROW_NS] - self->origin_ns) * 1e-9, 'f', 6, 0, NULL);
+    char *published = PyOS_double_to_string((double)(published_ns - self->origin_ns) * 1e-9, 'f', 6, 0, NULL);
     if (published == NULL) {
         PyErr_Clear();
         return 0;
@@ -132,7 +135,7 @@ static int write_superseded(Lane *self, const int64_t *row)
     char *at = journal + end;
     memcpy(at, self->prefix, (size_t)self->prefix_bytes);
     at += self->prefix_bytes;
-    int written = PyOS_snprintf(at, ROW_ROOM, "%lld,accepted,superseded,,%s,,,,0,\n", (long long)row[ROW_STEP], published);
+    int written = PyOS_snprintf(at, ROW_ROOM, "%lld,%s,,%s,,,,0,\n", (long long)step, what, published);
     PyMem_Free(published);
     if (written < 0 || written >= ROW_ROOM)
         return 0;
@@ -140,13 +143,20 @@ static int write_superseded(Lane *self, const int64_t *row)
     return 1;
 }
 
+/* Whether a frame has ended, which gives its slot once the ledger knows how. */
+static int any_ended(const Lane *self)
+{
+    for (Py_ssize_t place = 0; place < self->waiting; place++)
+        if (load(self->slots[self->line[place]].row + ROW_STATE) == DONE)
+            return 1;
+    return 0;
+}
+
 /* The place in line of the oldest frame that waits, taken back from the reader; -1 where the producer must see. */
 static Py_ssize_t evict(Lane *self)
 {
-    /* A frame that has ended gives its slot, once the ledger knows how. */
-    for (Py_ssize_t place = 0; place < self->waiting; place++)
-        if (load(self->slots[self->line[place]].row + ROW_STATE) == DONE)
-            return -1;
+    if (any_ended(self))
+        return -1;
     for (Py_ssize_t place = 0; place < self->waiting; place++) {
         int64_t *row = self->slots[self->line[place]].row;
         if (load(row + ROW_STATE) != READY)
@@ -158,7 +168,7 @@ static Py_ssize_t evict(Lane *self)
             continue;
         }
         /* Its row first: a frame is in the ring or in the ledger at any moment. */
-        if (!write_superseded(self, row)) {
+        if (!write_row(self, row[ROW_STEP], row[ROW_NS], "accepted,superseded")) {
             store(row + ROW_EVICT, 0);
             return -1;
         }
@@ -176,23 +186,38 @@ static int fits(const Lane *self, PyArrayObject *array)
            !memcmp(PyArray_DIMS(array), self->shape, sizeof(npy_intp) * (size_t)self->dimensions);
 }
 
+/* Book a frame that is not taken; ASK where the journal is full. */
+static long refuse(Lane *self, int64_t step, long said)
+{
+    int64_t now = now_ns();
+    if (!write_row(self, step, now, said == FULL ? "dropped,full" : "dropped,sampled"))
+        return ASK;
+    self->events[self->happened++] = (Event){-said, step, now, -1};
+    self->last_step = step;
+    self->seen++;
+    store(self->words + PUBLISHED, self->words[PUBLISHED] + 1);
+    return said;
+}
+
 static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 2) {
         PyErr_SetString(PyExc_TypeError, "publish takes an array and a step");
         return NULL;
     }
-    if (self->frees == 0 && !(self->evicts && self->waiting))
-        Py_RETURN_FALSE;
-    if (!PyArray_CheckExact(arguments[0]) || !fits(self, (PyArrayObject *)arguments[0]))
-        Py_RETURN_FALSE;
+    if (!self->lent || !PyArray_CheckExact(arguments[0]) || !fits(self, (PyArrayObject *)arguments[0]))
+        return PyLong_FromLong(ASK);
     int64_t step = PyLong_AsLongLong(arguments[1]);
     if (step == -1 && PyErr_Occurred()) {
         PyErr_Clear();
-        Py_RETURN_FALSE;
+        return PyLong_FromLong(ASK);
     }
     if (step <= self->last_step || self->happened == self->most_events || load(self->words + SUPERVISOR_STATE) == FAILED)
-        Py_RETURN_FALSE;
+        return PyLong_FromLong(ASK);
+    if (self->seen % self->one_in)
+        return PyLong_FromLong(self->samples ? refuse(self, step, SAMPLED) : ASK);
+    if (self->frees == 0 && !self->evicts)
+        return PyLong_FromLong(self->refuses && !any_ended(self) ? refuse(self, step, FULL) : ASK);
     const char *source = PyArray_BYTES((PyArrayObject *)arguments[0]);
     int64_t now = now_ns(), superseded = -1;
     Py_ssize_t number, place = -1;
@@ -201,7 +226,7 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
     } else {
         place = evict(self);
         if (place < 0)
-            Py_RETURN_FALSE;
+            return PyLong_FromLong(ASK);
         number = self->line[place];
         superseded = self->slots[number].row[ROW_STEP];
         self->waiting--;
@@ -213,6 +238,7 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
     self->line[self->waiting++] = number;
     self->events[self->happened++] = (Event){number, step, now, superseded};
     self->last_step = step;
+    self->seen++;
     if (self->nbytes < UNLOCK_BYTES) {
         copy(payload, source, (size_t)self->nbytes);
     } else {
@@ -228,7 +254,7 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
     if (place >= 0)
         store(row + ROW_EVICT, 0);
     store(self->words + PUBLISHED, self->words[PUBLISHED] + 1);
-    Py_RETURN_TRUE;
+    return PyLong_FromLong(ACCEPTED);
 }
 
 /* Numbers of slots from a list; -1 with an error set where they are not. */
@@ -255,20 +281,20 @@ static PyObject *lend(Lane *self, PyObject *arguments)
 {
     PyArrayObject *form;
     PyObject *free_slots, *line;
-    long long last_step;
-    int evicts;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!Lp", &PyArray_Type, &form, &PyList_Type, &free_slots, &PyList_Type, &line,
-                          &last_step, &evicts))
+    long long last_step, seen;
+    int evicts, refuses, samples;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!LLppp", &PyArray_Type, &form, &PyList_Type, &free_slots, &PyList_Type, &line,
+                          &last_step, &seen, &evicts, &refuses, &samples))
         return NULL;
     if (self->happened) {
         PyErr_SetString(PyExc_ValueError, "a lane must be taken back before it is lent: one thread at a time may publish");
         return NULL;
     }
-    if (PyArray_NDIM(form) > MOST_DIMENSIONS || PyArray_NBYTES(form) > self->capacity) {
+    if (PyArray_NDIM(form) > MOST_DIMENSIONS || PyArray_NBYTES(form) > self->capacity || seen < 0) {
         PyErr_SetString(PyExc_ValueError, "the form must fit the slots");
         return NULL;
     }
-    self->frees = self->waiting = 0;
+    self->frees = self->waiting = self->lent = 0;
     Py_ssize_t frees = numbers(self, free_slots, self->free), waiting = numbers(self, line, self->line);
     if (frees < 0 || waiting < 0)
         return NULL;
@@ -283,7 +309,8 @@ static PyObject *lend(Lane *self, PyObject *arguments)
     self->dimensions = PyArray_NDIM(form);
     memcpy(self->shape, PyArray_DIMS(form), sizeof(npy_intp) * (size_t)self->dimensions);
     self->nbytes = PyArray_NBYTES(form);
-    self->frees = frees, self->waiting = waiting, self->last_step = last_step, self->evicts = evicts;
+    self->frees = frees, self->waiting = waiting, self->last_step = last_step, self->seen = seen;
+    self->evicts = evicts, self->refuses = refuses, self->samples = samples, self->lent = 1;
     Py_RETURN_NONE;
 }
 
@@ -303,7 +330,7 @@ static PyObject *take(Lane *self, PyObject *unused)
         }
         PyList_SET_ITEM(events, place, event);
     }
-    self->frees = self->waiting = self->happened = 0;
+    self->frees = self->waiting = self->happened = self->lent = 0;
     return events;
 }
 
@@ -326,26 +353,27 @@ static int placed(Lane *self, PyObject *places)
 
 static int init(Lane *self, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"region", "journal", "places", "capacity", "prefix", "origin_ns", NULL};
+    static char *names[] = {"region", "journal", "places", "capacity", "prefix", "origin_ns", "one_in", NULL};
     PyObject *region, *journal, *places;
     const char *prefix;
-    long long origin_ns;
+    long long origin_ns, one_in;
     if (self->region.obj != NULL) {
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!ny#L", names, &region, &journal, &PyList_Type, &places,
-                                     &self->capacity, &prefix, &self->prefix_bytes, &origin_ns))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!ny#LL", names, &region, &journal, &PyList_Type, &places,
+                                     &self->capacity, &prefix, &self->prefix_bytes, &origin_ns, &one_in))
         return -1;
     if (PyObject_GetBuffer(region, &self->region, PyBUF_WRITABLE) || PyObject_GetBuffer(journal, &self->journal, PyBUF_WRITABLE))
         return -1;
     self->count = PyList_GET_SIZE(places);
-    if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1) {
+    if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1 || one_in < 1) {
         PyErr_SetString(PyExc_ValueError, "a lane must have a ring and a journal");
         return -1;
     }
     self->words = self->region.buf;
     self->origin_ns = origin_ns;
+    self->one_in = one_in;
     self->most_events = self->count > LEAST_EVENTS ? self->count : LEAST_EVENTS;
     size_t count = (size_t)self->count + 1;
     self->slots = PyMem_Calloc(count, sizeof *self->slots);
@@ -375,9 +403,11 @@ static void dealloc(Lane *self)
 }
 
 static PyMethodDef methods[] = {
-    {"publish", (PyCFunction)(void (*)(void))publish, METH_FASTCALL, "Whether the array went into the ring."},
-    {"lend", (PyCFunction)lend, METH_VARARGS, "Lend slots: form, free ones, those under way, last step, may it evict."},
-    {"take", (PyCFunction)take, METH_NOARGS, "Take all back: (slot, step, published_ns, step replaced or -1) of each."},
+    {"publish", (PyCFunction)(void (*)(void))publish, METH_FASTCALL, "What became of the array."},
+    {"lend", (PyCFunction)lend, METH_VARARGS,
+     "Lend slots: form, free ones, those under way, last step, frames seen, may it evict, refuse, leave out."},
+    {"take", (PyCFunction)take, METH_NOARGS,
+     "Take all back: (slot or minus what was said, step, published_ns, step replaced or -1) of each."},
     {NULL},
 };
 
@@ -401,8 +431,9 @@ PyMODINIT_FUNC PyInit_cdi_lane(void)
     PyObject *made = PyModule_Create(&module);
     if (made == NULL || PyModule_AddObjectRef(made, "Lane", (PyObject *)&LaneType))
         return NULL;
-    PyObject *words = Py_BuildValue("(iii)(iiiiiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT,
-                                    ROW_TAKEN, ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, WRITING, READY, DONE, FAILED);
+    PyObject *words = Py_BuildValue("(iii)(iiiiiii)(iiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT,
+                                    ROW_TAKEN, ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, WRITING, READY, DONE, FAILED, ASK, ACCEPTED,
+                                    FULL, SAMPLED);
     if (words == NULL || PyModule_AddObjectRef(made, "WORDS", words))
         return NULL;
     return made;

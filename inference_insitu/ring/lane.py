@@ -4,6 +4,7 @@ While they are lent the lists of the stream stand still. Whoever looks at them t
 brings the lists and the ledger to what has happened; what is not lent again is published by Python.
 """
 
+from enum import IntEnum
 from typing import Any
 
 from inference_insitu.books.ledger import Ledger
@@ -11,8 +12,14 @@ from inference_insitu.ring.region import Region, Slot
 from inference_insitu.ring.stream import Stream
 
 
+class Said(IntEnum):
+    """What a lane says of a frame. ASK: nothing, and nothing has changed."""
+
+    ASK, ACCEPTED, FULL, SAMPLED = range(4)
+
+
 class Lane:
-    """The memory slots of ``stream``, whose policy takes every frame.
+    """The memory slots of ``stream``.
 
     Parameters
     ----------
@@ -21,7 +28,7 @@ class Lane:
 
     Attributes
     ----------
-    publish : ``publish(array, step)``, True where the frame is in the ring; else nothing has changed.
+    publish : ``publish(array, step)``, a number of ``Said``.
     """
 
     def __init__(self, compiled: Any, region: Region, stream: Stream, ledger: Ledger, *, evicts: bool) -> None:
@@ -29,6 +36,7 @@ class Lane:
         self._slots = list(reversed(stream.free_memory))
         self._numbers = {slot.place.number: number for number, slot in enumerate(self._slots)}
         self._evicts = evicts and stream.policy.when_full == "latest" and not stream.policy.wait_s
+        self._refuses = evicts and stream.policy.when_full == "drop_newest" and not stream.policy.wait_s
         self._lane = compiled(
             region=region.bytes,
             journal=ledger.journal,
@@ -36,28 +44,41 @@ class Lane:
             capacity=stream.capacity,
             prefix=f"{stream.name},{ledger.rank},".encode(),
             origin_ns=ledger.origin_ns,
+            one_in=stream.one_in,
         )
         self.publish = self._lane.publish
 
     def lend(self) -> None:
-        """Lend the free slots whose rows speak of the newest form, and with them what waits, if it may be replaced."""
+        """Lend the free slots whose rows speak of the newest form, and with them what waits, if it may be replaced.
+
+        Also where nothing is free and nothing may be replaced, so that frames are refused there. The first refusal for
+        a reason is the producer's: it is told of.
+        """
         stream = self._stream
         free, flying = stream.free_memory, stream.flying
-        if not free and not (self._evicts and flying):  # a frame that is refused touches no more than it must
+        refuses = self._refuses and "full" in stream.refused
+        if not free and not (flying and (self._evicts or refuses)):
             return
         newest = free[-1] if free else flying[-1]
         if newest.same is None or stream.filling:
             return
         count = next((place for place, slot in enumerate(reversed(free)) if not _alike(slot, newest)), len(free))
         evicts = self._evicts and count == len(free) and all(_alike(slot, newest) for slot in flying)
+        refuses = refuses and count == len(free)
         lent = [self._numbers[slot.place.number] for slot in free[len(free) - count :]]
-        line = [self._numbers[slot.place.number] for slot in flying] if evicts else []
-        self._lane.lend(newest.same, lent, line, stream.last_step, evicts)
+        line = [self._numbers[slot.place.number] for slot in flying] if evicts or refuses else []
+        sampled = "sampled" in stream.refused
+        self._lane.lend(newest.same, lent, line, stream.last_step, stream.seen, evicts, refuses, sampled)
 
     def take(self) -> None:
         """Take all back."""
         stream, ledger = self._stream, self._ledger
         for number, step, published_ns, replaced in self._lane.take():
+            stream.last_step = step
+            stream.seen += 1
+            if number < 0:
+                ledger.refused(stream.name, step, Said(-number).name.lower())
+                continue
             slot = self._slots[number]
             if replaced < 0:
                 stream.free_memory.pop()
@@ -65,7 +86,6 @@ class Lane:
                 stream.flying.remove(slot)
                 ledger.replaced(stream.name, replaced)
             stream.flying.append(slot)
-            stream.last_step = step
             ledger.accept(stream.name, step, published_ns)
 
 

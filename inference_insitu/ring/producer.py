@@ -26,7 +26,7 @@ from inference_insitu.books.ledger import Ledger, Settled
 from inference_insitu.books.outcomes import DROPPED, INFERRED, OUTCOMES
 from inference_insitu.native.compiled import lane_type
 from inference_insitu.ring.fence import fence
-from inference_insitu.ring.lane import Lane
+from inference_insitu.ring.lane import Lane, Said
 from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DTYPES, MOST_DIMENSIONS, Kind, Row, Side, State, Word
 from inference_insitu.ring.region import Region, Slot
 from inference_insitu.ring.stream import Shaped, Stream, StreamPlan
@@ -62,6 +62,8 @@ class Publication:
 ACCEPTED = Publication("accepted")
 SUPERSEDED = Settled("superseded")
 _DROPPED = {name: Publication("dropped", name) for name in DROPPED}
+SAID: dict[int, Publication] = {Said.ACCEPTED: ACCEPTED, Said.FULL: _DROPPED["full"], Said.SAMPLED: _DROPPED["sampled"]}
+"""Of what a lane says, but ``ASK``."""
 
 
 class Producer:
@@ -101,14 +103,14 @@ class Producer:
         self._words[Word.PRODUCER_STATE] = Side.READY
         compiled = lane_type() if clock is time.monotonic_ns else None  # it reads that clock
         if compiled is not None:
-            for stream in (one for one in self._streams.values() if one.one_in == 1):
+            for stream in self._streams.values():
                 stream.lane = Lane(compiled, region, stream, ledger, evicts=not carries)
 
     @property
-    def lanes(self) -> dict[str, Callable[[Any, int], bool]]:
-        """By stream, what takes an array without attributes and its step, and says whether it is in the ring.
+    def lanes(self) -> dict[str, Callable[[Any, int], int]]:
+        """By stream, what takes an array without attributes and its step, and says what became of it: of ``SAID``.
 
-        Where it is not, or there is none, ``publish`` is to be asked.
+        Where that is ``Said.ASK``, or there is none, ``publish`` is to be asked.
         """
         return {name: stream.lane.publish for name, stream in self._streams.items() if stream.lane is not None}
 
@@ -126,23 +128,25 @@ class Producer:
         lane = stream.lane
         if lane is None:
             return self._publish(stream, array, step, attributes)
-        if not attributes and (lane.publish(array, step) or self._by_lane_again(stream, lane, array, step)):
-            return ACCEPTED
+        if not attributes:
+            said = lane.publish(array, step) or self._by_lane_again(stream, lane, array, step)
+            if said:
+                return SAID[said]
         lane.take()
         published = self._publish(stream, array, step, attributes)
         lane.lend()
         return published
 
-    def _by_lane_again(self, stream: Stream, lane: Lane, array: Any, step: int) -> bool:
-        """Whether ``lane`` takes the frame now: most often only frames that have ended were in the way."""
+    def _by_lane_again(self, stream: Stream, lane: Lane, array: Any, step: int) -> int:
+        """What ``lane`` says of the frame now: most often only frames that have ended were in the way."""
         lane.take()
-        if stream.free_memory:
-            return False
+        if stream.free_memory or stream.seen % stream.one_in:
+            return Said.ASK
         self._harvest(stream, all_of_them=True)
         if not stream.free_memory:
-            return False
+            return Said.ASK
         lane.lend()
-        return bool(lane.publish(array, step))
+        return int(lane.publish(array, step))
 
     def _publish(self, stream: Stream, array: Any, step: int, attributes: Mapping[str, Any] | None) -> Publication:
         now = self._clock()
@@ -255,6 +259,7 @@ class Producer:
 
     def _refuse(self, stream: Stream, step: int, now: int, reason: str) -> Publication:
         self.ledger.refuse(stream.name, step, now, reason)
+        stream.refused.add(reason)
         self._words[_PUBLISHED] += 1
         return _DROPPED[reason]
 

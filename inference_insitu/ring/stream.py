@@ -58,6 +58,7 @@ class Stream:
         self.in_turn(State.READY, self.flying)
         self.last_step = -1
         self.seen = 0
+        self.refused: set[str] = set()  # for which reasons there were refusals
         self.lane: Lane | None = None
 
     def in_turn(self, state: int, line: deque[Slot]) -> None:

@@ -42,6 +42,10 @@ class RecordingLedger(Ledger):
         super().refuse(stream, step, published_ns, reason, status=status)
         self.fate[step] = reason
 
+    def refused(self, stream, step, reason):
+        super().refused(stream, step, reason)
+        self.fate[step] = reason
+
     def settle(self, stream, step, settled):
         super().settle(stream, step, settled)
         assert step not in self.fate, "a frame ends once"

@@ -61,6 +61,10 @@ class RecordingLedger(Ledger):
         super().refuse(stream, step, published_ns, reason, status=status)
         self.rows.append((step, reason))
 
+    def refused(self, stream, step, reason):
+        super().refused(stream, step, reason)
+        self.rows.append((step, reason))
+
     def settle(self, stream, step, settled):
         super().settle(stream, step, settled)
         self.rows.append((step, settled.outcome))

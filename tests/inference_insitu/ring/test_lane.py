@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from inference_insitu.inference.estate import settle_estate
 from inference_insitu.native import compiled
 from inference_insitu.native.compiled import VARIABLE, cache_folder, lane_or_reason, lane_type, loaded
 from inference_insitu.ring.consumer import Consumer
+from inference_insitu.ring.lane import Said
 from inference_insitu.ring.layout import Kind, Layout, Row, Side, SlotGroup, State, Word
 from inference_insitu.ring.policies import PolicyConfig
-from inference_insitu.ring.producer import Producer
+from inference_insitu.ring.producer import SAID, Producer
 from inference_insitu.ring.region import Region
 from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog
@@ -54,18 +56,18 @@ class Twins:
         assert not self.slow.producer.lanes
         for ring in (self.fast, self.slow):  # which would look at a clock
             monkeypatch.setattr(ring.ledger, "keep_up", lambda now_ns: None)
-        self.by_lane = 0
+        self.by_lane = Counter()
 
     def publish(self, array, step, attributes=None):
-        said = self.fast.producer.lanes["a"](array, step) if attributes is None else False
-        self.by_lane += said
-        status = "accepted" if said else self.fast.producer.publish("a", array, step, attributes).status
-        if status == "accepted":
+        said = self.fast.producer.lanes["a"](array, step) if attributes is None else Said.ASK
+        self.by_lane[Said(said)] += 1
+        told = SAID[said] if said else self.fast.producer.publish("a", array, step, attributes)
+        if told:
             rows = [slot.row() for slot in self.fast.region.slots]
             self.clock.now_ns = max(rows, key=lambda row: row[Row.SEQUENCE])[Row.PUBLISHED_NS]
         else:
             self.clock.now_ns = round(1e9 * float(journal(self.fast).splitlines()[-1].split(b",")[6]))
-        assert self.slow.producer.publish("a", array, step, attributes).status == status
+        assert self.slow.producer.publish("a", array, step, attributes) == told
 
     def both(self, act):
         for ring in (self.fast, self.slow):
@@ -84,12 +86,12 @@ def claim_one(ring, held):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["latest", "drop_newest", "degrade"])
+@pytest.mark.parametrize("kind", ["latest", "drop_newest", "degrade", "sample"])
 @pytest.mark.parametrize("slots", [1, 3])
 def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch):
     """Frames of two forms, with attributes and without, a worker that answers now and then; also the ledger's rows."""
     chance, held = random.Random(slots), ([], [])
-    twins = Twins(monkeypatch, PolicyConfig(kind=kind), slots)
+    twins = Twins(monkeypatch, PolicyConfig(kind=kind, every=3), slots)
     monkeypatch.setattr("inference_insitu.ring.consumer.time", Frozen)
     for step in range(400):
         match chance.random():
@@ -114,7 +116,9 @@ def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch):
     twins.both(lambda ring: ring.producer.close())
     assert twins.fast.ledger.rows == twins.slow.ledger.rows
     assert twins.fast.ledger.summary() == twins.slow.ledger.summary()
-    assert twins.by_lane > 10
+    assert twins.by_lane[Said.ACCEPTED] > 10
+    assert kind == "sample" or (twins.by_lane[Said.FULL] > 10) == (kind == "drop_newest")
+    assert (twins.by_lane[Said.SAMPLED] > 10) == (kind == "sample")
 
 
 @needs_compiler
@@ -127,7 +131,7 @@ def test_large_frames_go_past_the_caches_into_the_same_bytes(beyond, monkeypatch
     for step in range(8):
         twins.publish(source[step : step + numbers], step)
         assert without_beats(twins.fast) == without_beats(twins.slow)
-    assert twins.by_lane > 4
+    assert twins.by_lane[Said.ACCEPTED] > 4
     claimed = [twins.fast.consumer.claim(ready) for ready in twins.fast.consumer.ready()]
     assert [one.step for one in claimed] == [6, 7]
     for one in claimed:
@@ -241,26 +245,29 @@ def test_a_lane_takes_no_nonsense():
     lane = lane_or_reason()[0]
     ring = make_ring(slots=2)
     region, journal = ring.region, ring.ledger.journal
-    given = {"region": region.bytes, "journal": journal, "capacity": CAPACITY, "prefix": b"a,0,", "origin_ns": 0}
+    given = {"region": region.bytes, "journal": journal, "capacity": CAPACITY}
+    given |= {"prefix": b"a,0,", "origin_ns": 0, "one_in": 1}
     inside = [(8 * slot.base, slot.place.offset) for slot in region.slots]
     for places in ([(len(region.bytes), 0)], [(0, len(region.bytes) - 8)], [(4, 0)], [(-8, 0)]):
         with pytest.raises(ValueError, match="within the ring"):
             lane(**given, places=places)
     with pytest.raises(ValueError, match="a ring and a journal"):
         lane(**given | {"journal": bytearray(8)}, places=inside)
+    with pytest.raises(ValueError, match="a ring and a journal"):
+        lane(**given | {"one_in": 0}, places=inside)
     with pytest.raises((TypeError, BufferError)):
         lane(**given | {"region": bytes(8192)}, places=inside)
     made = lane(**given, places=inside)
     for free, line in (([2], []), ([-1], []), ([0, 1, 0], []), ([0, 1], [0])):
         with pytest.raises(ValueError, match="slot"):
-            made.lend(frame(0), free, line, -1, True)
+            made.lend(frame(0), free, line, -1, 0, True, True, True)
     with pytest.raises(ValueError, match="fit the slots"):
-        made.lend(np.zeros(CAPACITY), [0], [], -1, True)
+        made.lend(np.zeros(CAPACITY), [0], [], -1, 0, True, True, True)
     assert not made.publish(frame(0), 0)
-    made.lend(frame(0), [0], [], -1, True)
+    made.lend(frame(0), [0], [], -1, 0, True, True, True)
     assert made.publish(frame(0), 0)
     with pytest.raises(ValueError, match="one thread at a time"):
-        made.lend(frame(0), [1], [], -1, True)
+        made.lend(frame(0), [1], [], -1, 0, True, True, True)
     assert [event[:2] for event in made.take()] == [(0, 0)]
     with pytest.raises(TypeError):
         made.__init__(**given, places=inside)
