@@ -223,7 +223,7 @@ def test_the_command_leaves_a_report(checkpoint: Path, tmp_path: Path, capsys: p
         generate(replace(RECIPE, samples=3, name=name, seed=len(name)), tmp_path / "tiers" / name, progress=False)
     report = tmp_path / "report"
     arguments = ["evaluate", "--tiers", str(tmp_path / "tiers"), "--model", str(checkpoint), "--crystals", "2",
-                 "--workers", "0", "--output", str(report)]  # fmt: skip
+                 "--starts", "1", "--workers", "0", "--output", str(report)]  # fmt: skip
     assert main(arguments) == 0
     assert "T2-rod" in capsys.readouterr().out
     scores = json.loads((report / "metrics.json").read_text())["scores"]

@@ -26,7 +26,7 @@ def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(movi
     run.assert_whole()
 
 
-@pytest.mark.parametrize("site", [BACK, OUT])
+@pytest.mark.parametrize("site", [BACK, pytest.param(OUT, marks=pytest.mark.slow)])
 def test_a_worker_that_dies_when_all_is_answered_does_not_keep_log_and_engine(moving, site):
     """The run ends before it is started anew: nobody says to the log that nothing will follow."""
     run = moving()
