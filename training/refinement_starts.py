@@ -1,6 +1,7 @@
 """Where a refinement starts from: a network's proposal, a phase retrieval, or a file of either."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from cdi.pattern import Exposure
 from cdi.refinement.crystal_model import ModelLine
 from cdi.refinement.hypotheses import Windings
 from cdi.refinement.start import StartObject, model_line
-from cdi.retrieval.config import RetrievalConfig
+from cdi.retrieval.config import RetrievalConfig, SearchConfig
 from cdi.retrieval.framing import framed
 from cdi.retrieval.phase_retrieval import retrieve
+from cdi.retrieval.search import finished, room_around
 from data.retrieval_file import RETRIEVAL_FORMAT
 from models.burgers import burgers_candidates
 from models.known_crystal import KnownCrystal
@@ -28,8 +30,6 @@ Array = NDArray[np.float64]
 
 SUPPORT_LEVEL = 0.5
 """Of a network's support."""
-SHORT_SCHEDULE = "HIO 40, ER 60"
-"""From a network's proposal to an object that agrees with the moduli."""
 KEPT_RUNS = 3
 """Of a retrieval, that are fitted."""
 SAME_VOXEL = 1e-3
@@ -56,7 +56,7 @@ def retrieval_starts(
     )
     total = len(exposures) * config.starts * config.iterations
     found = retrieve(
-        exposures, config, generator=torch.Generator().manual_seed(seed), device=device,
+        exposures, config, generator=_held_out(seed), device=device,
         report=lambda count: report(count, total), stop=stop,
     )  # fmt: skip
     support = torch.as_tensor(found.support).any(0)
@@ -69,7 +69,7 @@ def retrieval_starts(
 def network_starts(
     prediction: Prediction, exposures: Sequence[Exposure], seed: int, free_fraction: float
 ) -> list[StartObject]:
-    """The proposal with the lines it names, and what a short retrieval makes of it (``network_retrieval``)."""
+    """The proposal with the lines it names, and what a retrieval makes of it (``network_retrieval``)."""
     shape = exposures[0].counts.shape
     lines = tuple(_named_line(line.points_A, line.windings, prediction.voxel) for line in prediction.lines)
     proposal = _proposal(np.asarray(prediction.support), np.asarray(prediction.phase), shape, "network", lines)
@@ -79,26 +79,37 @@ def network_starts(
 def network_retrieval(
     proposal: StartObject, exposures: Sequence[Exposure], seed: int, free_fraction: float
 ) -> list[StartObject]:
-    """The object that a short retrieval makes of a network's ``proposal``; none where its support does not allow it.
+    """The object that a retrieval makes of a network's ``proposal``; none where its support does not allow it.
 
-    It may lie elsewhere than the proposal, or be its twin: lines that the network names stay with the proposal, from
-    which ``refine`` lays them over whatever start is best.
+    Once from its object, which a good network has nearly right, and once from one random start within its support,
+    which a poor one has right before the phase: that of the least deviance of the held-out voxels. It may lie elsewhere
+    than the proposal, or be its twin: lines that the network names stay with the proposal, from which ``refine`` lays
+    them over whatever start is best.
     """
-    config = RetrievalConfig(
-        SHORT_SCHEDULE, starts=1, best=1, shared_support=len(exposures) > 1, free_fraction=free_fraction
-    )
-    try:
-        found = retrieve(
-            exposures, config, generator=torch.Generator().manual_seed(seed),
-            support=proposal.support, density=proposal.density,
-        )  # fmt: skip
-    except ValueError:  # a support that is empty or too large
+    settings, several = SearchConfig(), len(exposures) > 1
+    random = RetrievalConfig(
+        settings.schedule, starts=1, best=1, shared_support=several, free_fraction=free_fraction
+    )  # fmt: skip
+    begun, found = [proposal.density], []
+    with suppress(ValueError):  # a support that is empty or too large
+        within = room_around(proposal.support)
+        run = retrieve(exposures, random, generator=_held_out(seed), support=within)
+        begun.append(torch.as_tensor(run.density))
+    for density in begun:
+        with suppress(ValueError):
+            found.append(
+                finished(exposures, density, settings.finish, generator=_held_out(seed), free_fraction=free_fraction)
+            )
+    if not found:
         return []
-    return [
-        StartObject(
-            "network, then retrieval", torch.as_tensor(found.density), torch.as_tensor(found.support).any(0)
-        )
-    ]  # fmt: skip
+    best = min(found, key=lambda one: float(one.free_deviance.min(1).mean()))
+    support = torch.as_tensor(best.support).any(0)
+    return [StartObject("network, then retrieval", torch.as_tensor(best.density), support)]
+
+
+def _held_out(seed: int) -> torch.Generator:
+    """By which a refinement of this seed holds the same voxels out."""
+    return torch.Generator().manual_seed(seed)
 
 
 def file_start(path: str | Path, exposures: Sequence[Exposure]) -> tuple[tuple[Exposure, ...], list[StartObject]]:

@@ -6,6 +6,8 @@ others start within its support, which is tighter than what an autocorrelation t
 that says most of the held-out voxels, which are the same all along.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -59,12 +61,12 @@ def search(
         For a pattern that cannot be phased, as ``retrieve``.
     """
     chosen = config or SearchConfig()
-    best = _round(exposure, chosen, None if support is None else _room_around(support), 0, device)
+    best = _round(exposure, chosen, None if support is None else room_around(support), 0, device)
     for number in range(1, chosen.rounds):
         if best.deviance <= chosen.settled:
             break
         try:
-            other = _round(exposure, chosen, _room_around(best.support), number, device)
+            other = _round(exposure, chosen, room_around(best.support), number, device)
         except ValueError:  # shrink-wrap has left a support beyond half of the array
             break
         best = min(best, other, key=lambda found: found.deviance)
@@ -81,25 +83,44 @@ def _round(
     starts = torch.Generator().manual_seed(MOST_ROUNDS * config.seed + number) if number else None
     found = retrieve([exposure], first, generator=held_out, device=device, support=support, starts=starts)
     objects = [_object(found)]
-    second = RetrievalConfig(
-        config.finish, starts=1, best=1, coherence=CoherenceFit("gaussian", first_iteration=FIRST_FIT)
-    )
     for run in found.runs:
-        density = torch.as_tensor(run)
-        modulus = density.abs()[0]
-        try:
-            whole = retrieve(
-                [exposure], second, generator=torch.Generator().manual_seed(config.seed), device=device,
-                support=modulus > SOLID * modulus.max(), density=density,
-            )  # fmt: skip
-        except ValueError:  # too large to be phased: it would overlap itself
-            continue
-        objects.append(_object(whole))
+        again = torch.Generator().manual_seed(config.seed)
+        with suppress(ValueError):  # too large to be phased: it would overlap itself
+            whole = finished([exposure], torch.as_tensor(run), config.finish, generator=again, device=device)
+            objects.append(_object(whole))
     return min(objects, key=lambda found: found.deviance)
 
 
-def _room_around(support: Tensor) -> Tensor:
-    """``support`` (x, y, z) and a voxel around it, along each axis where that fits into half of the array."""
+def finished(
+    exposures: Sequence[Exposure],
+    density: Tensor,
+    schedule: str,
+    *,
+    generator: torch.Generator,
+    free_fraction: float = RetrievalConfig.free_fraction,
+    device: torch.device | str = "cpu",
+) -> Retrieval:
+    """What becomes of ``density`` (reflections, x, y, z) in ``schedule`` with a Gaussian blur, where it is solid.
+
+    ``generator`` and ``free_fraction`` are those of the voxels held out.
+
+    Raises
+    ------
+    ValueError
+        If it is too large to be phased, or empty.
+    """
+    several = len(exposures) > 1
+    modulus = density.abs()
+    solid = (modulus > SOLID * modulus.amax((-3, -2, -1), keepdim=True)).any(0)
+    config = RetrievalConfig(
+        schedule, starts=1, best=1, shared_support=several, free_fraction=free_fraction,
+        coherence=CoherenceFit("gaussian", first_iteration=FIRST_FIT),
+    )  # fmt: skip
+    return retrieve(exposures, config, generator=generator, device=device, support=solid, density=density)
+
+
+def room_around(support: Tensor) -> Tensor:
+    """``support`` (x, y, z), bool, and a voxel around it, along each axis where that fits into half of the array."""
     inside = support
     for axis, n in enumerate(support.shape):
         place = inside.any(tuple(other for other in range(3) if other != axis)).nonzero()

@@ -120,6 +120,26 @@ def test_lines_of_a_network_stay_with_its_own_object(pattern: Path) -> None:
     assert found.lines == ()
 
 
+def misfit(density: torch.Tensor, counts: np.ndarray) -> float:
+    """Σ|√I − s|F|| / Σ√I, the scale s fitted."""
+    measured, found = np.sqrt(counts), amplitude_from_object(density).abs().numpy()
+    scale = (measured * found).sum() / (found**2).sum()
+    return float(np.abs(measured - scale * found).sum() / measured.sum())
+
+
+@pytest.mark.parametrize("knows", ["the phase", "the support alone"])
+def test_a_retrieval_goes_on_from_what_a_network_has_right(pattern: Path, knows: str) -> None:
+    counts = np.load(pattern / "p.npy")
+    exposures = (Exposure(counts),)
+    _, (start,) = file_start(pattern / "volumes.h5", exposures)
+    if knows == "the support alone":
+        nonsense = torch.rand(start.density.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        start = replace(start, density=torch.polar(start.density.abs().double(), 6.0 * nonsense))
+        assert misfit(start.density[0], counts) > 0.5
+    (found,) = network_retrieval(start, exposures, 0, 0.1)
+    assert misfit(found.density[0], counts) < 0.2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -15,7 +15,7 @@ from cdi.pattern import Exposure
 from cdi.retrieval import search as search_module
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.retrieval import Retrieval
-from cdi.retrieval.search import _room_around, search
+from cdi.retrieval.search import room_around, search
 
 QUICK = SearchConfig(starts=4, schedule="2x(HIO 50, ER 15)", kept=2, finish="RAAR 30, ER 20", rounds=1)
 
@@ -109,7 +109,7 @@ def test_an_object_that_leaves_photon_noise_alone_needs_no_further_round() -> No
 def test_a_support_grows_where_half_of_the_array_has_room(side: int, grown: int) -> None:
     inside = torch.zeros(16, 16, 16, dtype=torch.bool)
     inside[4 : 4 + side, 5:9, 6:10] = True
-    roomy = _room_around(inside)
+    roomy = room_around(inside)
     assert [int(roomy.any(other).sum()) for other in ((1, 2), (0, 2), (0, 1))] == [grown, 6, 6]
     assert bool(roomy[inside].all())
 
