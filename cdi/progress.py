@@ -1,6 +1,6 @@
 """Progress of long work: share, rate and time left on a terminal, nothing at all elsewhere. Free of torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,21 @@ def add_progress_argument(parser: ArgumentParser) -> None:
     parser.add_argument("--progress", action=ActionYesNo(no_prefix="no-"), default=True, help="progress bar on stderr")
 
 
-def progress_bar(total: float | None, unit: str, title: str, *, shown: bool = True, done: float = 0) -> "tqdm[Any]":
-    """A bar on stderr, at ``done`` of ``total`` units; disabled where stderr is no terminal, or not ``shown``."""
+def progress_bar(
+    total: float | None,
+    unit: str,
+    title: str,
+    *,
+    shown: bool = True,
+    done: float = 0,
+    over: Iterable[Any] | None = None,
+) -> "tqdm[Any]":
+    """A bar on stderr, at ``done`` of ``total`` units; disabled where stderr is no terminal, or not ``shown``.
+
+    ``over`` what it goes through when it is iterated, whose length is the total where none is given.
+    """
     return tqdm(
-        total=total, initial=done, unit=unit, desc=title, mininterval=0.5, dynamic_ncols=True,
+        over, total=total, initial=done, unit=unit, desc=title, mininterval=0.5, dynamic_ncols=True,
         disable=None if shown else True,
     )  # fmt: skip
 

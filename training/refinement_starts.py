@@ -87,14 +87,12 @@ def network_retrieval(
     them over whatever start is best.
     """
     settings, several = SearchConfig(), len(exposures) > 1
-    random = RetrievalConfig(
-        settings.schedule, starts=1, best=1, shared_support=several, free_fraction=free_fraction
-    )  # fmt: skip
+    random = RetrievalConfig(settings.schedule, starts=1, best=1, shared_support=several, free_fraction=free_fraction)
     begun, found = [proposal.density], []
     with suppress(ValueError):  # a support that is empty or too large
         within = room_around(proposal.support)
-        run = retrieve(exposures, random, generator=_held_out(seed), support=within)
-        begun.append(torch.as_tensor(run.density))
+        found.append(retrieve(exposures, random, generator=_held_out(seed), support=within))
+        begun.append(torch.as_tensor(found[0].density))
     for density in begun:
         with suppress(ValueError):
             found.append(

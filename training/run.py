@@ -14,9 +14,9 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from tqdm import tqdm
 
 from cdi.config import read_object, to_dict, write_config
+from cdi.progress import progress_bar
 from models.checkpoint import Calibration, Checkpoint, load, save
 from models.network import DefectNet
 from models.searched_stage import SearchedStage, Searcher
@@ -128,8 +128,7 @@ def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path, *, pro
     if config.network.first_stage == "search":
         folder = None if config.objects is None else Path(config.objects)
         stage = SearchedStage(network, Searcher(config.network.search, folder))
-    hidden = None if progress else True  # None: where stderr is no terminal
-    batches = tqdm(calibration_batches(config), desc="calibrate", unit="batch", dynamic_ncols=True, disable=hidden)
+    batches = progress_bar(None, "batch", "calibrate", shown=progress, over=calibration_batches(config))
     calibration = calibrate(network, batches, stage)
     save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
     return calibration

@@ -24,7 +24,7 @@ class Lane:
     Parameters
     ----------
     compiled : class of ``native.compiled.lane_type``.
-    evicts : whether it may replace what waits without looking first whether something else has made room.
+    evicts : whether it may replace what waits, or refuse, without looking first whether something else has made room.
 
     Attributes
     ----------

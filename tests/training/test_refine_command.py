@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -127,8 +128,11 @@ def misfit(density: torch.Tensor, counts: np.ndarray) -> float:
     return float(np.abs(measured - scale * found).sum() / measured.sum())
 
 
-@pytest.mark.parametrize("knows", ["the phase", "the support alone"])
-def test_a_retrieval_goes_on_from_what_a_network_has_right(pattern: Path, knows: str) -> None:
+@pytest.mark.parametrize(("knows", "other"), [("the phase", "retrieve"), ("the support alone", "finished")])
+def test_a_retrieval_goes_on_from_what_a_network_has_right(
+    pattern: Path, knows: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the ``other`` way ends, as where what it found is too large to be phased."""
     counts = np.load(pattern / "p.npy")
     exposures = (Exposure(counts),)
     _, (start,) = file_start(pattern / "volumes.h5", exposures)
@@ -136,6 +140,11 @@ def test_a_retrieval_goes_on_from_what_a_network_has_right(pattern: Path, knows:
         nonsense = torch.rand(start.density.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         start = replace(start, density=torch.polar(start.density.abs().double(), 6.0 * nonsense))
         assert misfit(start.density[0], counts) > 0.5
+
+    def refuses(*_: object, **__: object) -> NoReturn:
+        raise ValueError("support must fill at most half of the array")
+
+    monkeypatch.setattr(f"training.refinement_starts.{other}", refuses)
     (found,) = network_retrieval(start, exposures, 0, 0.1)
     assert misfit(found.density[0], counts) < 0.2
 
