@@ -166,7 +166,8 @@ def _starts(
         predictor = Predictor.load(arguments.model or "default", chosen_device(arguments))
         (prediction,) = predictor.predict_crystals([crystal.exposures], [crystal.known])
         exposures = fit_set(crystal.exposures, predictor.shape)
-        found += network_starts(prediction, exposures, arguments.seed, free_fraction)
+        device = chosen_device(arguments)
+        found += network_starts(prediction, exposures, arguments.seed, free_fraction, device=device)
     elif len(crystal.exposures) == 1:
         exposures = (framed(crystal.exposures[0]),)
     else:

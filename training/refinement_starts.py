@@ -67,17 +67,27 @@ def retrieval_starts(
 
 
 def network_starts(
-    prediction: Prediction, exposures: Sequence[Exposure], seed: int, free_fraction: float
+    prediction: Prediction,
+    exposures: Sequence[Exposure],
+    seed: int,
+    free_fraction: float,
+    *,
+    device: torch.device | str = "cpu",
 ) -> list[StartObject]:
     """The proposal with the lines it names, and what a retrieval makes of it (``network_retrieval``)."""
     shape = exposures[0].counts.shape
     lines = tuple(_named_line(line.points_A, line.windings, prediction.voxel) for line in prediction.lines)
     proposal = _proposal(np.asarray(prediction.support), np.asarray(prediction.phase), shape, "network", lines)
-    return [proposal, *network_retrieval(proposal, exposures, seed, free_fraction)]
+    return [proposal, *network_retrieval(proposal, exposures, seed, free_fraction, device=device)]
 
 
 def network_retrieval(
-    proposal: StartObject, exposures: Sequence[Exposure], seed: int, free_fraction: float
+    proposal: StartObject,
+    exposures: Sequence[Exposure],
+    seed: int,
+    free_fraction: float,
+    *,
+    device: torch.device | str = "cpu",
 ) -> list[StartObject]:
     """The object that a retrieval makes of a network's ``proposal``; none where its support does not allow it.
 
@@ -91,13 +101,16 @@ def network_retrieval(
     begun, found = [proposal.density], []
     with suppress(ValueError):  # a support that is empty or too large
         within = room_around(proposal.support)
-        found.append(retrieve(exposures, random, generator=_held_out(seed), support=within))
+        found.append(retrieve(exposures, random, generator=_held_out(seed), device=device, support=within))
         begun.append(torch.as_tensor(found[0].density))
     for density in begun:
         with suppress(ValueError):
             found.append(
-                finished(exposures, density, settings.finish, generator=_held_out(seed), free_fraction=free_fraction)
-            )
+                finished(
+                    exposures, density, settings.finish, generator=_held_out(seed), free_fraction=free_fraction,
+                    device=device,
+                )
+            )  # fmt: skip
     if not found:
         return []
     best = min(found, key=lambda one: float(one.free_deviance.min(1).mean()))
