@@ -1,7 +1,6 @@
 """What a drawn crystal holds: one function a family of defects, chosen by the sample's class.
 
 Lines lie in the crystal's inner part and cross enough of it to count; what misses is drawn again.
-Distractors are drawn before the class is looked at, alike for every class.
 """
 
 from collections.abc import Callable
@@ -16,18 +15,16 @@ from cdi.defects.classes import CHARACTERS, LOOP_OR_NETWORK, PARTIAL_OR_FAULT
 from cdi.defects.defect import Defect
 from cdi.defects.dislocation_network import junction_on
 from cdi.defects.dissociated_dislocation import dissociated_on
+from cdi.defects.flat_punch import FlatPunch
 from cdi.defects.loop_shapes import curved_line, loop_on
 from cdi.defects.media import medium_of
 from cdi.defects.stacking_fault import FAULTS, stacking_fault_on
 from cdi.defects.straight_dislocation import dislocation_on
-from cdi.defects.surface_strain import SurfaceStrain
-from cdi.defects.twin_boundary import TWINS, twin_boundary_on
-from cdi.defects.vacancies import VacancyCloud, Void
 from cdi.lattices.slip import SHOCKLEY, SlipSystem, slip_systems
 from cdi.pattern import Reflection
-from cdi.shapes.shape import as_parameter
-from data.random_values import log_uniform, point_in_ball
-from data.recipe import Distractors, Recipe
+from cdi.shapes.shape import as_array
+from data.random_values import log_uniform, point_in_ball, unit_vector
+from data.recipe import Recipe
 
 Array = NDArray[np.float64]
 Generator = np.random.Generator
@@ -37,8 +34,10 @@ SHORTEST_CHORD = 0.45
 """A line must have at least this fraction of the crystal's diameter within it to count as inside."""
 LOOP_RADIUS = (0.25, 0.6)
 """Radius of a loop over the crystal's radius."""
-RELAXATION_VOLUME = (-0.4, -0.1)
-"""Of a vacancy, in atomic volumes: Ehrhart, Landolt-Börnstein III/25 (1991)."""
+EMITTED_RADIUS = (0.15, 0.7)
+"""Radius of a half-loop that a surface has let go over the crystal's radius."""
+EMITTED_CHORD = 0.15
+"""What ``SHORTEST_CHORD`` is for other lines."""
 FAR = 100.0
 """How many radii away the return paths of lines that end at the surface run."""
 ATTEMPTS = 200
@@ -82,25 +81,12 @@ def draw_defects(
         count = draw_count(recipe.max_lines, generator)
         angles = draw_characters(defect, count, generator)
         return tuple(_crossing(partial(_straight, around, angle, generator), crystal) for angle in angles)
+    # Only where it is asked for: recipes without it go on to draw what they drew before there was it.
+    if defect == PARTIAL_OR_FAULT and recipe.emitted_fraction and generator.random() < recipe.emitted_fraction:
+        return _emitted(around, draw_count(recipe.max_lines, generator), generator)
     families = [draw for draw, holds in FAMILIES[defect].items() if holds(crystal)]
     family = families[generator.integers(len(families))]
     return (_crossing(partial(family, around, generator), crystal),)
-
-
-def draw_distractors(distractors: Distractors, crystal: Crystal, generator: Generator) -> tuple[Defect, ...]:
-    """What is no dislocation; every random number is drawn whether or not it is used."""
-    radius = float(crystal.shape.extent(np.eye(3)).min()) / 2
-    found: list[Defect] = []
-    for fraction, draw in (
-        (distractors.twin_fraction, _twin),
-        (distractors.vacancy_fraction, _vacancies),
-        (distractors.void_fraction, _void),
-        (distractors.surface_fraction, _surface_strain),
-    ):
-        own = np.random.default_rng(generator.integers(2**63))
-        if own.random() < fraction:
-            found += draw(distractors, crystal, radius, own)
-    return tuple(found)
 
 
 def draw_count(most: int, generator: Generator) -> int:
@@ -129,7 +115,7 @@ def _systems(recipe: Recipe, crystal: Crystal, reflection: Reflection, *, hidden
     return [s for s in every if (abs(np.dot(s.burgers, reflection)) < 1e-9) == hidden] or every
 
 
-def _crossing(draw: Callable[[], Defect], crystal: Crystal) -> Defect:
+def _crossing(draw: Callable[[], Defect], crystal: Crystal, shortest: float = SHORTEST_CHORD) -> Defect:
     """What ``draw`` gives, drawn again until its lines have their length within the crystal.
 
     A crystal may leave no line that long, say a junction's arms in a small one: then the longest of all draws.
@@ -142,7 +128,7 @@ def _crossing(draw: Callable[[], Defect], crystal: Crystal) -> Defect:
             lengths = [line.length for line in defect.lines(crystal.shape)]
         except ValueError:  # it misses the crystal
             continue
-        if not lengths or max(lengths) > SHORTEST_CHORD * diameter:
+        if not lengths or max(lengths) > shortest * diameter:
             return defect
         if longest is None or max(lengths) > longest[0]:
             longest = max(lengths), defect
@@ -182,11 +168,34 @@ def _stacking_fault(around: Surroundings, generator: Generator) -> Defect:
 
 
 def _partial_loop(around: Surroundings, generator: Generator) -> Defect:
+    return _shockley_loop(around, around.point(generator, 0.4), _loop_radius(around, generator), generator)
+
+
+def _emitted(around: Surroundings, count: int, generator: Generator) -> tuple[Defect, ...]:
+    """Shockley half-loops that one place of the surface has let go, where a tool presses if one does.
+
+    So yields a crystal without dislocations (Zheng et al., Nat. Commun. 1, 144, 2010; Mordehai et al., Acta Mater. 59,
+    2309, 2011): each loop shears a faulted patch of its own plane.
+    """
+    crystal, towards = around.crystal, unit_vector(generator)
+    pressed = [as_array(defect.point) for defect in crystal.defects if isinstance(defect, FlatPunch)]
+    inside = crystal.shape.chord(np.zeros(3), towards)
+    places = pressed or [towards * inside[1] if inside else around.radius * towards]
+    place = places[generator.integers(len(places))]
+
+    def half_loop() -> Defect:
+        radius = generator.uniform(*EMITTED_RADIUS) * around.radius
+        return _shockley_loop(around, generator.uniform(0.7, 1.0) * place, radius, generator)
+
+    return tuple(_crossing(half_loop, crystal, EMITTED_CHORD) for _ in range(count))
+
+
+def _shockley_loop(around: Surroundings, centre: Array, radius: float, generator: Generator) -> Defect:
+    """A faulted loop of either sense, whichever is the intrinsic fault."""
     crystal = around.crystal
     systems = slip_systems(SHOCKLEY, crystal.lattice.cell)
     system = systems[generator.integers(len(systems))]
     a, b, c = system.burgers
-    centre, radius = around.point(generator, 0.4), _loop_radius(around, generator)
     loop = partial(loop_on, crystal.lattice, centre=centre, radius=radius, orientation=crystal.orientation)
     try:
         return loop(system)
@@ -243,42 +252,6 @@ def _react(crystal: Crystal, first: SlipSystem, second: SlipSystem) -> bool:
 
 def _loop_radius(around: Surroundings, generator: Generator) -> float:
     return float(generator.uniform(*LOOP_RADIUS)) * around.radius
-
-
-def _twin(_: Distractors, crystal: Crystal, radius: float, generator: Generator) -> list[Defect]:
-    """A boundary that leaves the centre on the parent's side."""
-    family = TWINS.get(crystal.lattice.structure)
-    if family is None:
-        return []
-    systems = slip_systems(family, crystal.lattice.cell)
-    normal = np.asarray(systems[generator.integers(len(systems))].normal) * generator.choice([-1, 1])
-    up = crystal.orientation @ crystal.lattice.plane_normal(normal)
-    point = generator.uniform(0.25, 0.7) * radius * up / np.linalg.norm(up)
-    a, b, c = (float(x) for x in normal)
-    return [twin_boundary_on(crystal.lattice, (a, b, c), point=point, orientation=crystal.orientation)]
-
-
-def _vacancies(distractors: Distractors, crystal: Crystal, radius: float, generator: Generator) -> list[Defect]:
-    return [
-        VacancyCloud(
-            as_parameter(point_in_ball(0.6 * radius, generator)),
-            as_parameter(generator.uniform(0.1, 0.4) * radius),
-            as_parameter(generator.uniform(*distractors.vacancy_concentration)),
-            as_parameter(generator.uniform(*RELAXATION_VOLUME)),
-            crystal.lattice.poisson_ratio,
-        )
-    ]
-
-
-def _void(_: Distractors, crystal: Crystal, radius: float, generator: Generator) -> list[Defect]:
-    return [
-        Void(as_parameter(point_in_ball(0.6 * radius, generator)), as_parameter(generator.uniform(0.1, 0.33) * radius))
-    ]
-
-
-def _surface_strain(distractors: Distractors, crystal: Crystal, radius: float, generator: Generator) -> list[Defect]:
-    strain = generator.choice([-1, 1]) * generator.uniform(*distractors.surface_strain)
-    return [SurfaceStrain(crystal.shape, as_parameter(strain), as_parameter(generator.uniform(0.03, 0.2) * radius))]
 
 
 def _is_faulted(crystal: Crystal) -> bool:

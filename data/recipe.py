@@ -30,11 +30,13 @@ class Distractors:
         at its centre.
     void_fraction : of crystals with a void of a tenth to a third of the radius.
     surface_fraction, surface_strain : of crystals whose surface layer contracts or expands; by how much.
+    contact_fraction, contact_depth_A : of crystals that are pressed by flat tools, two from opposite sides or one; how
+        deep in Å.
 
     Raises
     ------
     ValueError
-        For a fraction outside [0, 1], or a range that is inverted or leaves (0, 1].
+        For a fraction outside [0, 1], or a range that is inverted or leaves (0, 1] (depths: 100 Å).
     """
 
     twin_fraction: float = 0.0
@@ -43,15 +45,19 @@ class Distractors:
     void_fraction: float = 0.0
     surface_fraction: float = 0.0
     surface_strain: Range = (1e-3, 1e-2)
+    contact_fraction: float = 0.0
+    contact_depth_A: Range = (0.3, 4.0)
 
     def __post_init__(self) -> None:
-        for name in ("twin_fraction", "vacancy_fraction", "void_fraction", "surface_fraction"):
+        for name in ("twin_fraction", "vacancy_fraction", "void_fraction", "surface_fraction", "contact_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"distractors.{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("vacancy_concentration", "surface_strain"):
+        for name, most in (("vacancy_concentration", 1), ("surface_strain", 1), ("contact_depth_A", 100)):
             low, high = getattr(self, name)
-            if not 0 < low <= high <= 1:
-                raise ValueError(f"distractors.{name} must be a range low ≤ high within (0, 1], got ({low}, {high})")
+            if not 0 < low <= high <= most:
+                raise ValueError(
+                    f"distractors.{name} must be a range low ≤ high within (0, {most}], got ({low}, {high})"
+                )
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class Recipe:
     anisotropic_fraction : of crystals whose straight lines strain it by its own elastic constants (Stroh)
         and not by their isotropic average.
     hidden_fraction : fraction of dislocated crystals all of whose lines have g·b = 0 in the first reflection.
+    emitted_fraction : of crystals of the class partial-or-fault that hold Shockley half-loops which the surface has let
+        go from one place, up to ``max_lines``, as a pressed crystal yields.
     strain_rad : range of the rms phase in radians of a smooth strain in the first reflection, in every class.
     peak_counts : range of the photons in the brightest voxel, drawn log-uniformly.
     distractors : what is no dislocation, in every class.
@@ -111,6 +119,7 @@ class Recipe:
     max_lines: int = 3
     slip_families: tuple[str, ...] = ()
     anisotropic_fraction: float = 0.0
+    emitted_fraction: float = 0.0
     hidden_fraction: float = 0.05
     strain_rad: Range = (0.0, 2.0)
     peak_counts: Range = (3e2, 1e6)
@@ -141,8 +150,9 @@ class Recipe:
             raise ValueError(f"class_fractions must be numbers ≥ 0 for {', '.join(CLASSES)}, got {fractions}")
         if not 0 <= self.hidden_fraction < 1:
             raise ValueError(f"hidden_fraction must lie in [0, 1), got {self.hidden_fraction}")
-        if not 0 <= self.anisotropic_fraction <= 1:
-            raise ValueError(f"anisotropic_fraction must lie in [0, 1], got {self.anisotropic_fraction}")
+        for name in ("anisotropic_fraction", "emitted_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if not 0 <= self.shear_deg <= 30:
             raise ValueError(f"shear_deg must lie in [0, 30], got {self.shear_deg}")
         self._check_structures()

@@ -31,7 +31,8 @@ from cdi.scattering.model import ScatteringModel
 from cdi.scattering.object_amplitude import object_amplitudes
 from cdi.shapes.named import build_shape
 from cdi.shapes.shape import Shape
-from data.draw_defects import draw_defects, draw_distractors
+from data.draw_defects import draw_defects
+from data.draw_distractors import draw_distractors
 from data.draw_geometry import draw_further_reflection, draw_grid, draw_reflection, draw_strain, grid_beside
 from data.random_values import log_uniform
 from data.recipe import Recipe
@@ -123,7 +124,7 @@ def draw_crystal(recipe: Recipe, generator: Generator, *further: Generator) -> D
     crystal = Crystal(lattice, shape, orientation)
     others = draw_distractors(recipe.distractors, crystal, generator)
     first = View(reflection, grid, _detector(recipe, shape, generator))
-    defects = draw_defects(recipe, defect, crystal, reflection, generator)
+    defects = draw_defects(recipe, defect, replace(crystal, defects=others), reflection, generator)
     views = _with_further(first, recipe, crystal, further)
     return Draw(replace(crystal, defects=(*defects, *others, strain)), defect, views)
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from cdi.config import read_config
-from cdi.defects.classes import CLASSES
+from cdi.defects.classes import CLASSES, defect_class
+from cdi.defects.dislocation_loop import DislocationLoop
+from cdi.defects.flat_punch import FlatPunch
 from cdi.defects.smooth_strain import SmoothStrain
 from cdi.detector.ranges import (
     BackgroundRange,
@@ -390,9 +392,18 @@ def test_the_recipe_s_shapes_are_those_that_can_be_built() -> None:
     assert set(CRYSTAL_SHAPES) == set(SHAPES)
 
 
+UNPRESSED = replace(
+    SHIPPED,
+    diameter_A=(100.0, 3000.0),
+    emitted_fraction=0.0,
+    distractors=replace(SHIPPED.distractors, contact_fraction=0.0),
+)
+"""In which the two crystals below were met."""
+
+
 def test_where_no_line_is_long_enough_the_longest_that_was_drawn_is_kept() -> None:
     """Of 200 junctions of this crystal no arm had its length, one by 0.1 Å: a run of days must not end at that."""
-    crystal = draw_crystal(SHIPPED, sample_generator(SHIPPED, 142419)).crystal
+    crystal = draw_crystal(UNPRESSED, sample_generator(UNPRESSED, 142419)).crystal
     longest = max(line.length for line in crystal.lines())
     diameter = float(crystal.shape.extent(np.eye(3)).min())
     assert 0.4 * diameter < longest <= SHORTEST_CHORD * diameter
@@ -400,4 +411,63 @@ def test_where_no_line_is_long_enough_the_longest_that_was_drawn_is_kept() -> No
 
 def test_a_voxel_that_rounding_left_below_zero_is_counted() -> None:
     """Its frame was resampled to exactly nothing, of which charge sharing took a share."""
-    assert draw_sample(SHIPPED, 681006).exposure.counts.min() >= 0
+    assert draw_sample(UNPRESSED, 681006).exposure.counts.min() >= 0
+
+
+PRESSED = replace(SHIPPED, seed=5, distractors=replace(SHIPPED.distractors, contact_fraction=1.0))
+
+
+def test_a_pressed_crystal_is_touched_where_it_ends() -> None:
+    """By one tool or by two, each flat on the surface and no deeper than a crystal bears."""
+    tools = []
+    for index in range(30):
+        draw = drawn(PRESSED, index)
+        found = [defect for defect in draw.crystal.defects if isinstance(defect, FlatPunch)]
+        tools.append(len(found))
+        for punch in found:
+            assert abs(float(draw.crystal.shape.signed_distance(punch.point))) < 1e-6 * float(punch.point.norm())
+            assert float(punch.inward @ punch.point) < 0
+            assert float(punch.depth) <= 0.15 * float(punch.radius) + 1e-9
+    assert set(tools) == {1, 2}
+
+
+def test_a_crystal_without_tools_is_drawn_as_before_there_were_any() -> None:
+    """Sets that were drawn before stay what they were."""
+    none = replace(PRESSED, distractors=replace(PRESSED.distractors, contact_fraction=0.0), emitted_fraction=0.0)
+    never = replace(none, distractors=replace(none.distractors, contact_depth_A=(1.0, 1.0)))
+    for index in range(5):
+        one, other = drawn(none, index), drawn(never, index)
+        assert [type(defect) for defect in one.crystal.defects] == [type(defect) for defect in other.crystal.defects]
+        np.testing.assert_array_equal(one.views[0].grid.centre, other.views[0].grid.centre)
+
+
+def test_half_loops_leave_one_place_of_the_surface() -> None:
+    """Faulted Shockley loops, more than one at times, about the tool where there is one."""
+    recipe = replace(PRESSED, class_fractions=(0, 0, 0, 0, 1), emitted_fraction=1.0)
+    numbers = []
+    for index in range(20):
+        crystal = drawn(recipe, index).crystal
+        loops = [defect for defect in crystal.defects if isinstance(defect, DislocationLoop)]
+        places = [defect.point for defect in crystal.defects if isinstance(defect, FlatPunch)]
+        numbers.append(len(loops))
+        radius = float(crystal.shape.extent(np.eye(3)).min()) / 2
+        for loop in loops:
+            assert loop.faulted
+            middle = loop.corners.mean(0)
+            nearest = min(float((middle - place).norm() - 0.3 * place.norm()) for place in places)
+            assert nearest < 0.05 * radius + 10  # the plane is moved into the next gap between layers
+        assert defect_class(crystal.defects) == "partial-or-fault"
+    assert set(numbers) <= {1, 2, 3, 4}
+    assert max(numbers) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"contact_fraction": 1.5}, "contact_fraction must lie"),
+        ({"contact_depth_A": (0.0, 1.0)}, "contact_depth_A must"),
+    ],
+)
+def test_malformed_contacts_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Distractors(**change)  # type: ignore[arg-type]
