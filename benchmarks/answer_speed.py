@@ -5,10 +5,10 @@
                                       [--arms '[eager,bf16,compiled]']
 
 network    latency of one crystal (median and 95th percentile) and crystals a second in batches of 16, of the network
-           itself: eager, channels last, compiled, exported, and by OpenVINO where it is installed; ``bf16`` and
-           ``compiled bf16`` where they are asked for. An arm that does not run on this machine says why; one that is
-           compiled says how long its first answer took. Repeats are interleaved. The 64³ size is that of
-           examples/train-64.yaml.
+           itself: eager, channels last, compiled, exported, and by OpenVINO where it is installed; ``bf16``,
+           ``compiled bf16`` and, on a GPU, ``graph`` and ``graph bf16`` where they are asked for. An arm that does not
+           run on this machine says why; one that is compiled says how long its first answer took. Repeats are
+           interleaved. The 64³ size is that of examples/train-64.yaml.
 answer     the same for ``Predictor``, from exposures to lines. Without --model the weights are untrained and no line is
            traced, but for what they see by chance.
 retrieval  seconds of 1 and of 60 starts, and how many times the median answer and network that is. Of the 600
@@ -37,6 +37,7 @@ from data.recipe import Recipe
 from data.sampling import draw_samples
 from models.checkpoint import Checkpoint, load
 from models.config import NetworkConfig
+from models.graphed import GraphedNetwork
 from models.network import DefectNet
 from models.pattern_set import PatternSet
 from models.predictor import Predictor
@@ -134,6 +135,8 @@ def running(names: Sequence[str], network: DefectNet, inputs: tuple[Tensor, ...]
         "bf16": lambda: reduced(flat),
         "compiled": lambda: compiled(Flat(_copy(network))),
         "compiled bf16": lambda: reduced(compiled(Flat(_copy(network).to(memory_format=torch.channels_last_3d)))),
+        "graph": lambda: recorded(GraphedNetwork(network)),
+        "graph bf16": lambda: recorded(GraphedNetwork(network, reduced=True)),
         "exported": lambda: torch.export.export(flat, inputs).module(),
         "openvino": lambda: _openvino(flat, inputs),
     }
@@ -166,6 +169,10 @@ def compiled(flat: Flat) -> Callable[..., object]:
             torch.backends.mha.set_fastpath_enabled(True)
 
     return run
+
+
+def recorded(network: GraphedNetwork) -> Callable[..., object]:
+    return lambda *inputs: network(PatternSet(*inputs))
 
 
 def reduced(answer: Callable[..., object]) -> Callable[..., object]:

@@ -10,7 +10,7 @@ screw from an edge, and the angular average of the patterns.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
 from models.radial import RADIAL_FEATURES, radial_profile
 from models.reader import RESIDUES, Reader, reader_input
-from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
+from models.windings import NYE_FEATURES, NyeMap, WindingHead, nye_features, nye_map, residue_field
 
 DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
     "tokens": Tokens,
@@ -37,6 +37,22 @@ DESIGNS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
 """What brings a pattern to real space, by the name of the design."""
 HIDDEN = 128
 """Numbers that the class is decided from, and that novelty is measured in."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How the reflections of a batch of sets look at their crystals: ``geometry``, and ``NyeMap`` of their windings."""
+
+    where: Tensor
+    nye: NyeMap
+
+    @classmethod
+    def of(cls, patterns: PatternSet) -> "Sight":
+        """That of ``patterns``, on their device; computed on the processor, small matrices not being a GPU's work."""
+        device = patterns.counts.device
+        small = replace(patterns, G=patterns.G.cpu(), voxel=patterns.voxel.cpu())
+        nye = nye_map(small.G, small.voxel, small.known)
+        return cls(geometry(small).to(device), NyeMap(*(getattr(nye, f.name).to(device) for f in fields(nye))))
 
 
 @dataclass(frozen=True)
@@ -124,19 +140,23 @@ class DefectNet(nn.Module):
         self.register_buffer("familiar_precision", torch.zeros(HIDDEN, HIDDEN))
 
     def forward(
-        self, patterns: PatternSet, passes: int | None = None, proposal: Proposal | None = None
+        self,
+        patterns: PatternSet,
+        passes: int | None = None,
+        proposal: Proposal | None = None,
+        sight: Sight | None = None,
     ) -> NetworkOutput:
         """Outputs for a batch of sets.
 
         ``passes`` of an unrolled network (default: the configuration's); no derivative but of the last. A ``proposal``
-        of ``propose`` that was made before need not be made again.
+        of ``propose`` or a ``sight`` of the patterns that was made before need not be made again.
         """
-        where = geometry(patterns)
+        sight = sight or Sight.of(patterns)
         x = features(patterns.counts.flatten(0, 1))
-        flat = where.flatten(0, 1)
+        flat = sight.where.flatten(0, 1)
         if not self.unrolled:
             volume = self.joint(self.share(self.design(x, flat), patterns.present))
-            return self._answer(volume, None, x, patterns, where, None)
+            return self._answer(volume, None, x, patterns, sight, None)
         proposal = proposal or self.propose(x, flat)
         current = proposal
         number = passes or self.config.passes
@@ -150,7 +170,7 @@ class DefectNet(nn.Module):
                         line.repeat_interleave(patterns.present.shape[1], 0), objects[:, 0],
                         torch.complex(objects[:, 1], objects[:, 2]),
                     )  # fmt: skip
-        answer = self._answer(volume, retrieved[:, RESIDUES], x, patterns, where, proposal)
+        answer = self._answer(volume, retrieved[:, RESIDUES], x, patterns, sight, proposal)
         if self.config.first_stage == "network":
             return answer
         return replace(answer, objects=proposal.objects.reshape(*patterns.present.shape, *proposal.phasor.shape[1:]))
@@ -160,7 +180,7 @@ class DefectNet(nn.Module):
         return logits
 
     def _answer(
-        self, volume: Tensor, residues: Tensor | None, x: Tensor, patterns: PatternSet, where: Tensor,
+        self, volume: Tensor, residues: Tensor | None, x: Tensor, patterns: PatternSet, sight: Sight,
         proposal: Proposal | None,
     ) -> NetworkOutput:  # fmt: skip
         """The heads' outputs for features ``volume`` ``(batch · reflections, width, x, y, z)``.
@@ -176,10 +196,15 @@ class DefectNet(nn.Module):
         # The lines are found for their own sake: the class reads their windings and does not bend them.
         # Second moments and ratios of sums need all digits, whatever the convolutions make do with.
         with torch.autocast(x.device.type, enabled=False):
-            nye = nye_features(winding.detach(), patterns.G, patterns.voxel, patterns.known)
+            nye = nye_features(winding.detach(), sight.nye)
             spectrum = over_set(radial_profile(x), patterns.present)
         amount = line.detach().sigmoid().sum((1, 2, 3))[:, None].add(1).log()
-        seen = [shared.mean((2, 3, 4)), shared.amax((2, 3, 4)), over_set(where.flatten(0, 1), patterns.present), nye]
+        seen = [
+            shared.mean((2, 3, 4)),
+            shared.amax((2, 3, 4)),
+            over_set(sight.where.flatten(0, 1), patterns.present),
+            nye,
+        ]
         hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
         return NetworkOutput(
             self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0], phasor, winding, hidden, proposal

@@ -14,6 +14,7 @@ from cdi.defects.classes import PARTIAL_OR_FAULT
 from cdi.pattern import Exposure
 from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
+from models.graphed import GraphedNetwork
 from models.known_crystal import KnownCrystal
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
@@ -39,6 +40,8 @@ class Predictor:
     """Where a first stage that searches keeps what it finds; None: nowhere."""
     progress: bool = False
     """Whether such a search shows a bar on a terminal."""
+    graphed: GraphedNetwork | None = None
+    """The network as it answers on a GPU; None: as it stands."""
 
     @classmethod
     def load(
@@ -66,7 +69,9 @@ class Predictor:
             raise ValueError(f"the weights of model {checkpoint.name!r} must fit its network: {error}") from error
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         identity = {"name": checkpoint.name, "weights_sha256": sha256}
-        return cls(network.eval().to(place), checkpoint.calibration, identity, place)
+        network.eval().to(place)
+        graphed = GraphedNetwork(network) if place.type == "cuda" else None
+        return cls(network, checkpoint.calibration, identity, place, graphed=graphed)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,7 +108,10 @@ class Predictor:
         with torch.inference_mode():
             patterns = pattern_set(fitted).to(self.device)
             proposal = self._proposal(patterns)
-            output = self.network(patterns) if proposal is None else self.network(patterns, proposal=proposal)
+            if proposal is None:
+                output = (self.graphed or self.network)(patterns)
+            else:
+                output = self.network(patterns, proposal=proposal)
             novelty = self.network.novelty(output.hidden).cpu().numpy()
             answers = _answers(output, self.calibration)
             objects = [None] * len(sets) if output.objects is None else [*output.objects.cpu().numpy()]

@@ -29,7 +29,7 @@ def radial_profile(x: Tensor) -> Tensor:
     weight = intensity / intensity.sum(1, keepdim=True).clamp_min(1e-12)
     centre = weight @ index
     moment = torch.einsum("bn,ni,nj->bij", weight, index, index) - centre[:, :, None] * centre[:, None]
-    widths = torch.linalg.eigvalsh(moment.double()).to(x.dtype)
+    widths = eigenvalues(moment.double()).to(x.dtype)
     floor = 1e-7
     return torch.cat(
         [(mean + floor).log(), (deviation + floor).log(), average(logarithm), (widths.clamp_min(0) + 1e-3).log()], 1
@@ -41,5 +41,20 @@ def _shells(x: Tensor) -> tuple[Tensor, Tensor]:
     size = x.shape[-3:]
     axes = [torch.arange(n, device=x.device, dtype=x.dtype) - n // 2 for n in size]
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    radius = (index / torch.tensor(size, dtype=x.dtype, device=x.device)).norm(dim=-1) * 2
+    radius = torch.stack([index[:, axis] / n for axis, n in enumerate(size)], -1).norm(dim=-1) * 2
     return index, (radius * SHELLS).long().clamp_max(SHELLS - 1)
+
+
+def eigenvalues(matrix: Tensor) -> Tensor:
+    """Those of symmetric matrices ``(batch, 3, 3)``, ascending, in closed form (Smith, Comm. ACM 4, 168, 1961).
+
+    A solver would make the processor wait for the GPU.
+    """
+    mean = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
+    off = matrix - mean[:, None, None] * torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    size = (off.square().sum((-2, -1)) / 6).sqrt()
+    a, b, c = (off / size.clamp_min(1e-300)[:, None, None]).unbind(-2)
+    half = (torch.linalg.cross(a, b) * c).sum(-1) / 2
+    angle = half.clamp(-1, 1).acos() / 3
+    turns = torch.stack([angle + 2 * torch.pi / 3, angle - 2 * torch.pi / 3, angle], -1)
+    return mean[:, None] + 2 * size[:, None] * turns.cos()

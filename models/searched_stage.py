@@ -24,8 +24,8 @@ from cdi.retrieval.common_frame import one_frame
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.search import SearchedObject, search
 from cdi.whole_file import whole_file
-from models.network import DefectNet, Proposal
-from models.pattern_set import PatternSet, geometry
+from models.network import DefectNet, Proposal, Sight
+from models.pattern_set import PatternSet
 from models.preprocess import features
 
 DAMAGED = (ValueError, KeyError, EOFError, BadZipFile)
@@ -81,7 +81,7 @@ class SearchedStage:
         A pattern whose autocorrelation tells no support, say with its peak behind a gap, is phased within the
         network's.
         """
-        own = self.network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+        own = self.network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
         reflections = patterns.present.shape[1]
         chosen = []
         with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:

@@ -1,5 +1,7 @@
 """Winding of a phase on a voxel grid: what lines of a retrieved object look like before anyone has learned anything."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -43,24 +45,48 @@ class WindingHead(nn.Module):
 NYE_FEATURES = 6
 
 
-def nye_features(winding: Tensor, G: Tensor, voxel: Tensor, known: Tensor) -> Tensor:
-    """What the dislocation density tensor says of a crystal ``(batch, 6)``, in numbers that no rotation changes.
+@dataclass(frozen=True)
+class NyeMap:
+    """From windings to Nye's dislocation density tensor α = b ⊗ ξ ρ (Acta Metall. 1, 153, 1953), for a batch of sets.
 
-    ``winding`` ``(batch, reflections, 3, x, y, z)`` is J_r = (G_r·b/2π) ξ ρ in voxels. With Nye's tensor α = b ⊗ ξ ρ
-    (Acta Metall. 1, 153, 1953), J_r = G_r·α/2π; the least α in agreement is pinv(G/2π) J. Features: (tr α)²/|α|²,
-    cos² of the angle between b and ξ, the mark of a screw; |α − αᵀ|²/|α|², that of an edge; log of the amount; spread
-    of the amount over voxels; how many dimensions G spans, of 3; whether the geometry is known.
+    Parameters
+    ----------
+    of_winding : (batch, 3, 3, reflections, 3) float32
+        The winding densities are J_r = (G_r·b/2π) ξ ρ = G_r·α/2π; this gives the least α in agreement, pinv(G/2π) J,
+        in the laboratory frame, voxels counted as 1.
+    rank : (batch,) float32
+        How many dimensions the G span, of 3.
+    known : (batch,) bool
+        Whether the geometry is.
     """
+
+    of_winding: Tensor
+    rank: Tensor
+    known: Tensor
+
+
+def nye_map(G: Tensor, voxel: Tensor, known: Tensor) -> NyeMap:
+    """The map of sets with scattering vectors ``G`` (batch, reflections, 3) and voxels ``voxel`` (batch, 3, 3)."""
     safe = torch.where(known[:, None, None], voxel.double(), torch.eye(3, dtype=torch.float64, device=voxel.device))
     scale = torch.linalg.det(safe).abs().pow(1 / 3)[:, None, None]
     pseudo = torch.linalg.pinv(G.double() / (2 * torch.pi), rtol=1e-3)
-    lab = torch.einsum("brkxyz,bkj->brjxyz", winding, (safe / scale).to(winding))
-    alpha = torch.einsum("bir,brjxyz->bijxyz", pseudo.to(winding), lab).flatten(3)
+    rank = (torch.linalg.svdvals(G.double()) > 1e-3).sum(-1).float() / 3
+    return NyeMap(torch.einsum("bir,bkj->bijrk", pseudo, safe / scale).float(), rank, known)
+
+
+def nye_features(winding: Tensor, nye: NyeMap) -> Tensor:
+    """What the dislocation density tensor says of a crystal ``(batch, 6)``, in numbers that no rotation changes.
+
+    ``winding`` ``(batch, reflections, 3, x, y, z)`` in voxels. Features: (tr α)²/|α|², cos² of the angle between b and
+    ξ, the mark of a screw; |α − αᵀ|²/|α|², that of an edge; log of the amount; spread of the amount over voxels; how
+    many dimensions G spans, of 3; whether the geometry is known.
+    """
+    alpha = torch.einsum("bijrk,brkxyz->bijxyz", nye.of_winding.to(winding), winding).flatten(3)
     power = alpha.square().sum((1, 2))
     total = power.sum(-1).clamp_min(1e-6)
     trace = alpha.diagonal(dim1=1, dim2=2).sum(-1)
     skew = (alpha - alpha.transpose(1, 2)).square().sum((1, 2, 3)) / total
     spread = power.sum(-1).square() / power.square().sum(-1).clamp_min(1e-12) / power.shape[-1]
-    rank = (torch.linalg.svdvals(G.double()) > 1e-3).sum(-1).to(winding) / 3
-    features = torch.stack([trace.square().sum(-1) / total, skew, total.log() / 10, spread, rank], -1)
-    return torch.cat([features * known[:, None], known[:, None].to(winding)], -1)
+    told = [trace.square().sum(-1) / total, skew, total.log() / 10, spread, nye.rank.to(winding)]
+    known = nye.known[:, None].to(winding)
+    return torch.cat([torch.stack(told, -1) * known, known], -1)

@@ -19,6 +19,7 @@ from cdi.crystal import Crystal
 from cdi.defects.defect import Defect
 from cdi.defects.dislocation_network import junction_on
 from cdi.defects.dissociated_dislocation import dissociated_on
+from cdi.defects.flat_punch import FlatPunch
 from cdi.defects.loop_shapes import curved_line, loop_on
 from cdi.defects.media import medium_of
 from cdi.defects.stacking_fault import stacking_fault_on
@@ -126,6 +127,14 @@ def void() -> tuple[Defect, ...]:
     return (Void(as_parameter(POINT), as_parameter(80.0)),)
 
 
+def pressed() -> tuple[Defect, ...]:
+    top = as_parameter([0, 0, float(SHAPE.extent(np.eye(3))[2]) / 2])
+    ends = ((top, -top), (-top, top))
+    return tuple(
+        FlatPunch(end, inward, as_parameter(4.0), as_parameter(120.0), COPPER.poisson_ratio) for end, inward in ends
+    )
+
+
 def surface() -> tuple[Defect, ...]:
     return (SurfaceStrain(SHAPE, as_parameter(-0.01), as_parameter(60.0)),)
 
@@ -146,6 +155,7 @@ GALLERY = {
     "vacancies": Exhibit("cloud of vacancies, 30 % at its centre, width 90 Å", vacancies),
     "void": Exhibit("void of radius 80 Å", void),
     "surface-strain": Exhibit("surface layer of 60 Å pressed inwards by 1 %", surface),
+    "pressed": Exhibit("pressed 4 Å deep by flat tools of 120 Å radius from both sides", pressed),
 }  # fmt: skip
 
 

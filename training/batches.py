@@ -15,8 +15,8 @@ from data.dataset import StoredCrystals
 from data.drawn_batches import Chosen, choose, make_batch
 from data.recipe import Recipe
 from data.sample import Sample
-from models.network import DefectNet, Proposal
-from models.pattern_set import PatternSet, geometry
+from models.network import DefectNet, Proposal, Sight
+from models.pattern_set import PatternSet
 from models.preprocess import features
 from training.config import TrainConfig
 from training.near_objects import near_objects
@@ -122,7 +122,7 @@ class EpochBatches(Sampler[int]):
 
 def propose(network: DefectNet, patterns: PatternSet) -> Proposal:
     """The first stage's answer to every exposure."""
-    return network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+    return network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
 
 
 def finished(raw: Raw, device: torch.device | str) -> Targets:

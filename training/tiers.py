@@ -58,7 +58,7 @@ STANDARD = Recipe(
         gaps=GapsRange(0.2),
     ),
 )
-"""T1. What training draws, as it was when the tiers were frozen."""
+"""T1. What training draws, as it was when the tiers were frozen; pressed crystals came later, as their own tier."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ TIERS: Mapping[str, Tier] = {
     tier.name: tier
     for tier in (
         Tier("T1", "new crystals of the training's distribution", STANDARD),
+        _other("T1-pressed", "such crystals pressed by flat tools", 41_000_001, 60, emitted_fraction=0.4,
+               distractors=replace(STANDARD.distractors, contact_fraction=1.0)),
         _other("T2-anisotropic", "fields of the metals' own elastic constants", 42_000_000, 60,
                max_lines=5, anisotropic_fraction=1.0, class_fractions=(0.3, 0.25, 0.2, 0.25)),
         _other("T2-rod", "a shape family", 42_000_001, 60, max_lines=5, crystal_shapes=("rod",)),

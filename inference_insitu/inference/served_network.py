@@ -10,6 +10,7 @@ from torch import Tensor
 from inference_insitu.device.to_device import to_device
 from inference_insitu.inference.batching import BatchConfig
 from inference_insitu.inference.serving import ServingConfig, batch_sizes
+from models.graphed import GraphedNetwork
 from models.network import DefectNet, NetworkOutput
 from models.pattern_set import PatternSet
 from models.predictor import Predictor
@@ -35,7 +36,7 @@ def served(predictor: Predictor, serving: ServingConfig, batching: BatchConfig) 
     padded = replace(batching, buckets=sizes).padded
     network = ServedNetwork(predictor.network, predictor.device, serving, padded)
     # What comes to the network lies in the host's memory: it goes to the device from there, its own way.
-    return replace(predictor, network=cast(DefectNet, network), device=torch.device("cpu"))
+    return replace(predictor, network=cast(DefectNet, network), device=torch.device("cpu"), graphed=None)
 
 
 class ServedNetwork:
@@ -54,6 +55,8 @@ class ServedNetwork:
             # The compiler takes torch's fused layer of a transformer for one that keeps its input's strides.
             torch.backends.mha.set_fastpath_enabled(False)
             self._answer = torch.compile(network, dynamic=False)
+        elif device.type == "cuda":
+            self._answer = GraphedNetwork(network, reduced=self._reduced)
 
     def __call__(self, patterns: PatternSet) -> NetworkOutput:
         """Outputs for a batch in the host's memory."""

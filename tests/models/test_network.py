@@ -12,8 +12,8 @@ from cdi.ambiguity import inverted
 from models.config import DESIGNS, NetworkConfig
 from models.layers import over_set, space_to_depth
 from models.network import DESIGNS as BUILT
-from models.network import HIDDEN, DefectNet, NetworkOutput, Proposal
-from models.pattern_set import PatternSet, geometry
+from models.network import HIDDEN, DefectNet, NetworkOutput, Proposal, Sight
+from models.pattern_set import PatternSet
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import features
 
@@ -172,7 +172,7 @@ def test_the_laboratory_frame_does_not_matter(network: DefectNet) -> None:
 def test_a_proposal_may_be_made_before(unrolled: DefectNet) -> None:
     """The answer is the same, and the proposal is handed back as it was."""
     patterns = crystals(2, 2)
-    made = unrolled.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+    made = unrolled.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
     found = unrolled(patterns, proposal=made)
     assert found.proposal is made
     assert_same(found, unrolled(patterns))
@@ -183,7 +183,7 @@ def test_a_network_that_reads_searched_objects_hands_them_on_within_their_suppor
     """Lines are read off them: beyond the crystal there is nothing to wind about."""
     network = scrambled(DefectNet(replace(config, first_stage="search")))
     patterns = crystals(1, 2)
-    made = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+    made = network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
     inside = torch.zeros_like(made.support_logits, dtype=torch.bool)
     inside[:, 2:5, 2:6, 3:6] = True
     made = replace(made, support_logits=torch.where(inside, 3.0, -3.0))

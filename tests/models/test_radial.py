@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from models.preprocess import features
-from models.radial import RADIAL_FEATURES, SHELLS, radial_profile
+from models.radial import RADIAL_FEATURES, SHELLS, eigenvalues, radial_profile
 
 
 def counts(seed: int = 0) -> torch.Tensor:
@@ -43,3 +43,15 @@ def test_a_single_photon_gives_finite_numbers() -> None:
     found = radial_profile(features(lonely))
     assert found.shape == (1, RADIAL_FEATURES)
     assert found.isfinite().all()
+
+
+def test_eigenvalues_in_closed_form_are_the_solvers() -> None:
+    """Of matrices with three, two and one different eigenvalues, and of zero."""
+    generator = torch.Generator().manual_seed(1)
+    turn = torch.linalg.qr(torch.randn(40, 3, 3, generator=generator, dtype=torch.float64)).Q
+    values = torch.rand(40, 3, generator=generator, dtype=torch.float64) * 50
+    values[:10, 1] = values[:10, 0]
+    values[10:15] = values[10:15, :1]
+    values[15] = 0
+    matrix = turn @ torch.diag_embed(values) @ turn.mT
+    torch.testing.assert_close(eigenvalues(matrix), torch.linalg.eigvalsh(matrix), rtol=1e-7, atol=1e-6)

@@ -20,8 +20,7 @@ from models import searched_stage
 from models.checkpoint import Calibration, Checkpoint
 from models.config import NetworkConfig
 from models.lines import TracedLine
-from models.network import DefectNet, NetworkOutput
-from models.pattern_set import geometry
+from models.network import DefectNet, NetworkOutput, Sight
 from models.predictor import Predictor
 from models.preprocess import features
 from models.searched_stage import NO_LINE, SearchedStage, Searcher, in_one_frame, object_proposal
@@ -98,7 +97,7 @@ def test_every_exposure_has_its_own_object_and_one_that_cannot_be_phased_the_net
 
     monkeypatch.setattr(searched_stage, "search", search)
     with torch.inference_mode():
-        own = network.propose(features(patterns.counts.flatten(0, 1)), geometry(patterns).flatten(0, 1))
+        own = network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
         # It has learned nothing: what it sees as crystal is any half of the voxels.
         middle = float(own.support_logits[1].sigmoid().median())
         monkeypatch.setattr(searched_stage, "INSIDE", middle)

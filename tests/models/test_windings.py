@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cdi.ambiguity import inverted, twin
 from cdi.lattices.lattice import Lattice
-from models.windings import NYE_FEATURES, WindingHead, nye_features, residue_field
+from models.windings import NYE_FEATURES, WindingHead, nye_features, nye_map, residue_field
 
 SHAPE = (12, 13, 14)
 GOLD = Lattice.of_material("Au")
@@ -104,20 +104,26 @@ def seen(burgers: ArrayLike, along: ArrayLike, reflections: tuple[tuple[int, int
 
 
 KNOWN = torch.tensor([True])
+
+
+def features_of(winding: torch.Tensor, G: torch.Tensor, voxel: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    return nye_features(winding, nye_map(G, voxel, known))
+
+
 BURGERS = (0.5, -0.5, 0)
 
 
 def test_a_screw_is_marked_by_the_trace() -> None:
     """b ∥ ξ: (tr α)²/|α|² = 1 and α is symmetric."""
     winding, G, voxel = seen(BURGERS, TURN @ GOLD.direction(BURGERS))
-    found = nye_features(winding, G, voxel, KNOWN)[0]
+    found = features_of(winding, G, voxel, KNOWN)[0]
     assert found.shape == (NYE_FEATURES,)
     np.testing.assert_allclose(found[:2], [1, 0], atol=1e-5)
 
 
 def test_an_edge_has_no_trace() -> None:
     """b ⟂ ξ: tr α = 0 and |α − αᵀ|² = 2|α|²."""
-    found = nye_features(*seen(BURGERS, TURN @ np.array([1.0, 1, -2])), KNOWN)[0]
+    found = features_of(*seen(BURGERS, TURN @ np.array([1.0, 1, -2])), KNOWN)[0]
     np.testing.assert_allclose(found[:2], [0, 2], atol=1e-5)
 
 
@@ -126,7 +132,7 @@ def test_the_trace_is_the_cosine_of_the_character(degrees: float) -> None:
     """cos² of the angle between b and ξ, and 2 sin² of it for the skew part."""
     b, across = np.array([1, -1, 0]) / np.sqrt(2), np.array([1, 1, -2]) / np.sqrt(6)
     along = TURN @ (np.cos(np.radians(degrees)) * b + np.sin(np.radians(degrees)) * across)
-    found = nye_features(*seen(BURGERS, along), KNOWN)[0]
+    found = features_of(*seen(BURGERS, along), KNOWN)[0]
     cosine = np.cos(np.radians(degrees)) ** 2
     np.testing.assert_allclose(found[:2], [cosine, 2 * (1 - cosine)], atol=1e-5)
 
@@ -135,19 +141,19 @@ def test_no_rotation_of_the_laboratory_changes_them() -> None:
     """G and voxels turned together; turned alone, they tell of another crystal."""
     winding, G, voxel = seen(BURGERS, [0.3, -1, 2])
     rotation = torch.as_tensor(TURN)
-    plain = nye_features(winding, G, voxel, KNOWN)
-    torch.testing.assert_close(nye_features(winding, G @ rotation.T, voxel @ rotation.T, KNOWN), plain)
-    assert (nye_features(winding, G @ rotation.T, voxel, KNOWN) - plain).abs().amax() > 0.05
+    plain = features_of(winding, G, voxel, KNOWN)
+    torch.testing.assert_close(features_of(winding, G @ rotation.T, voxel @ rotation.T, KNOWN), plain)
+    assert (features_of(winding, G @ rotation.T, voxel, KNOWN) - plain).abs().amax() > 0.05
 
 
 def test_neither_the_sense_of_the_lines_nor_the_twin_changes_them() -> None:
     winding, G, voxel = seen(BURGERS, [0.3, -1, 2])
-    plain = nye_features(winding, G, voxel, KNOWN)
-    torch.testing.assert_close(nye_features(-winding, G, voxel, KNOWN), plain)
+    plain = features_of(winding, G, voxel, KNOWN)
+    torch.testing.assert_close(features_of(-winding, G, voxel, KNOWN), plain)
     odd = winding[..., 1:, :]  # no voxel is left without its image
     torch.testing.assert_close(
-        nye_features(-inverted(odd[..., :-1, 1:, 1:]), G, voxel, KNOWN),
-        nye_features(odd[..., :-1, 1:, 1:], G, voxel, KNOWN),
+        features_of(-inverted(odd[..., :-1, 1:, 1:]), G, voxel, KNOWN),
+        features_of(odd[..., :-1, 1:, 1:], G, voxel, KNOWN),
     )
 
 
@@ -155,21 +161,21 @@ def test_an_absent_reflection_does_not_count() -> None:
     """Whatever its winding, with G = 0."""
     winding, G, voxel = seen(BURGERS, [0.3, -1, 2])
     more = torch.cat([winding, 3 + winding[:, :1]], 1), torch.cat([G, 0 * G[:, :1]], 1)
-    torch.testing.assert_close(nye_features(*more, voxel, KNOWN), nye_features(winding, G, voxel, KNOWN))
+    torch.testing.assert_close(features_of(*more, voxel, KNOWN), features_of(winding, G, voxel, KNOWN))
 
 
 @pytest.mark.parametrize(("number", "rank"), [(1, 1 / 3), (2, 2 / 3), (3, 1)])
 def test_the_rank_says_how_much_is_determined(number: int, rank: float) -> None:
-    found = nye_features(*seen(BURGERS, [0.3, -1, 2], THREE[:number]), KNOWN)[0]
+    found = features_of(*seen(BURGERS, [0.3, -1, 2], THREE[:number]), KNOWN)[0]
     assert found[4] == pytest.approx(rank)
     assert found[5] == 1
 
 
 def test_an_unknown_geometry_is_all_zeros() -> None:
     winding, G, voxel = seen(BURGERS, [0.3, -1, 2])
-    assert not nye_features(winding, 0 * G, 0 * voxel, torch.tensor([False])).any()
+    assert not features_of(winding, 0 * G, 0 * voxel, torch.tensor([False])).any()
 
 
 def test_no_line_gives_finite_numbers() -> None:
     winding, G, voxel = seen(BURGERS, [0.3, -1, 2])
-    assert nye_features(0 * winding, G, voxel, KNOWN).isfinite().all()
+    assert features_of(0 * winding, G, voxel, KNOWN).isfinite().all()
