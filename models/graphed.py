@@ -61,13 +61,14 @@ class GraphedNetwork:
     def _answer(self, patterns: PatternSet, sight: Sight) -> NetworkOutput:
         # Weights that a cast leaves behind would be freed while the recorded kernels still read them.
         with torch.autocast("cuda", torch.bfloat16, enabled=self.reduced, cache_enabled=False):
-            return self.network(patterns, sight=sight)
+            output: NetworkOutput = self.network(patterns, sight=sight)
+        return output
 
     def _record(self, patterns: PatternSet, sight: Sight) -> _Recorded:
         patterns = PatternSet(*(getattr(patterns, f.name).clone() for f in fields(patterns)))
         nye = NyeMap(*(getattr(sight.nye, f.name).clone() for f in fields(sight.nye)))
         sight = Sight(sight.where.clone(), nye)
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

@@ -70,7 +70,8 @@ class FlatPunch(Defect):
         ends = step * torch.cat([torch.eye(3), -torch.eye(3)]).to(step)
         ahead, behind = self._field(ends).chunk(2)
         uniform = (ahead - behind) / (2 * step)
-        return self._field(points) - points @ uniform.to(points)
+        u: Tensor = self._field(points) - points @ uniform.to(points)
+        return u
 
     def _field(self, points: Tensor) -> Tensor:
         """u ``(..., 3)`` in the half-space at rest far away."""

@@ -49,10 +49,9 @@ def test_sizes_that_went_are_recorded_anew(network: DefectNet) -> None:
     assert len(graphed._recorded) == MOST_SIZES
 
 
-def test_reduced_precision_answers_in_it(network: DefectNet) -> None:
+def test_reduced_precision_answers_as_the_network_does_in_it(network: DefectNet) -> None:
     given = patterns(1, 2, 5)
-    with torch.inference_mode():
-        expected = network(given).line_logits
-        found = GraphedNetwork(network, reduced=True)(given).line_logits
-    assert (found - expected).abs().amax() > 0
-    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        expected = network(given).class_logits
+    found = GraphedNetwork(network, reduced=True)(given).class_logits
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
