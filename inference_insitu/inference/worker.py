@@ -64,6 +64,7 @@ class Worker:
     ) -> None:
         self._spec, self._life, self._regions, self._consumers = spec, life, regions, consumers
         self._config, self._output, self._events = read_config(CouplingConfig, spec.config), Path(spec.output), events
+        self._metrics = self._output / f"metrics-{spec.worker}.prom"
         self._streams = {name: one.analysis for name, one in self._config.streams.items()}
         self._stop = threading.Event()
         self._ending = threading.Lock()  # taken once, by whoever ends the books
@@ -79,6 +80,7 @@ class Worker:
             self._stop,
             hang_timeout_s=failure.hang_timeout_s,
             alone_timeout_s=failure.drain_timeout_s,
+            sign=self._metrics,
             leave=self._leave,
         )
         recovered = [one.recover() for one in self._consumers]
@@ -109,7 +111,7 @@ class Worker:
         outputs = Outputs(
             answers,
             events,
-            Metrics(self._output / f"metrics-{spec.worker}.prom", worker=str(spec.worker)),
+            Metrics(self._metrics, worker=str(spec.worker)),
             proposer(self._config.steering, spec.commands, lambda line: events.first("rule", line, line=line)),
         )
         outputs.metrics.restarts(max((one.region.words[Word.RESTARTS] for one in self._consumers), default=0))

@@ -86,7 +86,8 @@ class Silence:
     """Whether the workers of the run in ``output`` have told nothing for ``timeout_s``: killed, nobody says their end.
 
     Of a run that has closed its books, ``LAST_WORD_S``: a worker that dies when nothing is under way is not started
-    anew. What they tell all the time are their metrics, whose files change (their times are another machine's clock).
+    anew. What they tell all the time, busy ones too, is the time of their metrics' files (another machine's clock: only
+    that it changes counts).
     """
 
     def __init__(self, output: Path, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
