@@ -14,7 +14,7 @@ DROPPED = {
     "repeated": "its step does not follow the last one of its stream",
     "reduced": "its content went into the frame of another rank",
     "unreduced": "a reduction on the simulation rank refused it",
-    "failed": "the analysis raised an error, or a GPU did not hand its array over",
+    "failed": "the analysis raised an error, or a GPU or the file that frames spill to did not take or give it",
     "nonfinite": "the frame or the answer held NaN or infinity",
     "unsaved": "the answer could not be written",
     "undelivered": "the run ended before inference could take it",

@@ -30,11 +30,25 @@ VARIABLE = "CDI_PUBLISH"
 CHOICES = ("auto", "compiled", "python")
 NAME = "cdi_lane"
 SOURCE = Path(__file__).with_name("lane.c")
+INCLUDED = ("lane_payload.h", "lane_blocks.h")
 COMPILE_TIMEOUT_S = 60.0
 
 _WORDS = (
     (Word.PUBLISHED, Word.SEQUENCE, Word.SUPERVISOR_STATE),
-    (Row.STATE, Row.EVICT, Row.TAKEN, Row.ATTEMPTS, Row.SEQUENCE, Row.STEP, Row.PUBLISHED_NS),
+    (
+        Row.STATE,
+        Row.EVICT,
+        Row.TAKEN,
+        Row.ATTEMPTS,
+        Row.SEQUENCE,
+        Row.STEP,
+        Row.PUBLISHED_NS,
+        Row.BYTES,
+        Row.ATTRIBUTE_BYTES,
+        Row.DTYPE,
+        Row.DIMENSIONS,
+        Row.SHAPE,
+    ),
     (State.WRITING, State.READY, State.DONE, Side.FAILED),
     tuple(Said),
 )
@@ -112,7 +126,7 @@ def built(folder: Path) -> Path:
     os.close(descriptor)
     try:
         includes = [f"-I{sysconfig.get_paths()['include']}", f"-I{np.get_include()}"]
-        command = [*compiler, "-std=c11", "-O2", "-fPIC", "-shared", *includes, str(SOURCE), "-o", name]
+        command = [*compiler, "-std=c11", "-O3", "-fPIC", "-shared", *includes, str(SOURCE), "-o", name]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
         )
@@ -155,7 +169,8 @@ def _own(path: Path) -> None:
 
 def _key() -> str:
     of = (sys.implementation.name, sys.version, np.__version__, platform.machine(), *platform.libc_ver())
-    return hashlib.sha256(SOURCE.read_bytes() + "\n".join(of).encode()).hexdigest()[:24]
+    source = b"".join(SOURCE.with_name(name).read_bytes() for name in (SOURCE.name, *INCLUDED))
+    return hashlib.sha256(source + "\n".join(of).encode()).hexdigest()[:24]
 
 
 def _compiler() -> list[str]:

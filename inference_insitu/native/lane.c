@@ -1,9 +1,12 @@
-/* A lane: the way of a frame into its ring where nothing has to be decided, in few instructions: those of Python, and
+/* A lane: the way of a frame into its ring where little has to be decided, in few instructions: those of Python, and
  * what they look at, have mostly left the caches between two steps, and would take as long as the copy.
  *
  * It does what Producer.publish, _evict and _refuse do (ring/producer.py), in the same order of stores, for frames of
- * the form that the slots' rows speak of already. All else it leaves to them: publish() is then ASK, and nothing has
- * changed. The producer lends it slots, and takes back what has become of them before it looks at its lists again.
+ * the form of those before. All else it leaves to them: publish() is then ASK, and nothing has changed. The producer
+ * lends it slots, and takes back what has become of them before it looks at its lists again.
+ *
+ * Slots of memory come first. Behind them are those that are taken where none of these is left, all of one kind: for
+ * the coarser form of a frame, or in a file on disk.
  *
  * The numbers of words are those of ring/layout.py; native/compiled.py compares them.
  */
@@ -12,34 +15,38 @@
 #include <Python.h>
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #include <numpy/arrayobject.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include <unistd.h>
+#include "lane_payload.h"
 
 enum { PUBLISHED = 17, SEQUENCE = 21, SUPERVISOR_STATE = 48 };
 enum { ROW_STATE = 0, ROW_EVICT = 1, ROW_TAKEN = 2, ROW_ATTEMPTS = 3, ROW_SEQUENCE = 8, ROW_STEP = 9, ROW_NS = 10 };
+enum { ROW_PAYLOAD = 11, ROW_ATTRIBUTES = 12, ROW_DTYPE = 13, ROW_DIMENSIONS = 14, ROW_SHAPE = 15 };
 enum { WRITING = 1, READY = 2, DONE = 4, FAILED = 5 };
 /* What publish() says, and where an event has no slot, minus that for its number. */
 enum { ASK = 0, ACCEPTED = 1, FULL = 2, SAMPLED = 3 };
 
 /* From so many bytes on other threads may run meanwhile. */
 #define UNLOCK_BYTES (64 * 1024)
-/* From so many bytes on a copy goes past the caches: most of it would have left them before it is read, and with it
- * what the simulation has there. */
-#define STREAM_BYTES (256 * 1024)
-#define MOST_DIMENSIONS 6
 #define ROW_BYTES 256
 #define LEAST_EVENTS 64
 /* What a row of the ledger takes beyond stream and rank. */
 #define ROW_ROOM 128
 
+/* `payload` is NULL of a slot that is in the file, there at `offset`. */
 typedef struct {
     int64_t *row;
     char *payload;
+    off_t offset;
 } Slot;
+
+/* What a row says of its payload. */
+typedef struct {
+    int64_t bytes, shape[MOST_DIMENSIONS];
+} Form;
 
 typedef struct {
     int64_t slot, step, ns, superseded;
@@ -52,15 +59,19 @@ typedef struct {
     PyArray_Descr *descr;
     int64_t last_step;
     int64_t seen, one_in; /* frames that came, and of how many one is taken */
-    Py_ssize_t nbytes;
     int dimensions;
     int lent, evicts, refuses, samples;
     npy_intp shape[MOST_DIMENSIONS];
+    Form whole, coarse;
+    int64_t dtype;
     Slot *slots;
-    Py_ssize_t *free;
-    Py_ssize_t *line; /* under way, oldest first */
+    Py_ssize_t *free, *spare;
+    Py_ssize_t *line; /* under way, oldest first, where they may be replaced */
     Event *events;
-    Py_ssize_t capacity, count, frees, waiting, happened, most_events;
+    Py_ssize_t count, in_memory, frees, spares, waiting, happened, most_events;
+    Py_ssize_t capacity, spare_capacity;
+    Blocks blocks; /* its factor is 0 where nothing is made coarser */
+    int file;
     int64_t origin_ns;
     Py_ssize_t prefix_bytes;
     char *prefix; /* of a row of the ledger: stream and rank */
@@ -77,36 +88,6 @@ static int64_t now_ns(void)
 static void fence(void)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-#ifdef __SSE2__
-/* Whole lines, not read before they are written to: a third sooner than memcpy, which reads them first. */
-static void copy_past_caches(char *to, const char *from, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64) {
-        __m128i one = _mm_loadu_si128((const __m128i *)(from + at));
-        __m128i two = _mm_loadu_si128((const __m128i *)(from + at + 16));
-        __m128i three = _mm_loadu_si128((const __m128i *)(from + at + 32));
-        __m128i four = _mm_loadu_si128((const __m128i *)(from + at + 48));
-        _mm_stream_si128((__m128i *)(to + at), one);
-        _mm_stream_si128((__m128i *)(to + at + 16), two);
-        _mm_stream_si128((__m128i *)(to + at + 32), three);
-        _mm_stream_si128((__m128i *)(to + at + 48), four);
-    }
-    _mm_sfence(); /* stores that go past the caches keep no order of themselves */
-}
-#endif
-
-static void copy(char *to, const char *from, size_t bytes)
-{
-#ifdef __SSE2__
-    if (bytes >= STREAM_BYTES && ((uintptr_t)to & 63) == 0) {
-        size_t lines = bytes & ~(size_t)63;
-        copy_past_caches(to, from, lines);
-        to += lines, from += lines, bytes -= lines;
-    }
-#endif
-    memcpy(to, from, bytes);
 }
 
 static int64_t load(const int64_t *word)
@@ -146,19 +127,18 @@ static int write_row(Lane *self, int64_t step, int64_t published_ns, const char 
 /* Whether a frame has ended, which gives its slot once the ledger knows how. */
 static int any_ended(const Lane *self)
 {
-    for (Py_ssize_t place = 0; place < self->waiting; place++)
-        if (load(self->slots[self->line[place]].row + ROW_STATE) == DONE)
+    for (Py_ssize_t number = 0; number < self->count; number++)
+        if (load(self->slots[number].row + ROW_STATE) == DONE)
             return 1;
     return 0;
 }
 
-/* The place in line of the oldest frame that waits, taken back from the reader; -1 where the producer must see. */
+/* The slot of the oldest frame that waits, taken back from the reader; -1 where there is none to be had. */
 static Py_ssize_t evict(Lane *self)
 {
-    if (any_ended(self))
-        return -1;
     for (Py_ssize_t place = 0; place < self->waiting; place++) {
-        int64_t *row = self->slots[self->line[place]].row;
+        Py_ssize_t number = self->line[place];
+        int64_t *row = self->slots[number].row;
         if (load(row + ROW_STATE) != READY)
             continue;
         store(row + ROW_EVICT, 1);
@@ -174,7 +154,9 @@ static Py_ssize_t evict(Lane *self)
         }
         store(row + ROW_STATE, WRITING);
         store(row + ROW_ATTEMPTS, 0);
-        return place;
+        self->waiting--;
+        memmove(self->line + place, self->line + place + 1, sizeof *self->line * (size_t)(self->waiting - place));
+        return number;
     }
     return -1;
 }
@@ -199,6 +181,76 @@ static long refuse(Lane *self, int64_t step, long said)
     return said;
 }
 
+/* Put the frame at `source` into a slot; 0 where the file does not take it. */
+static int fill(const Lane *self, Py_ssize_t number, const char *source)
+{
+    const Slot *slot = self->slots + number;
+    if (slot->payload == NULL)
+        return write_whole(self->file, source, (size_t)self->whole.bytes, slot->offset);
+    if (number < self->in_memory)
+        copy(slot->payload, source, (size_t)self->whole.bytes);
+    else if (self->descr->type_num == NPY_FLOAT)
+        add_blocks_float(&self->blocks, (const float *)source, (float *)slot->payload);
+    else
+        add_blocks_double(&self->blocks, (const double *)source, (double *)slot->payload);
+    return 1;
+}
+
+/* As Slot.describe of ring/region.py, without attributes. */
+static void describe(const Lane *self, const Event *event, int64_t sequence)
+{
+    int64_t *row = self->slots[event->slot].row;
+    const Form *form = event->slot >= self->in_memory && self->blocks.factor ? &self->coarse : &self->whole;
+    row[ROW_SEQUENCE] = sequence;
+    row[ROW_STEP] = event->step;
+    row[ROW_NS] = event->ns;
+    row[ROW_PAYLOAD] = form->bytes;
+    row[ROW_ATTRIBUTES] = 0;
+    row[ROW_DTYPE] = self->dtype;
+    row[ROW_DIMENSIONS] = self->dimensions;
+    memcpy(row + ROW_SHAPE, form->shape, sizeof(int64_t) * (size_t)self->dimensions);
+}
+
+/* Give back the slot of a frame that its file does not take, where it is still ours: Python tries again, and tells. */
+static long undo(Lane *self, const Event *event, int64_t last_step)
+{
+    if (self->happened && self->events[self->happened - 1].step == event->step) {
+        self->happened--;
+        self->seen--;
+        self->last_step = last_step;
+        self->spare[self->spares++] = event->slot;
+    }
+    return ASK;
+}
+
+/* Fill the slot of `event`, which is ours, and let the reader have it. */
+static long hand_over(Lane *self, const Event *event, const char *source)
+{
+    int64_t *row = self->slots[event->slot].row, last_step = self->last_step;
+    int filled;
+    /* Before the copy: whoever takes all back meanwhile finds the slot under way. */
+    if (self->evicts)
+        self->line[self->waiting++] = event->slot;
+    self->events[self->happened++] = *event;
+    self->last_step = event->step;
+    self->seen++;
+    if (self->whole.bytes < UNLOCK_BYTES) {
+        filled = fill(self, event->slot, source);
+    } else {
+        Py_BEGIN_ALLOW_THREADS;
+        filled = fill(self, event->slot, source);
+        Py_END_ALLOW_THREADS;
+    }
+    if (!filled)
+        return undo(self, event, last_step);
+    describe(self, event, ++self->words[SEQUENCE]);
+    fence();
+    store(row + ROW_STATE, READY);
+    store(row + ROW_EVICT, 0);
+    store(self->words + PUBLISHED, self->words[PUBLISHED] + 1);
+    return ACCEPTED;
+}
+
 static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 2) {
@@ -216,58 +268,35 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
         return PyLong_FromLong(ASK);
     if (self->seen % self->one_in)
         return PyLong_FromLong(self->samples ? refuse(self, step, SAMPLED) : ASK);
-    if (self->frees == 0 && !self->evicts)
-        return PyLong_FromLong(self->refuses && !any_ended(self) ? refuse(self, step, FULL) : ASK);
-    const char *source = PyArray_BYTES((PyArrayObject *)arguments[0]);
-    int64_t now = now_ns(), superseded = -1;
-    Py_ssize_t number, place = -1;
+    if (self->frees == 0 && ((!self->evicts && !self->spares && !self->refuses) || any_ended(self)))
+        return PyLong_FromLong(ASK);
+    Event event = {.step = step, .ns = now_ns(), .superseded = -1};
     if (self->frees) {
-        number = self->free[--self->frees];
-    } else {
-        place = evict(self);
-        if (place < 0)
+        event.slot = self->free[--self->frees];
+    } else if (self->spares) {
+        event.slot = self->spare[--self->spares];
+    } else if (self->evicts) {
+        event.slot = evict(self);
+        if (event.slot < 0)
             return PyLong_FromLong(ASK);
-        number = self->line[place];
-        superseded = self->slots[number].row[ROW_STEP];
-        self->waiting--;
-        memmove(self->line + place, self->line + place + 1, sizeof *self->line * (size_t)(self->waiting - place));
-    }
-    int64_t *row = self->slots[number].row;
-    char *payload = self->slots[number].payload;
-    /* Before the copy: whoever takes all back meanwhile finds the slot under way. */
-    self->line[self->waiting++] = number;
-    self->events[self->happened++] = (Event){number, step, now, superseded};
-    self->last_step = step;
-    self->seen++;
-    if (self->nbytes < UNLOCK_BYTES) {
-        copy(payload, source, (size_t)self->nbytes);
+        event.superseded = self->slots[event.slot].row[ROW_STEP];
     } else {
-        Py_BEGIN_ALLOW_THREADS;
-        copy(payload, source, (size_t)self->nbytes);
-        Py_END_ALLOW_THREADS;
+        return PyLong_FromLong(refuse(self, step, FULL));
     }
-    row[ROW_SEQUENCE] = ++self->words[SEQUENCE];
-    row[ROW_STEP] = step;
-    row[ROW_NS] = now;
-    fence();
-    store(row + ROW_STATE, READY);
-    if (place >= 0)
-        store(row + ROW_EVICT, 0);
-    store(self->words + PUBLISHED, self->words[PUBLISHED] + 1);
-    return PyLong_FromLong(ACCEPTED);
+    return PyLong_FromLong(hand_over(self, &event, PyArray_BYTES((PyArrayObject *)arguments[0])));
 }
 
-/* Numbers of slots from a list; -1 with an error set where they are not. */
-static Py_ssize_t numbers(Lane *self, PyObject *list, Py_ssize_t *into)
+/* Numbers of slots from `first` to `end` (excluded) from a list; -1 with an error set where they are not. */
+static Py_ssize_t numbers(PyObject *list, Py_ssize_t *into, Py_ssize_t first, Py_ssize_t end)
 {
     Py_ssize_t count = PyList_GET_SIZE(list);
-    if (count > self->count) {
+    if (count > end - first) {
         PyErr_SetString(PyExc_ValueError, "more slots than the stream has");
         return -1;
     }
     for (Py_ssize_t place = 0; place < count; place++) {
         Py_ssize_t number = PyLong_AsSsize_t(PyList_GET_ITEM(list, place));
-        if (number < 0 || number >= self->count) {
+        if (number < first || number >= end) {
             if (!PyErr_Occurred())
                 PyErr_Format(PyExc_ValueError, "no slot %zd", number);
             return -1;
@@ -277,39 +306,80 @@ static Py_ssize_t numbers(Lane *self, PyObject *list, Py_ssize_t *into)
     return count;
 }
 
-static PyObject *lend(Lane *self, PyObject *arguments)
+/* How frames of our form are made coarser; 0 where this is nothing that is done here. */
+static int blocked(Lane *self)
 {
-    PyArrayObject *form;
-    PyObject *free_slots, *line;
-    long long last_step, seen;
-    int evicts, refuses, samples;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!LLppp", &PyArray_Type, &form, &PyList_Type, &free_slots, &PyList_Type, &line,
-                          &last_step, &seen, &evicts, &refuses, &samples))
-        return NULL;
-    if (self->happened) {
-        PyErr_SetString(PyExc_ValueError, "a lane must be taken back before it is lent: one thread at a time may publish");
-        return NULL;
+    Blocks *blocks = &self->blocks;
+    int known = self->descr->type_num == NPY_FLOAT || self->descr->type_num == NPY_DOUBLE;
+    if (!known || self->dimensions == 0 || self->whole.bytes == 0)
+        return 0;
+    npy_intp stride = 1;
+    self->coarse.bytes = self->whole.bytes;
+    for (int axis = self->dimensions - 1; axis >= 0; axis--) {
+        if (self->shape[axis] % blocks->factor)
+            return 0;
+        blocks->shape[axis] = self->shape[axis];
+        blocks->strides[axis] = stride;
+        stride *= self->shape[axis];
+        self->coarse.shape[axis] = self->shape[axis] / blocks->factor;
+        self->coarse.bytes /= blocks->factor;
     }
-    if (PyArray_NDIM(form) > MOST_DIMENSIONS || PyArray_NBYTES(form) > self->capacity || seen < 0) {
-        PyErr_SetString(PyExc_ValueError, "the form must fit the slots");
-        return NULL;
-    }
-    self->frees = self->waiting = self->lent = 0;
-    Py_ssize_t frees = numbers(self, free_slots, self->free), waiting = numbers(self, line, self->line);
-    if (frees < 0 || waiting < 0)
-        return NULL;
-    if (frees + waiting > self->count) {
-        PyErr_SetString(PyExc_ValueError, "more slots than the stream has");
-        return NULL;
-    }
+    blocks->dimensions = self->dimensions;
+    blocks->rows = 1;
+    for (int axis = 0; axis < self->dimensions - 1; axis++)
+        blocks->rows *= self->coarse.shape[axis];
+    return self->coarse.bytes <= self->spare_capacity;
+}
+
+/* Take over the form of the frames to come. */
+static void formed(Lane *self, PyArrayObject *form)
+{
     PyArray_Descr *before = self->descr;
     self->descr = PyArray_DESCR(form);
     Py_INCREF(self->descr);
     Py_XDECREF(before);
     self->dimensions = PyArray_NDIM(form);
     memcpy(self->shape, PyArray_DIMS(form), sizeof(npy_intp) * (size_t)self->dimensions);
-    self->nbytes = PyArray_NBYTES(form);
-    self->frees = frees, self->waiting = waiting, self->last_step = last_step, self->seen = seen;
+    for (int axis = 0; axis < self->dimensions; axis++)
+        self->whole.shape[axis] = self->shape[axis];
+    self->whole.bytes = PyArray_NBYTES(form);
+}
+
+static PyObject *lend(Lane *self, PyObject *arguments)
+{
+    PyArrayObject *form;
+    PyObject *free_slots, *spare, *line;
+    long long dtype, last_step, seen;
+    int evicts, refuses, samples;
+    if (!PyArg_ParseTuple(arguments, "O!LO!O!O!LLppp", &PyArray_Type, &form, &dtype, &PyList_Type, &free_slots, &PyList_Type,
+                          &spare, &PyList_Type, &line, &last_step, &seen, &evicts, &refuses, &samples))
+        return NULL;
+    if (self->happened) {
+        PyErr_SetString(PyExc_ValueError, "a lane must be taken back before it is lent: one thread at a time may publish");
+        return NULL;
+    }
+    self->frees = self->spares = self->waiting = self->lent = 0;
+    if (PyArray_NDIM(form) > MOST_DIMENSIONS || PyArray_NBYTES(form) > self->capacity || seen < 0) {
+        PyErr_SetString(PyExc_ValueError, "the form must fit the slots");
+        return NULL;
+    }
+    Py_ssize_t frees = numbers(free_slots, self->free, 0, self->in_memory);
+    Py_ssize_t spares = frees < 0 ? -1 : numbers(spare, self->spare, self->in_memory, self->count);
+    Py_ssize_t waiting = spares < 0 ? -1 : numbers(line, self->line, 0, self->in_memory);
+    if (waiting < 0)
+        return NULL;
+    if (frees + waiting > self->in_memory) {
+        PyErr_SetString(PyExc_ValueError, "more slots than the stream has");
+        return NULL;
+    }
+    formed(self, form);
+    int coarser = self->blocks.factor && blocked(self);
+    if (spares && !(self->blocks.factor ? coarser : self->whole.bytes <= self->spare_capacity)) {
+        PyErr_SetString(PyExc_ValueError, "the form must fit the slots");
+        return NULL;
+    }
+    self->dtype = dtype;
+    self->frees = frees, self->spares = spares, self->waiting = waiting, self->last_step = last_step, self->seen = seen;
     self->evicts = evicts, self->refuses = refuses, self->samples = samples, self->lent = 1;
     Py_RETURN_NONE;
 }
@@ -330,45 +400,58 @@ static PyObject *take(Lane *self, PyObject *unused)
         }
         PyList_SET_ITEM(events, place, event);
     }
-    self->frees = self->waiting = self->happened = self->lent = 0;
+    self->frees = self->spares = self->waiting = self->happened = self->lent = 0;
     return events;
 }
 
-static int placed(Lane *self, PyObject *places)
+/* The slots from `number` on, from (offset of its row, offset of its payload) of each. */
+static int placed(Lane *self, PyObject *places, Py_ssize_t number, Py_ssize_t capacity, int in_file)
 {
-    for (Py_ssize_t number = 0; number < self->count; number++) {
-        Py_ssize_t row, payload;
-        if (!PyArg_ParseTuple(PyList_GET_ITEM(places, number), "nn", &row, &payload))
+    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(places); place++) {
+        Py_ssize_t row, payload, room = self->region.len;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(places, place), "nn", &row, &payload))
             return -1;
-        Py_ssize_t room = self->region.len;
-        if (row < 0 || payload < 0 || row % 8 || payload % 8 || row + ROW_BYTES > room || payload + self->capacity > room) {
+        if (row < 0 || row % 8 || row + ROW_BYTES > room || payload < 0 || payload % 8 ||
+            payload > (in_file ? PY_SSIZE_T_MAX : room) - capacity) {
             PyErr_SetString(PyExc_ValueError, "a slot must lie within the ring");
             return -1;
         }
-        self->slots[number].row = (int64_t *)((char *)self->region.buf + row);
-        self->slots[number].payload = (char *)self->region.buf + payload;
+        Slot *slot = self->slots + number + place;
+        slot->row = (int64_t *)((char *)self->region.buf + row);
+        slot->payload = in_file ? NULL : (char *)self->region.buf + payload;
+        slot->offset = (off_t)payload;
     }
     return 0;
 }
 
 static int init(Lane *self, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"region", "journal", "places", "capacity", "prefix", "origin_ns", "one_in", NULL};
-    PyObject *region, *journal, *places;
+    static char *names[] = {"region",    "journal", "places", "capacity", "spares", "spare_capacity",
+                            "factor",    "file",    "prefix", "origin_ns", "one_in", NULL};
+    PyObject *region, *journal, *places, *spares;
     const char *prefix;
     long long origin_ns, one_in;
+    int file;
     if (self->region.obj != NULL) {
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!ny#LL", names, &region, &journal, &PyList_Type, &places,
-                                     &self->capacity, &prefix, &self->prefix_bytes, &origin_ns, &one_in))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!nO!nniy#LL", names, &region, &journal, &PyList_Type, &places,
+                                     &self->capacity, &PyList_Type, &spares, &self->spare_capacity, &self->blocks.factor, &file,
+                                     &prefix, &self->prefix_bytes, &origin_ns, &one_in))
         return -1;
     if (PyObject_GetBuffer(region, &self->region, PyBUF_WRITABLE) || PyObject_GetBuffer(journal, &self->journal, PyBUF_WRITABLE))
         return -1;
-    self->count = PyList_GET_SIZE(places);
-    if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1 || one_in < 1) {
+    self->in_memory = PyList_GET_SIZE(places);
+    self->count = self->in_memory + PyList_GET_SIZE(spares);
+    if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1 || self->spare_capacity < 1 || one_in < 1 ||
+        self->blocks.factor < 0 || self->blocks.factor == 1 || self->blocks.factor > PIECE) {
         PyErr_SetString(PyExc_ValueError, "a lane must have a ring and a journal");
+        return -1;
+    }
+    /* One of its own, which stays that of this file for as long as the lane lives. */
+    if (file >= 0 && (self->file = fcntl(file, F_DUPFD_CLOEXEC, 3)) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
     self->words = self->region.buf;
@@ -378,34 +461,41 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
     size_t count = (size_t)self->count + 1;
     self->slots = PyMem_Calloc(count, sizeof *self->slots);
     self->free = PyMem_Calloc(count, sizeof *self->free);
+    self->spare = PyMem_Calloc(count, sizeof *self->spare);
     self->line = PyMem_Calloc(count, sizeof *self->line);
     self->events = PyMem_Calloc((size_t)self->most_events, sizeof *self->events);
     self->prefix = PyMem_Calloc((size_t)self->prefix_bytes + 1, 1);
-    if (!self->slots || !self->free || !self->line || !self->events || !self->prefix) {
+    if (!self->slots || !self->free || !self->spare || !self->line || !self->events || !self->prefix) {
         PyErr_NoMemory();
         return -1;
     }
     memcpy(self->prefix, prefix, (size_t)self->prefix_bytes);
-    return placed(self, places);
+    if (placed(self, places, 0, self->capacity, 0))
+        return -1;
+    return placed(self, spares, self->in_memory, self->spare_capacity, self->blocks.factor == 0);
 }
 
 static void dealloc(Lane *self)
 {
     PyMem_Free(self->slots);
     PyMem_Free(self->free);
+    PyMem_Free(self->spare);
     PyMem_Free(self->line);
     PyMem_Free(self->events);
     PyMem_Free(self->prefix);
     Py_XDECREF(self->descr);
     PyBuffer_Release(&self->region);
     PyBuffer_Release(&self->journal);
+    if (self->file > 0)
+        close(self->file);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 static PyMethodDef methods[] = {
     {"publish", (PyCFunction)(void (*)(void))publish, METH_FASTCALL, "What became of the array."},
     {"lend", (PyCFunction)lend, METH_VARARGS,
-     "Lend slots: form, free ones, those under way, last step, frames seen, may it evict, refuse, leave out."},
+     "Lend slots: form and its number, free ones, spare ones, those it may replace, oldest first, last step, frames seen, "
+     "may it evict, refuse, leave out."},
     {"take", (PyCFunction)take, METH_NOARGS,
      "Take all back: (slot or minus what was said, step, published_ns, step replaced or -1) of each."},
     {NULL},
@@ -431,9 +521,9 @@ PyMODINIT_FUNC PyInit_cdi_lane(void)
     PyObject *made = PyModule_Create(&module);
     if (made == NULL || PyModule_AddObjectRef(made, "Lane", (PyObject *)&LaneType))
         return NULL;
-    PyObject *words = Py_BuildValue("(iii)(iiiiiii)(iiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT,
-                                    ROW_TAKEN, ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, WRITING, READY, DONE, FAILED, ASK, ACCEPTED,
-                                    FULL, SAMPLED);
+    PyObject *words = Py_BuildValue("(iii)(iiiiiiiiiiii)(iiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT,
+                                    ROW_TAKEN, ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, ROW_PAYLOAD, ROW_ATTRIBUTES, ROW_DTYPE,
+                                    ROW_DIMENSIONS, ROW_SHAPE, WRITING, READY, DONE, FAILED, ASK, ACCEPTED, FULL, SAMPLED);
     if (words == NULL || PyModule_AddObjectRef(made, "WORDS", words))
         return NULL;
     return made;

@@ -56,13 +56,11 @@ class FillingProducer(Producer):
                 values = host()
             except Exception as error:
                 self._let_go(stream, slot)
-                self.ledger.refuse(name, step, now, "failed", status="failed")
-                self._words[Word.PUBLISHED] += 1
-                return Publication("failed", str(error))
+                return self._fail(stream, step, now, error)
             return self._store(stream, slot, values, step, encoded, now)
         stream.unfilled.add(slot.place.number)
         stream.in_turn(State.FILLING, stream.filling)
-        self._store(stream, slot, array, step, encoded, now, copy=_later)
+        self._store(stream, slot, array, step, encoded, now, fill=_later)
         return slot
 
     def commit(self, slot: Slot) -> None:
@@ -124,5 +122,5 @@ class FillingProducer(Producer):
         self._progress = lambda: None  # what looked after us may refer to us: our memory is to go at once
 
 
-def _later(target: NDArray[Any], values: Any) -> None:
+def _later(slot: Slot, dtype: int, values: Any) -> None:
     """Leave the slot to who fills it."""

@@ -8,8 +8,14 @@ from enum import IntEnum
 from typing import Any
 
 from inference_insitu.books.ledger import Ledger
-from inference_insitu.ring.region import Region, Slot
+from inference_insitu.ring.layout import DTYPES
+from inference_insitu.ring.region import Region
 from inference_insitu.ring.stream import Stream
+
+MOST_SPARE = 8
+"""Slots lent at once of those that stand in for memory: there may be thousands, of which a few are used at a time."""
+ADDED = ("float32", "float64")
+"""What the compiled way adds up in blocks."""
 
 
 class Said(IntEnum):
@@ -19,29 +25,37 @@ class Said(IntEnum):
 
 
 class Lane:
-    """The memory slots of ``stream``.
+    """The slots of ``stream``.
 
     Parameters
     ----------
     compiled : class of ``native.compiled.lane_type``.
-    evicts : whether it may replace what waits, or refuse, without looking first whether something else has made room.
+    decides : whether it may do what the policy says where no slot is left in memory, without looking first whether
+        something else has made room.
 
     Attributes
     ----------
     publish : ``publish(array, step)``, a number of ``Said``.
     """
 
-    def __init__(self, compiled: Any, region: Region, stream: Stream, ledger: Ledger, *, evicts: bool) -> None:
+    def __init__(self, compiled: Any, region: Region, stream: Stream, ledger: Ledger, *, decides: bool) -> None:
         self._stream, self._ledger = stream, ledger
-        self._slots = list(reversed(stream.free_memory))
+        memory, spare = list(reversed(stream.free_memory)), list(reversed(stream.free_spare))
+        self._slots = memory + spare
         self._numbers = {slot.place.number: number for number, slot in enumerate(self._slots)}
-        self._evicts = evicts and stream.policy.when_full == "latest" and not stream.policy.wait_s
-        self._refuses = evicts and stream.policy.when_full == "drop_newest" and not stream.policy.wait_s
+        self._decides = decides and not stream.policy.wait_s
+        self._latest = stream.policy.when_full == "latest"
+        self._declared = region.layout.variables.get(stream.name)
+        self._factor = stream.policy.factor if stream.policy.when_full == "degrade" else 0
         self._lane = compiled(
             region=region.bytes,
             journal=ledger.journal,
-            places=[(8 * slot.base, slot.place.offset) for slot in self._slots],
+            places=[(8 * slot.base, slot.place.offset) for slot in memory],
             capacity=stream.capacity,
+            spares=[(8 * slot.base, slot.place.offset) for slot in spare],
+            spare_capacity=spare[0].place.capacity if spare else stream.capacity,
+            factor=self._factor,
+            file=-1 if region.spill_file is None else region.spill_file.descriptor,
             prefix=f"{stream.name},{ledger.rank},".encode(),
             origin_ns=ledger.origin_ns,
             one_in=stream.one_in,
@@ -49,26 +63,40 @@ class Lane:
         self.publish = self._lane.publish
 
     def lend(self) -> None:
-        """Lend the free slots whose rows speak of the newest form, and with them what waits, if it may be replaced.
+        """Lend slots for frames of the form of the newest: the free ones, and what waits, if it may be replaced.
 
         Also where nothing is free and nothing may be replaced, so that frames are refused there. The first refusal for
         a reason is the producer's: it is told of.
         """
-        stream = self._stream
-        free, flying = stream.free_memory, stream.flying
-        refuses = self._refuses and "full" in stream.refused
-        if not free and not (flying and (self._evicts or refuses)):
+        stream, numbers = self._stream, self._numbers
+        if stream.form is None or stream.filling:
             return
-        newest = free[-1] if free else flying[-1]
-        if newest.same is None or stream.filling:
+        evicts = self._decides and self._latest
+        spare = stream.free_spare[-MOST_SPARE:] if self._decides and self._stands_in() else []
+        all_lent = len(spare) == len(stream.free_spare)
+        refuses = self._decides and not self._latest and all_lent and "full" in stream.refused
+        if not (stream.free_memory or spare or refuses or evicts):
             return
-        count = next((place for place, slot in enumerate(reversed(free)) if not _alike(slot, newest)), len(free))
-        evicts = self._evicts and count == len(free) and all(_alike(slot, newest) for slot in flying)
-        refuses = refuses and count == len(free)
-        lent = [self._numbers[slot.place.number] for slot in free[len(free) - count :]]
-        line = [self._numbers[slot.place.number] for slot in flying] if evicts or refuses else []
-        sampled = "sampled" in stream.refused
-        self._lane.lend(newest.same, lent, line, stream.last_step, stream.seen, evicts, refuses, sampled)
+        self._lane.lend(
+            stream.form,
+            DTYPES.index(stream.form.dtype),
+            [numbers[slot.place.number] for slot in stream.free_memory],
+            [numbers[slot.place.number] for slot in spare],
+            [numbers[slot.place.number] for slot in stream.flying] if evicts else [],
+            stream.last_step,
+            stream.seen,
+            evicts,
+            refuses,
+            "sampled" in stream.refused,
+        )
+
+    def _stands_in(self) -> bool:
+        """Whether the compiled way knows what goes into a slot that stands in for memory: a frame, or its blocks."""
+        form = self._stream.form
+        if form is None or not self._factor:
+            return True
+        whole = (form.dtype.name, form.shape) == self._declared and form.dtype.name in ADDED
+        return whole and bool(form.shape) and not any(length % self._factor for length in form.shape)
 
     def take(self) -> None:
         """Take all back."""
@@ -81,14 +109,9 @@ class Lane:
                 continue
             slot = self._slots[number]
             if replaced < 0:
-                stream.free_memory.pop()
+                stream.free[slot.place.kind].pop()
             else:
                 stream.flying.remove(slot)
                 ledger.replaced(stream.name, replaced)
             stream.flying.append(slot)
             ledger.accept(stream.name, step, published_ns)
-
-
-def _alike(slot: Slot, other: Slot) -> bool:
-    one, two = slot.same, other.same
-    return one is not None and two is not None and one.shape == two.shape and one.dtype is two.dtype

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cdi.requirements import nearest
 from inference_insitu.books.ledger import Ledger, Settled
@@ -104,7 +103,7 @@ class Producer:
         compiled = lane_type() if clock is time.monotonic_ns else None  # it reads that clock
         if compiled is not None:
             for stream in self._streams.values():
-                stream.lane = Lane(compiled, region, stream, ledger, evicts=not carries)
+                stream.lane = Lane(compiled, region, stream, ledger, decides=not carries)
 
     @property
     def lanes(self) -> dict[str, Callable[[Any, int], int]]:
@@ -138,13 +137,11 @@ class Producer:
         return published
 
     def _by_lane_again(self, stream: Stream, lane: Lane, array: Any, step: int) -> int:
-        """What ``lane`` says of the frame now: most often only frames that have ended were in the way."""
+        """What ``lane`` says of the frame now: most often frames that have ended were in the way, or it had no more."""
         lane.take()
         if stream.free_memory or stream.seen % stream.one_in:
             return Said.ASK
         self._harvest(stream, all_of_them=True)
-        if not stream.free_memory:
-            return Said.ASK
         lane.lend()
         return int(lane.publish(array, step))
 
@@ -158,6 +155,7 @@ class Producer:
         slot = self._slot(stream)
         if isinstance(slot, str):
             return self._refuse(stream, step, now, slot)
+        stream.formed(values)
         return self._store(stream, slot, values, step, encoded, now)
 
     def _store(
@@ -168,7 +166,7 @@ class Producer:
         step: int,
         attributes: bytes,
         now: int,
-        copy: Callable[[NDArray[Any], Any], None] = np.copyto,
+        fill: Callable[[Slot, int, Any], None] = Slot.fill,
     ) -> Publication:
         """Fill ``slot``, which is ours, and hand it over when its turn comes."""
         if slot.place.kind is Kind.COARSE:
@@ -177,10 +175,11 @@ class Producer:
                 self._let_go(stream, slot)
                 return self._refuse(stream, step, now, "full")
         code = _DTYPE_CODES[values.dtype]
-        view = slot.view(code, values.shape)
-        copy(view, values)
-        whole = copy is np.copyto and not attributes and slot.place.kind is Kind.MEMORY
-        slot.same = view if whole else None
+        try:
+            fill(slot, code, values)
+        except (OSError, MemoryError) as error:  # of the file that frames spill to
+            self._let_go(stream, slot)
+            return self._fail(stream, step, now, error)
         words, base = self._words, slot.base
         sequence = words[_NEWEST] = words[_NEWEST] + 1
         slot.describe((sequence, step, now, values.nbytes), code, values.shape, attributes)
@@ -263,6 +262,11 @@ class Producer:
         self._words[_PUBLISHED] += 1
         return _DROPPED[reason]
 
+    def _fail(self, stream: Stream, step: int, now: int, error: Exception) -> Publication:
+        self.ledger.refuse(stream.name, step, now, "failed", status="failed")
+        self._words[_PUBLISHED] += 1
+        return Publication("failed", str(error))
+
     def _slot(self, stream: Stream) -> Slot | str:
         """A slot that is ours to write to, or the reason why there is none."""
         slot = self._free(stream)
@@ -277,10 +281,8 @@ class Producer:
         match stream.policy.when_full:
             case "latest":
                 slot = self._evict(stream) or self._free(stream)
-            case "degrade":
-                slot = self._pop(stream, Kind.COARSE)
-            case "spill":
-                slot = self._pop(stream, Kind.SPILL)
+            case "degrade" | "spill":
+                slot = stream.free_spare.pop() if stream.free_spare else None
             case "drop_newest":
                 return "timeout" if stream.policy.wait_s else "full"
         return slot or "full"
@@ -289,10 +291,6 @@ class Producer:
         if not stream.free_memory:
             self._harvest(stream, all_of_them=True)
         return stream.free_memory.pop() if stream.free_memory else None
-
-    def _pop(self, stream: Stream, kind: Kind) -> Slot | None:
-        free = stream.free[kind]
-        return free.pop() if free else None
 
     def _wait(self, stream: Stream) -> Slot | None:
         """A slot that became free within the policy's wait, as long as somebody is there to free it."""

@@ -12,6 +12,7 @@ import os
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,9 @@ from inference_insitu.ring.layout import (
     State,
     Word,
 )
+from inference_insitu.ring.mapping import HOLD_TRIES, map_existing, map_new
 from inference_insitu.ring.processes import started_at
+from inference_insitu.ring.spill import SpillFile
 
 _DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSIONS + 1)]
 """One call for a row: fifteen stores one by one would take longer than a small payload."""
@@ -51,7 +54,8 @@ _DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSION
 _SEQUENCE = int(Row.SEQUENCE)
 _WHOLE_ROW = struct.Struct(f"={ROW_WORDS}q")
 
-HOLD_TRIES = 100
+MADE_BYTES = 16 << 20
+"""Of a file that frames spill to, for every stream, written before the first frame."""
 FEW_SLOTS = 32
 """Up to so many are looked at sooner one by one than by an array."""
 
@@ -60,12 +64,9 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class Slot:
-    """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word.
+    """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word."""
 
-    ``same`` is the writer's: the payload in the form that the row speaks of, where nothing else has to be said of it.
-    """
-
-    __slots__ = ("_region", "_texts", "_views", "base", "payload", "place", "same", "words")
+    __slots__ = ("_file", "_region", "_texts", "_views", "base", "payload", "place", "words")
 
     def __init__(self, region: "Region", place: SlotPlace) -> None:
         self.place = place
@@ -76,7 +77,7 @@ class Slot:
         self._texts = region.bytes[start : start + ATTRIBUTE_BYTES + DETAIL_BYTES]
         source = region.spilled if place.kind is Kind.SPILL else region.bytes
         self.payload = source[place.offset : place.offset + place.capacity]
-        self.same: NDArray[np.generic] | None = None
+        self._file = region.spill_file if place.kind is Kind.SPILL else None
         self._views: dict[tuple[int, tuple[int, ...]], NDArray[np.generic]] = {}
 
     def view(self, dtype: int, shape: tuple[int, ...]) -> "NDArray[np.generic]":
@@ -88,6 +89,20 @@ class Slot:
             if len(self._views) < 4:
                 self._views[dtype, shape] = found
         return found
+
+    def fill(self, dtype: int, values: "NDArray[np.generic]") -> None:
+        """Writer: put ``values``, of ``DTYPES[dtype]``, where the payload is.
+
+        Raises
+        ------
+        OSError
+            If that is a file, and it does not take them.
+        """
+        target = self.view(dtype, values.shape)  # also says whether they fit
+        if self._file is None:
+            np.copyto(target, values)
+        else:
+            self._file.write(values, self.place.offset)
 
     def describe(self, header: tuple[int, ...], dtype: int, shape: tuple[int, ...], attributes: bytes) -> None:
         """Write what the payload holds; ``header`` are the words ``SEQUENCE`` to ``BYTES``."""
@@ -155,11 +170,20 @@ class Region:
     layout : Layout
     words : memoryview of int64 over the whole segment; control words by ``Word``.
     slots : every slot in order.
+    spill_file : what the writer spills to; None at the reader, or where nothing spills.
     """
 
-    def __init__(self, memory: mmap.mmap, spill: mmap.mmap | None, layout: Layout, path: Path | None) -> None:
+    def __init__(
+        self,
+        memory: mmap.mmap,
+        spill: mmap.mmap | None,
+        layout: Layout,
+        path: Path | None,
+        spill_file: SpillFile | None = None,
+    ) -> None:
         self.path = path
         self.layout = layout
+        self.spill_file = spill_file
         self.bytes = memoryview(memory)
         self.spilled = memoryview(spill) if spill is not None else self.bytes[:0]
         self.words = self.bytes.cast("q")
@@ -183,15 +207,15 @@ class Region:
         OSError
             If the memory or the disk does not hold it; ``FileExistsError`` if the name is taken.
         """
-        memory = _map_new(path, layout.memory_bytes)
+        memory = map_new(path, layout.memory_bytes)
         try:
-            spill = _map_new(Path(layout.spill_file), layout.spill_bytes) if layout.spill_bytes else None
+            file = _spill_file(layout) if layout.spill_bytes else None
         except OSError:
             if path is not None:
                 path.unlink(missing_ok=True)
             raise
         memory[::PAGE] = b"\0" * len(range(0, layout.memory_bytes, PAGE))
-        region = cls(memory, spill, layout, path)
+        region = cls(memory, None if file is None else file.memory, layout, path, file)
         encoded = layout.encode()
         region.bytes[LAYOUT_OFFSET : LAYOUT_OFFSET + len(encoded)] = encoded
         words = region.words
@@ -213,7 +237,7 @@ class Region:
         OSError
             If it cannot be read.
         """
-        memory = _map_existing(path)
+        memory = map_existing(path)
         words = memoryview(memory).cast("q") if len(memory) >= LAYOUT_OFFSET and len(memory) % 8 == 0 else None
         if words is None or words[Word.MAGIC] != MAGIC:
             raise ValueError(f"{path} must be a ring, got something else")
@@ -225,7 +249,7 @@ class Region:
         layout = Layout.decode(encoded)
         if layout.memory_bytes != len(memory):
             raise ValueError(f"{path} must be {layout.memory_bytes} bytes, got {len(memory)}")
-        spill = _map_existing(Path(layout.spill_file)) if layout.spill_bytes else None
+        spill = map_existing(Path(layout.spill_file)) if layout.spill_bytes else None
         return cls(memory, spill, layout, path)
 
     @property
@@ -278,32 +302,19 @@ class Region:
             Path(self.layout.spill_file).unlink(missing_ok=True)
 
 
-def _map_new(path: Path | None, size: int) -> mmap.mmap:
-    if path is None:
-        return mmap.mmap(-1, size)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        _hold(descriptor)
-        # Reserved now: a page that cannot be had later is a SIGBUS, not an error.
-        os.posix_fallocate(descriptor, 0, size)
-        return mmap.mmap(descriptor, size)
-    except OSError as error:
-        os.unlink(path)
-        raise OSError(error.errno, f"{size} bytes for a ring are not to be had: {error.strerror}", str(path)) from error
-    finally:
-        os.close(descriptor)
+def _spill_file(layout: Layout) -> SpillFile:
+    """The file, with pages in memory for the frames of a burst: the first write to a page takes longer, for the page.
 
-
-def _map_existing(path: Path) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        _hold(descriptor)
-        size = os.fstat(descriptor).st_size
-        if size == 0:
-            raise ValueError(f"{path} must be a ring, got an empty file")
-        return mmap.mmap(descriptor, size)
-    finally:
-        os.close(descriptor)
+    Frame by frame, as they will be written: a system that makes one large page of many small ones looks at all of it
+    at every write.
+    """
+    file = SpillFile(Path(layout.spill_file), layout.spill_bytes)
+    made: Counter[str] = Counter()
+    for place in layout.places():
+        if place.kind is Kind.SPILL and made[place.stream] + place.capacity <= MADE_BYTES:
+            file.write(np.zeros(place.capacity, np.uint8), place.offset)
+            made[place.stream] += place.capacity
+    return file
 
 
 @contextmanager
@@ -334,18 +345,3 @@ def _locked(descriptor: int) -> bool:
         except OSError:  # a file system without locks
             return True
     return False
-
-
-def _hold(descriptor: int) -> None:
-    """Show that somebody uses the file, for as long as the mapping lasts; the system lets go for who dies.
-
-    A process number tells the same, but not to another container that shares the memory.
-    """
-    for _ in range(HOLD_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:  # somebody looks whether it is stale, for a moment
-            time.sleep(0.001)
-        except OSError:  # a file system without locks
-            return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inference_insitu.ring.lane import Lane
 
 Coarsen = Callable[[NDArray[Any]], NDArray[Any] | None]
+"""Adds up blocks of the policy's ``factor`` along every axis of an array as declared; None of another."""
 
 
 class Shaped(Protocol):
@@ -51,6 +52,8 @@ class Stream:
         for slot in reversed(slots):
             self.free[slot.place.kind].append(slot)
         self.free_memory = self.free[Kind.MEMORY]
+        # What a frame is given where no slot in memory is left; empty where the policy has nothing for that.
+        self.free_spare = self.free[Kind.SPILL if plan.policy.when_full == "spill" else Kind.COARSE]
         self.capacity = self.free_memory[0].place.capacity
         self.flying: deque[Slot] = deque()
         self.filling: deque[Slot] = deque()  # the first that is being filled, and all that came after it
@@ -59,7 +62,13 @@ class Stream:
         self.last_step = -1
         self.seen = 0
         self.refused: set[str] = set()  # for which reasons there were refusals
+        self.form: NDArray[Any] | None = None  # an array of the type and shape of the newest frame
         self.lane: Lane | None = None
+
+    def formed(self, array: Shaped) -> None:
+        """Keep the form of ``array``, which holds no memory of its size."""
+        if self.form is None or self.form.shape != array.shape or self.form.dtype != array.dtype:
+            self.form = np.broadcast_to(np.empty((), array.dtype), array.shape)
 
     def in_turn(self, state: int, line: deque[Slot]) -> None:
         """What becomes of the next slot once it is written: its state, and where it stands in line."""

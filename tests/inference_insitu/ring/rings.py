@@ -1,6 +1,9 @@
 """Rings for tests: private memory, a small stream, and both sides in one process."""
 
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +91,7 @@ def make_ring(
     if policy.when_full == "degrade":
         groups.append(SlotGroup("a", Kind.COARSE, slots, CAPACITY // 4))
     if policy.when_full == "spill":
-        groups.append(SlotGroup("a", Kind.SPILL, 3, CAPACITY))
+        groups.append(SlotGroup("a", Kind.SPILL, 3, capacity))
     layout = Layout(tuple(groups), str(spill or ""), {"a": ("float64", SHAPE)})
     region = Region.create(layout, rank=0, path=path)
     ledger = RecordingLedger()
@@ -96,6 +99,17 @@ def make_ring(
     consumer = Consumer(region if path is None else Region.open(path), pid=1)
     consumer.state = Side.READY
     return Ring(region, producer, consumer, ledger)
+
+
+@contextmanager
+def no_larger_files(size: int) -> Iterator[None]:
+    """No file takes a byte beyond ``size`` meanwhile: as a disk that is full in the middle of a frame."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Clock:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rings import CAPACITY, frame, make_ring
+from rings import CAPACITY, SHAPE, blocks_added, frame, make_ring, no_larger_files
 
 from cdi.errors import RunError
 from inference_insitu.books.ledger import Ledger, ledger_name
@@ -22,8 +22,11 @@ from inference_insitu.doctor.publishing import publishing
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.native import compiled
 from inference_insitu.native.compiled import VARIABLE, cache_folder, lane_or_reason, lane_type, loaded
+from inference_insitu.reduction.group import Alone
+from inference_insitu.reduction.operator_config import OperatorConfig
+from inference_insitu.reduction.pipeline import pipeline
 from inference_insitu.ring.consumer import Consumer
-from inference_insitu.ring.lane import Said
+from inference_insitu.ring.lane import ADDED, Said
 from inference_insitu.ring.layout import Kind, Layout, Row, Side, SlotGroup, State, Word
 from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.producer import SAID, Producer
@@ -31,6 +34,10 @@ from inference_insitu.ring.region import Region
 from inference_insitu.ring.stream import StreamPlan
 from inference_insitu.watching.events import EventLog
 
+SPARE = {
+    "degrade": (SlotGroup("a", Kind.COARSE, 3, CAPACITY // 4),),
+    "spill": (SlotGroup("a", Kind.SPILL, 12, CAPACITY),),
+}
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 needs_compiler = pytest.mark.skipif(lane_or_reason()[0] is None, reason="nothing can be compiled here")
 
@@ -51,20 +58,22 @@ class Twins:
         self.clock = Told()
         monkeypatch.setenv(VARIABLE, "compiled")
         self.fast = make_ring(policy, slots=slots, **options)
+        self.fast.region.unlink()  # a file that it spills to has the same name in both
         self.slow = make_ring(policy, slots=slots, clock=self.clock, **options)
         assert self.fast.producer.lanes
         assert not self.slow.producer.lanes
         for ring in (self.fast, self.slow):  # which would look at a clock
             monkeypatch.setattr(ring.ledger, "keep_up", lambda now_ns: None)
-        self.by_lane = Counter()
+        self.by_lane, self.kinds = Counter(), Counter()
 
     def publish(self, array, step, attributes=None):
         said = self.fast.producer.lanes["a"](array, step) if attributes is None else Said.ASK
         self.by_lane[Said(said)] += 1
         told = SAID[said] if said else self.fast.producer.publish("a", array, step, attributes)
         if told:
-            rows = [slot.row() for slot in self.fast.region.slots]
-            self.clock.now_ns = max(rows, key=lambda row: row[Row.SEQUENCE])[Row.PUBLISHED_NS]
+            newest = max(self.fast.region.slots, key=lambda slot: slot.row()[Row.SEQUENCE])
+            self.clock.now_ns = newest.row()[Row.PUBLISHED_NS]
+            self.kinds[newest.place.kind] += said == Said.ACCEPTED
         else:
             self.clock.now_ns = round(1e9 * float(journal(self.fast).splitlines()[-1].split(b",")[6]))
         assert self.slow.producer.publish("a", array, step, attributes) == told
@@ -86,12 +95,12 @@ def claim_one(ring, held):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["latest", "drop_newest", "degrade", "sample"])
+@pytest.mark.parametrize("kind", ["latest", "drop_newest", "degrade", "spill", "sample"])
 @pytest.mark.parametrize("slots", [1, 3])
-def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch):
+def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch, tmp_path):
     """Frames of two forms, with attributes and without, a worker that answers now and then; also the ledger's rows."""
     chance, held = random.Random(slots), ([], [])
-    twins = Twins(monkeypatch, PolicyConfig(kind=kind, every=3), slots)
+    twins = Twins(monkeypatch, PolicyConfig(kind=kind, every=3), slots, spill=tmp_path / "spill")
     monkeypatch.setattr("inference_insitu.ring.consumer.time", Frozen)
     for step in range(400):
         match chance.random():
@@ -117,7 +126,9 @@ def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch):
     assert twins.fast.ledger.rows == twins.slow.ledger.rows
     assert twins.fast.ledger.summary() == twins.slow.ledger.summary()
     assert twins.by_lane[Said.ACCEPTED] > 10
-    assert kind == "sample" or (twins.by_lane[Said.FULL] > 10) == (kind == "drop_newest")
+    assert kind == "sample" or (twins.by_lane[Said.FULL] > 10) == (kind != "latest")
+    assert (twins.kinds[Kind.COARSE] > 10) == (kind == "degrade")
+    assert (twins.kinds[Kind.SPILL] > 10) == (kind == "spill")
     assert (twins.by_lane[Said.SAMPLED] > 10) == (kind == "sample")
 
 
@@ -149,7 +160,7 @@ def without_beats(ring) -> bytes:
     words = memoryview(copied).cast("q")
     for word in (Word.CONSUMER_BEAT_NS, Word.OWNER_STARTED, Word.CONSUMER_STARTED):
         words[word] = 0
-    return bytes(copied)
+    return bytes(copied) + bytes(ring.region.spilled)
 
 
 @needs_compiler
@@ -180,18 +191,79 @@ def test_what_a_lane_leaves_to_python_changes_nothing(monkeypatch):
 
 
 @needs_compiler
-def test_nothing_is_replaced_where_a_slot_of_another_form_is_free(monkeypatch):
+def test_a_slot_that_held_another_form_is_described_anew(monkeypatch):
     monkeypatch.setenv(VARIABLE, "compiled")
     ring = make_ring(PolicyConfig(kind="latest"), slots=2)
-    small = np.zeros((2, 2), np.float32)
+    small = np.arange(4, dtype=np.float32).reshape(2, 2)
     for step, array in enumerate((frame(0), small)):
-        assert ring.producer.publish("a", array, step)
+        assert ring.producer.publish("a", array, step, {"load": step})
         ring.consumer.settle(ring.consumer.claim(ring.consumer.ready()[0]), "inferred")
     ring.producer.poll()
     assert ring.producer.lanes["a"](small, 2)
-    assert not ring.producer.lanes["a"](small, 3)
-    assert ring.producer.publish("a", small, 3)
-    assert [ready.step for ready in ring.consumer.ready()] == [2, 3]
+    assert ring.producer.lanes["a"](small, 3)
+    for claimed in [ring.consumer.claim(ready) for ready in ring.consumer.ready()]:
+        assert claimed.array.dtype == np.float32
+        assert (claimed.array == small).all()
+        assert claimed.attributes == {}
+
+
+FORMS = [
+    ((64, 6, 48), np.float32, 2),
+    ((6, 9, 12), np.float64, 3),
+    ((48,), np.float32, 16),
+    ((4, 2100), np.float32, 2),
+    ((10, 1030), np.float64, 5),
+    ((2, 4, 2, 4, 2, 4), np.float32, 2),
+    ((4, 4, 4), np.int32, 2),
+    ((4, 4, 4), np.complex64, 2),
+]
+"""Also rows that are longer than what is added up at a time, and types that are left to Python."""
+
+
+@needs_compiler
+@pytest.mark.parametrize(("shape", "dtype", "factor"), FORMS)
+def test_blocks_are_added_up_to_the_same_bits(shape, dtype, factor, monkeypatch):
+    """Numbers whose sum depends on their order, and some that are none."""
+    monkeypatch.setenv(VARIABLE, "compiled")
+    generator = np.random.default_rng(len(shape))
+    source = (10.0 ** generator.uniform(-3, 6, shape) * generator.choice([-1, 1], shape)).astype(dtype)
+    if source.dtype.kind == "f":
+        source.flat[[3, 7, 20]] = np.nan, np.inf, -0.0
+    adding = pipeline((OperatorConfig(kind="bin", factor=factor),), shape, dtype)
+    expected = adding(source, Alone()).copy()
+    groups = (SlotGroup("a", Kind.MEMORY, 1, source.nbytes), SlotGroup("a", Kind.COARSE, 3, expected.nbytes))
+    region = Region.create(Layout(groups, "", {"a": (source.dtype.name, shape)}), rank=0)
+    plan = StreamPlan(PolicyConfig(kind="degrade", factor=factor), lambda array: adding(array, Alone()))
+    producer = Producer(region, {"a": plan}, Ledger(None, 0, origin_ns=0))
+    by_lane = [bool(producer.lanes["a"](source, 0) or not producer.publish("a", source, 0))]
+    by_lane += [bool(producer.lanes["a"](source, step) or not producer.publish("a", source, step)) for step in (1, 2)]
+    assert by_lane == [False, *2 * [source.dtype.name in ADDED]]
+    for slot in region.slots[1:3]:
+        assert slot.array().tobytes() == expected.tobytes()
+
+
+@needs_compiler
+def test_a_file_that_does_not_take_a_frame_changes_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, "compiled")
+    ring = make_ring(PolicyConfig(kind="spill"), slots=1, spill=tmp_path / "spill")
+    lane = ring.producer.lanes["a"]
+    assert ring.producer.publish("a", frame(0), 0)
+    before = bytes(ring.region.bytes)
+    with no_larger_files(100):
+        assert not lane(frame(1), 1)
+    assert bytes(ring.region.bytes) == before
+    assert all(lane(frame(step), step) for step in (1, 2, 3))
+    assert [one.step for one in ring.infer()] == [0, 1, 2, 3]
+
+
+@needs_compiler
+def test_nothing_is_refused_while_slots_are_left_that_were_not_lent(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, "compiled")
+    monkeypatch.setattr("inference_insitu.ring.lane.MOST_SPARE", 1)
+    ring = make_ring(PolicyConfig(kind="spill"), slots=1, spill=tmp_path / "spill")
+    for first in (0, 10):
+        taken = [step for step in range(first, first + 6) if ring.producer.publish("a", frame(step), step)]
+        assert [one.step for one in ring.infer()] == taken == list(range(first, first + 4))
 
 
 @needs_compiler
@@ -212,16 +284,19 @@ def test_a_full_journal_is_written_to_the_file_and_no_row_is_lost(monkeypatch, t
 
 
 @needs_compiler
-def test_a_producer_killed_as_it_replaces_frames_leaves_books_that_balance(monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", ["latest", "degrade", "spill"])
+def test_a_killed_producer_leaves_books_that_balance(kind, monkeypatch, tmp_path):
     """Every frame that the ring has counted has its row, once its worker has ended the ledger."""
     monkeypatch.setenv(VARIABLE, "compiled")
     path, (told, tell) = tmp_path / "ring", os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            region = Region.create(Layout((SlotGroup("a", Kind.MEMORY, 3, CAPACITY),)), rank=0, path=path)
+            groups = (SlotGroup("a", Kind.MEMORY, 3, CAPACITY), *SPARE.get(kind, ()))
+            layout = Layout(groups, str(tmp_path / "spill"), {"a": ("float64", SHAPE)})
+            region = Region.create(layout, rank=0, path=path)
             ledger = Ledger(tmp_path, 0, origin_ns=0, journal=region.journal)
-            producer = Producer(region, {"a": StreamPlan(PolicyConfig(kind="latest"))}, ledger)
+            producer = Producer(region, {"a": StreamPlan(PolicyConfig(kind=kind), blocks_added)}, ledger)
             for step in range(10_000_000):
                 producer.publish("a", frame(step), step)
                 if step == 1000:
@@ -238,6 +313,10 @@ def test_a_producer_killed_as_it_replaces_frames_leaves_books_that_balance(monke
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert len(steps) == len(set(steps))
     assert set(range(published)) <= set(steps) <= set(range(published + 1))
+    waiting = [slot for slot in region.slots if slot.row()[Row.STATE] == State.READY]
+    for slot in waiting:  # whole, whatever it was killed at
+        whole = frame(slot.row()[Row.STEP])
+        assert (slot.array() == (blocks_added(whole) if slot.place.kind is Kind.COARSE else whole)).all()
 
 
 @needs_compiler
@@ -245,8 +324,8 @@ def test_a_lane_takes_no_nonsense():
     lane = lane_or_reason()[0]
     ring = make_ring(slots=2)
     region, journal = ring.region, ring.ledger.journal
-    given = {"region": region.bytes, "journal": journal, "capacity": CAPACITY}
-    given |= {"prefix": b"a,0,", "origin_ns": 0, "one_in": 1}
+    given = {"region": region.bytes, "journal": journal, "capacity": CAPACITY, "prefix": b"a,0,", "origin_ns": 0}
+    given |= {"one_in": 1, "spares": [], "spare_capacity": CAPACITY // 4, "factor": 2, "file": -1}
     inside = [(8 * slot.base, slot.place.offset) for slot in region.slots]
     for places in ([(len(region.bytes), 0)], [(0, len(region.bytes) - 8)], [(4, 0)], [(-8, 0)]):
         with pytest.raises(ValueError, match="within the ring"):
@@ -255,19 +334,26 @@ def test_a_lane_takes_no_nonsense():
         lane(**given | {"journal": bytearray(8)}, places=inside)
     with pytest.raises(ValueError, match="a ring and a journal"):
         lane(**given | {"one_in": 0}, places=inside)
+    with pytest.raises(ValueError, match="within the ring"):
+        lane(**given | {"spares": [(0, len(region.bytes) - 8)]}, places=inside)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lane(**given | {"factor": 0, "file": 1 << 20}, places=inside)
     with pytest.raises((TypeError, BufferError)):
         lane(**given | {"region": bytes(8192)}, places=inside)
-    made = lane(**given, places=inside)
-    for free, line in (([2], []), ([-1], []), ([0, 1, 0], []), ([0, 1], [0])):
+    made = lane(**given | {"spares": inside[1:]}, places=inside[:1])
+    last = -1, 0, True, True, True
+    wrong = (([1], [], []), ([-1], [], []), ([0, 0], [], []), ([0], [], [0]), ([], [0], []), ([], [1, 1], []))
+    for free, spare, line in wrong:
         with pytest.raises(ValueError, match="slot"):
-            made.lend(frame(0), free, line, -1, 0, True, True, True)
-    with pytest.raises(ValueError, match="fit the slots"):
-        made.lend(np.zeros(CAPACITY), [0], [], -1, 0, True, True, True)
+            made.lend(frame(0), 11, free, spare, line, *last)
+    for array in (np.zeros(CAPACITY), np.zeros((3, 8)), np.zeros((6, 4), np.int64), np.zeros(()), np.zeros((0, 2))):
+        with pytest.raises(ValueError, match="fit the slots"):
+            made.lend(array, 11, [0], [1], [], *last)
     assert not made.publish(frame(0), 0)
-    made.lend(frame(0), [0], [], -1, 0, True, True, True)
+    made.lend(frame(0), 11, [0], [], [], *last)
     assert made.publish(frame(0), 0)
     with pytest.raises(ValueError, match="one thread at a time"):
-        made.lend(frame(0), [1], [], -1, 0, True, True, True)
+        made.lend(frame(0), 11, [], [1], [], *last)
     assert [event[:2] for event in made.take()] == [(0, 0)]
     with pytest.raises(TypeError):
         made.__init__(**given, places=inside)

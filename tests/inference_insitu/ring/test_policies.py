@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rings import SHAPE, Clock, frame, make_ring
+from rings import SHAPE, Clock, frame, make_ring, no_larger_files
 
 from inference_insitu.ring.layout import Kind, Row, Side, State, Word
 from inference_insitu.ring.policies import PolicyConfig
@@ -62,6 +62,7 @@ def test_sample_takes_the_first_of_every_three():
     ring = make_ring(PolicyConfig(kind="sample", every=3), slots=4)
     publish(ring, range(7))
     assert [one.step for one in ring.infer()] == [0, 3, 6]
+    ring.producer.poll()
     assert ring.ledger.streams["a"].dropped == {"sampled": 4}
 
 
@@ -86,6 +87,32 @@ def test_spill_keeps_frames_on_disk_in_their_order_and_drains_them_later(tmp_pat
     assert ring.ledger.streams["a"].inferred == 9
     ring.region.unlink()
     assert not (tmp_path / "spill").exists()
+
+
+def test_what_the_file_does_not_take_has_failed_and_says_why(tmp_path):
+    """The simulation goes on, the slot is used again, and the books say which frame it was."""
+    ring = make_ring(PolicyConfig(kind="spill"), spill=tmp_path / "spill")
+    publish(ring, range(3))
+    with no_larger_files(4096 + 100):
+        (refused,) = publish(ring, [3])
+    assert (refused.status, refused.reason) == ("failed", f"[Errno 27] File too large: '{tmp_path / 'spill'}'")
+    assert [bool(one) for one in publish(ring, range(4, 7))] == [True, True, False]
+    assert [one.step for one in ring.infer()] == [0, 1, 2, 4, 5]
+    ring.producer.poll()
+    assert ring.fate() == {3: "failed", 6: "full", **dict.fromkeys((0, 1, 2, 4, 5), "inferred")}
+    assert ring.region.words[Word.PUBLISHED] == 7
+    assert ring.ledger.open == 0
+
+
+def test_a_spilled_frame_need_not_be_contiguous_nor_as_declared(tmp_path):
+    ring = make_ring(PolicyConfig(kind="spill"), slots=1, spill=tmp_path / "spill")
+    arrays = [frame(0), frame(1)[::-1, ::-1], np.asfortranarray(frame(2)), np.array(7, np.int16)]
+    for step, array in enumerate(arrays):
+        assert ring.producer.publish("a", array, step)
+    for ready, array in zip(ring.consumer.ready(), arrays, strict=True):
+        claimed = ring.consumer.claim(ready)
+        assert (claimed.array.dtype, claimed.array.shape) == (array.dtype, array.shape)
+        assert (claimed.array == array).all()
 
 
 def blocking(fallback="drop_newest"):
