@@ -168,6 +168,12 @@ class Ledger:
             self.latency_s.append(settled.latency_s)
         self._write(stream, step, "accepted", published_ns, settled)
 
+    def answered(self, stream: str, step: int, latency_s: float) -> None:
+        """The accepted frame of ``step`` was inferred, and who noticed has written its row into ``journal``."""
+        del self._open[stream, step]
+        self.streams[stream].inferred += 1
+        self.latency_s.append(latency_s)
+
     def replaced(self, stream: str, step: int) -> None:
         """The accepted frame of ``step`` was superseded, and who did that has written its row into ``journal``."""
         del self._open[stream, step]

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from cdi.errors import RunError
+from inference_insitu.books.outcomes import CODES, INFERRED
 from inference_insitu.doctor.compilers import C_COMPILERS
 from inference_insitu.ring.lane import Said
 from inference_insitu.ring.layout import Row, Side, State, Word
@@ -35,21 +36,8 @@ COMPILE_TIMEOUT_S = 60.0
 
 _WORDS = (
     (Word.PUBLISHED, Word.SEQUENCE, Word.SUPERVISOR_STATE),
-    (
-        Row.STATE,
-        Row.EVICT,
-        Row.TAKEN,
-        Row.ATTEMPTS,
-        Row.SEQUENCE,
-        Row.STEP,
-        Row.PUBLISHED_NS,
-        Row.BYTES,
-        Row.ATTRIBUTE_BYTES,
-        Row.DTYPE,
-        Row.DIMENSIONS,
-        Row.SHAPE,
-    ),
-    (State.WRITING, State.READY, State.DONE, Side.FAILED),
+    tuple(Row),
+    (State.FREE, State.WRITING, State.READY, State.DONE, Side.FAILED, CODES[INFERRED]),
     tuple(Said),
 )
 """What the source has written out of ``ring``."""

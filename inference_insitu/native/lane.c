@@ -1,7 +1,7 @@
 /* A lane: the way of a frame into its ring where little has to be decided, in few instructions: those of Python, and
  * what they look at, have mostly left the caches between two steps, and would take as long as the copy.
  *
- * It does what Producer.publish, _evict and _refuse do (ring/producer.py), in the same order of stores, for frames of
+ * It does what Producer.publish, _harvest, _evict and _refuse do (ring/producer.py), in the same order of stores, for frames of
  * the form of those before. All else it leaves to them: publish() is then ASK, and nothing has changed. The producer
  * lends it slots, and takes back what has become of them before it looks at its lists again.
  *
@@ -24,8 +24,9 @@
 
 enum { PUBLISHED = 17, SEQUENCE = 21, SUPERVISOR_STATE = 48 };
 enum { ROW_STATE = 0, ROW_EVICT = 1, ROW_TAKEN = 2, ROW_ATTEMPTS = 3, ROW_SEQUENCE = 8, ROW_STEP = 9, ROW_NS = 10 };
+enum { ROW_DETAIL = 24, ROW_OUTCOME = 25, ROW_TAKEN_NS = 26, ROW_DONE_NS = 27 };
 enum { ROW_PAYLOAD = 11, ROW_ATTRIBUTES = 12, ROW_DTYPE = 13, ROW_DIMENSIONS = 14, ROW_SHAPE = 15 };
-enum { WRITING = 1, READY = 2, DONE = 4, FAILED = 5 };
+enum { FREE = 0, WRITING = 1, READY = 2, DONE = 4, FAILED = 5, INFERRED = 0 };
 /* What publish() says, and where an event has no slot, minus that for its number. */
 enum { ASK = 0, ACCEPTED = 1, FULL = 2, SAMPLED = 3 };
 
@@ -35,11 +36,17 @@ enum { ASK = 0, ACCEPTED = 1, FULL = 2, SAMPLED = 3 };
 #define LEAST_EVENTS 64
 /* What a row of the ledger takes beyond stream and rank. */
 #define ROW_ROOM 128
+/* … and a row of a frame that was answered, with what answered it. */
+#define ANSWER_ROOM 512
+#define MOST_MODEL 256
+/* What an event has for the step that it replaced: none, or that it is the end of a frame that was answered. */
+enum { NONE = -1, ANSWERED = -2 };
 
 /* `payload` is NULL of a slot that is in the file, there at `offset`. */
 typedef struct {
     int64_t *row;
     char *payload;
+    const char *detail;
     off_t offset;
 } Slot;
 
@@ -50,6 +57,7 @@ typedef struct {
 
 typedef struct {
     int64_t slot, step, ns, superseded;
+    double latency_s;
 } Event;
 
 typedef struct {
@@ -60,19 +68,20 @@ typedef struct {
     int64_t last_step;
     int64_t seen, one_in; /* frames that came, and of how many one is taken */
     int dimensions;
-    int lent, evicts, refuses, samples;
+    int lent, evicts, stands_in, refuses, samples;
     npy_intp shape[MOST_DIMENSIONS];
     Form whole, coarse;
     int64_t dtype;
     Slot *slots;
     Py_ssize_t *free, *spare;
-    Py_ssize_t *line; /* under way, oldest first, where they may be replaced */
+    Py_ssize_t *line; /* under way, oldest first */
     Event *events;
     Py_ssize_t count, in_memory, frees, spares, waiting, happened, most_events;
     Py_ssize_t capacity, spare_capacity;
     Blocks blocks; /* its factor is 0 where nothing is made coarser */
     int file;
     int64_t origin_ns;
+    Py_ssize_t model, model_bytes; /* where the ring says what answers */
     Py_ssize_t prefix_bytes;
     char *prefix; /* of a row of the ledger: stream and rank */
     Py_buffer region, journal;
@@ -100,37 +109,126 @@ static void store(int64_t *word, int64_t value)
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
+/* Where the next row of the ledger begins, behind stream and rank; NULL where the journal has no `room` for it. */
+static char *begin_row(const Lane *self, Py_ssize_t room)
+{
+    char *journal = self->journal.buf;
+    int64_t length = *(int64_t *)journal;
+    if (length < 0 || (Py_ssize_t)sizeof length + (Py_ssize_t)length + self->prefix_bytes + room > self->journal.len)
+        return NULL;
+    return (char *)memcpy(journal + sizeof length + length, self->prefix, (size_t)self->prefix_bytes) + self->prefix_bytes;
+}
+
+/* The row that ends at `at` counts from now on. */
+static void end_row(Lane *self, const char *at)
+{
+    int64_t *length = self->journal.buf;
+    store(length, at - (const char *)(length + 1));
+}
+
+/* Append a time in seconds as Python writes it, and a comma; the end, or NULL. */
+static char *write_seconds(char *at, int64_t ns)
+{
+    char *text = PyOS_double_to_string((double)ns * 1e-9, 'f', 6, 0, NULL);
+    if (text == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    size_t length = strlen(text);
+    memcpy(at, text, length);
+    at[length] = ',';
+    PyMem_Free(text);
+    return at + length + 1;
+}
+
 /* Write a row of the ledger, `what` its status and outcome; 0 where the journal is full. */
 static int write_row(Lane *self, int64_t step, int64_t published_ns, const char *what)
 {
-    char *journal = self->journal.buf;
-    int64_t *length = (int64_t *)journal;
-    Py_ssize_t end = (Py_ssize_t)sizeof *length + (Py_ssize_t)*length;
-    if (*length < 0 || end + self->prefix_bytes + ROW_ROOM > self->journal.len)
+    char *at = begin_row(self, ROW_ROOM);
+    if (at == NULL)
         return 0;
-    char *published = PyOS_double_to_string((double)(published_ns - self->origin_ns) * 1e-9, 'f', 6, 0, NULL);
-    if (published == NULL) {
-        PyErr_Clear();
+    at += PyOS_snprintf(at, ROW_ROOM / 2, "%lld,%s,,", (long long)step, what);
+    if ((at = write_seconds(at, published_ns - self->origin_ns)) == NULL)
         return 0;
-    }
-    char *at = journal + end;
-    memcpy(at, self->prefix, (size_t)self->prefix_bytes);
-    at += self->prefix_bytes;
-    int written = PyOS_snprintf(at, ROW_ROOM, "%lld,%s,,%s,,,,0,\n", (long long)step, what, published);
-    PyMem_Free(published);
-    if (written < 0 || written >= ROW_ROOM)
-        return 0;
-    store(length, *length + self->prefix_bytes + written);
+    memcpy(at, ",,,0,\n", 6);
+    end_row(self, at + 6);
     return 1;
 }
 
-/* Whether a frame has ended, which gives its slot once the ledger knows how. */
-static int any_ended(const Lane *self)
+/* Copy what answered a frame, which its slot says, or else the ring; -1 where it is not as plain as the ledger's rows. */
+static Py_ssize_t copy_model(const Lane *self, const Slot *slot, char *to)
 {
-    for (Py_ssize_t number = 0; number < self->count; number++)
-        if (load(self->slots[number].row + ROW_STATE) == DONE)
-            return 1;
-    return 0;
+    int64_t length = slot->row[ROW_DETAIL];
+    const char *from = slot->detail;
+    if (length <= 0) {
+        from = (const char *)self->region.buf + self->model;
+        length = self->model_bytes;
+        while (length > 0 && from[length - 1] == 0)
+            length--;
+    }
+    if (length > MOST_MODEL)
+        return -1;
+    for (int64_t at = 0; at < length; at++) {
+        if (from[at] < 32 || from[at] > 126 || from[at] == ',' || from[at] == '"')
+            return -1;
+        to[at] = from[at];
+    }
+    return (Py_ssize_t)length;
+}
+
+/* Write the row of a frame that was answered; 0 where that is left to Python. */
+static int write_answer(Lane *self, const Slot *slot)
+{
+    const int64_t *row = slot->row;
+    char model[MOST_MODEL], *at = begin_row(self, ANSWER_ROOM);
+    Py_ssize_t length = copy_model(self, slot, model);
+    if (at == NULL || length < 0)
+        return 0;
+    int64_t published = row[ROW_NS], taken = row[ROW_TAKEN_NS], done = row[ROW_DONE_NS];
+    int64_t times[] = {published - self->origin_ns, taken - published, done - taken, done - published};
+    at += PyOS_snprintf(at, ROW_ROOM, "%lld,accepted,inferred,,", (long long)row[ROW_STEP]);
+    for (size_t one = 0; one < sizeof times / sizeof *times; one++)
+        if ((at = write_seconds(at, times[one])) == NULL)
+            return 0;
+    at += PyOS_snprintf(at, ROW_ROOM, "%lld,", (long long)row[ROW_ATTEMPTS] + 1);
+    memcpy(at, model, (size_t)length);
+    at[length] = '\n';
+    end_row(self, at + length + 1);
+    return 1;
+}
+
+/* Free the slots of frames that were answered, whose rows are written first; whether others have ended, which are the
+ * producer's to see. */
+static int settle_ended(Lane *self)
+{
+    Py_ssize_t kept = 0;
+    int left = 0;
+    for (Py_ssize_t place = 0; place < self->waiting; place++) {
+        Py_ssize_t number = self->line[place];
+        const Slot *slot = self->slots + number;
+        int64_t *row = slot->row;
+        if (left || load(row + ROW_STATE) != DONE) {
+            self->line[kept++] = number;
+            continue;
+        }
+        /* The last event is for the frame that asks. */
+        if (self->happened >= self->most_events - 1 || row[ROW_OUTCOME] != INFERRED || !write_answer(self, slot)) {
+            self->line[kept++] = number;
+            left = 1;
+            continue;
+        }
+        double latency_s = (double)(row[ROW_DONE_NS] - row[ROW_NS]) * 1e-9;
+        self->events[self->happened++] = (Event){number, row[ROW_STEP], row[ROW_NS], ANSWERED, latency_s};
+        store(row + ROW_STATE, FREE);
+        store(row + ROW_ATTEMPTS, 0);
+        store(row + ROW_EVICT, 0);
+        if (number < self->in_memory)
+            self->free[self->frees++] = number;
+        else
+            self->spare[self->spares++] = number;
+    }
+    self->waiting = kept;
+    return left;
 }
 
 /* The slot of the oldest frame that waits, taken back from the reader; -1 where there is none to be had. */
@@ -174,7 +272,7 @@ static long refuse(Lane *self, int64_t step, long said)
     int64_t now = now_ns();
     if (!write_row(self, step, now, said == FULL ? "dropped,full" : "dropped,sampled"))
         return ASK;
-    self->events[self->happened++] = (Event){-said, step, now, -1};
+    self->events[self->happened++] = (Event){-said, step, now, NONE, 0.0};
     self->last_step = step;
     self->seen++;
     store(self->words + PUBLISHED, self->words[PUBLISHED] + 1);
@@ -216,6 +314,7 @@ static long undo(Lane *self, const Event *event, int64_t last_step)
 {
     if (self->happened && self->events[self->happened - 1].step == event->step) {
         self->happened--;
+        self->waiting--;
         self->seen--;
         self->last_step = last_step;
         self->spare[self->spares++] = event->slot;
@@ -229,8 +328,7 @@ static long hand_over(Lane *self, const Event *event, const char *source)
     int64_t *row = self->slots[event->slot].row, last_step = self->last_step;
     int filled;
     /* Before the copy: whoever takes all back meanwhile finds the slot under way. */
-    if (self->evicts)
-        self->line[self->waiting++] = event->slot;
+    self->line[self->waiting++] = event->slot;
     self->events[self->happened++] = *event;
     self->last_step = event->step;
     self->seen++;
@@ -268,12 +366,12 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
         return PyLong_FromLong(ASK);
     if (self->seen % self->one_in)
         return PyLong_FromLong(self->samples ? refuse(self, step, SAMPLED) : ASK);
-    if (self->frees == 0 && ((!self->evicts && !self->spares && !self->refuses) || any_ended(self)))
+    if (self->frees == 0 && settle_ended(self))
         return PyLong_FromLong(ASK);
-    Event event = {.step = step, .ns = now_ns(), .superseded = -1};
+    Event event = {.step = step, .ns = now_ns(), .superseded = NONE};
     if (self->frees) {
         event.slot = self->free[--self->frees];
-    } else if (self->spares) {
+    } else if (self->stands_in && self->spares) {
         event.slot = self->spare[--self->spares];
     } else if (self->evicts) {
         event.slot = evict(self);
@@ -281,7 +379,7 @@ static PyObject *publish(Lane *self, PyObject *const *arguments, Py_ssize_t coun
             return PyLong_FromLong(ASK);
         event.superseded = self->slots[event.slot].row[ROW_STEP];
     } else {
-        return PyLong_FromLong(refuse(self, step, FULL));
+        return PyLong_FromLong(self->refuses && !self->spares ? refuse(self, step, FULL) : ASK);
     }
     return PyLong_FromLong(hand_over(self, &event, PyArray_BYTES((PyArrayObject *)arguments[0])));
 }
@@ -350,9 +448,9 @@ static PyObject *lend(Lane *self, PyObject *arguments)
     PyArrayObject *form;
     PyObject *free_slots, *spare, *line;
     long long dtype, last_step, seen;
-    int evicts, refuses, samples;
-    if (!PyArg_ParseTuple(arguments, "O!LO!O!O!LLppp", &PyArray_Type, &form, &dtype, &PyList_Type, &free_slots, &PyList_Type,
-                          &spare, &PyList_Type, &line, &last_step, &seen, &evicts, &refuses, &samples))
+    int evicts, stands_in, refuses, samples;
+    if (!PyArg_ParseTuple(arguments, "O!LO!O!O!LLpppp", &PyArray_Type, &form, &dtype, &PyList_Type, &free_slots, &PyList_Type,
+                          &spare, &PyList_Type, &line, &last_step, &seen, &evicts, &stands_in, &refuses, &samples))
         return NULL;
     if (self->happened) {
         PyErr_SetString(PyExc_ValueError, "a lane must be taken back before it is lent: one thread at a time may publish");
@@ -365,22 +463,22 @@ static PyObject *lend(Lane *self, PyObject *arguments)
     }
     Py_ssize_t frees = numbers(free_slots, self->free, 0, self->in_memory);
     Py_ssize_t spares = frees < 0 ? -1 : numbers(spare, self->spare, self->in_memory, self->count);
-    Py_ssize_t waiting = spares < 0 ? -1 : numbers(line, self->line, 0, self->in_memory);
+    Py_ssize_t waiting = spares < 0 ? -1 : numbers(line, self->line, 0, self->count);
     if (waiting < 0)
         return NULL;
-    if (frees + waiting > self->in_memory) {
+    if (frees + spares + waiting > self->count) {
         PyErr_SetString(PyExc_ValueError, "more slots than the stream has");
         return NULL;
     }
     formed(self, form);
     int coarser = self->blocks.factor && blocked(self);
-    if (spares && !(self->blocks.factor ? coarser : self->whole.bytes <= self->spare_capacity)) {
+    if (stands_in && !(self->blocks.factor ? coarser : self->whole.bytes <= self->spare_capacity)) {
         PyErr_SetString(PyExc_ValueError, "the form must fit the slots");
         return NULL;
     }
     self->dtype = dtype;
     self->frees = frees, self->spares = spares, self->waiting = waiting, self->last_step = last_step, self->seen = seen;
-    self->evicts = evicts, self->refuses = refuses, self->samples = samples, self->lent = 1;
+    self->evicts = evicts, self->stands_in = stands_in, self->refuses = refuses, self->samples = samples, self->lent = 1;
     Py_RETURN_NONE;
 }
 
@@ -392,8 +490,8 @@ static PyObject *take(Lane *self, PyObject *unused)
         return NULL;
     for (Py_ssize_t place = 0; place < self->happened; place++) {
         Event *one = self->events + place;
-        PyObject *event = Py_BuildValue("LLLL", (long long)one->slot, (long long)one->step, (long long)one->ns,
-                                        (long long)one->superseded);
+        PyObject *event = Py_BuildValue("LLLLd", (long long)one->slot, (long long)one->step, (long long)one->ns,
+                                        (long long)one->superseded, one->latency_s);
         if (event == NULL) {
             Py_DECREF(events);
             return NULL;
@@ -404,21 +502,22 @@ static PyObject *take(Lane *self, PyObject *unused)
     return events;
 }
 
-/* The slots from `number` on, from (offset of its row, offset of its payload) of each. */
+/* The slots from `number` on, from (offset of its row, of its payload, of its detail) of each. */
 static int placed(Lane *self, PyObject *places, Py_ssize_t number, Py_ssize_t capacity, int in_file)
 {
     for (Py_ssize_t place = 0; place < PyList_GET_SIZE(places); place++) {
-        Py_ssize_t row, payload, room = self->region.len;
-        if (!PyArg_ParseTuple(PyList_GET_ITEM(places, place), "nn", &row, &payload))
+        Py_ssize_t row, payload, detail, room = self->region.len;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(places, place), "nnn", &row, &payload, &detail))
             return -1;
         if (row < 0 || row % 8 || row + ROW_BYTES > room || payload < 0 || payload % 8 ||
-            payload > (in_file ? PY_SSIZE_T_MAX : room) - capacity) {
+            payload > (in_file ? PY_SSIZE_T_MAX : room) - capacity || detail < 0 || detail > room - MOST_MODEL) {
             PyErr_SetString(PyExc_ValueError, "a slot must lie within the ring");
             return -1;
         }
         Slot *slot = self->slots + number + place;
         slot->row = (int64_t *)((char *)self->region.buf + row);
         slot->payload = in_file ? NULL : (char *)self->region.buf + payload;
+        slot->detail = (const char *)self->region.buf + detail;
         slot->offset = (off_t)payload;
     }
     return 0;
@@ -427,7 +526,7 @@ static int placed(Lane *self, PyObject *places, Py_ssize_t number, Py_ssize_t ca
 static int init(Lane *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"region",    "journal", "places", "capacity", "spares", "spare_capacity",
-                            "factor",    "file",    "prefix", "origin_ns", "one_in", NULL};
+                            "factor",    "file",    "prefix", "origin_ns", "one_in", "model",  "model_bytes", NULL};
     PyObject *region, *journal, *places, *spares;
     const char *prefix;
     long long origin_ns, one_in;
@@ -436,16 +535,17 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!nO!nniy#LL", names, &region, &journal, &PyList_Type, &places,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!nO!nniy#LLnn", names, &region, &journal, &PyList_Type, &places,
                                      &self->capacity, &PyList_Type, &spares, &self->spare_capacity, &self->blocks.factor, &file,
-                                     &prefix, &self->prefix_bytes, &origin_ns, &one_in))
+                                     &prefix, &self->prefix_bytes, &origin_ns, &one_in, &self->model, &self->model_bytes))
         return -1;
     if (PyObject_GetBuffer(region, &self->region, PyBUF_WRITABLE) || PyObject_GetBuffer(journal, &self->journal, PyBUF_WRITABLE))
         return -1;
     self->in_memory = PyList_GET_SIZE(places);
     self->count = self->in_memory + PyList_GET_SIZE(spares);
     if (self->region.len < 4096 || self->journal.len < ROW_ROOM || self->capacity < 1 || self->spare_capacity < 1 || one_in < 1 ||
-        self->blocks.factor < 0 || self->blocks.factor == 1 || self->blocks.factor > PIECE) {
+        self->blocks.factor < 0 || self->blocks.factor == 1 || self->blocks.factor > PIECE ||
+        self->model < 0 || self->model_bytes < 0 || self->model_bytes > self->region.len - self->model) {
         PyErr_SetString(PyExc_ValueError, "a lane must have a ring and a journal");
         return -1;
     }
@@ -494,10 +594,10 @@ static void dealloc(Lane *self)
 static PyMethodDef methods[] = {
     {"publish", (PyCFunction)(void (*)(void))publish, METH_FASTCALL, "What became of the array."},
     {"lend", (PyCFunction)lend, METH_VARARGS,
-     "Lend slots: form and its number, free ones, spare ones, those it may replace, oldest first, last step, frames seen, "
-     "may it evict, refuse, leave out."},
+     "Lend slots: form and its number, free ones, spare ones, those under way, oldest first, last step, frames seen, "
+     "may it evict, take a spare one, refuse, leave out."},
     {"take", (PyCFunction)take, METH_NOARGS,
-     "Take all back: (slot or minus what was said, step, published_ns, step replaced or -1) of each."},
+     "Take all back: (slot or minus what was said, step, published_ns, step replaced or -1, 0) of each; of a frame answered with -2 and its latency."},
     {NULL},
 };
 
@@ -521,9 +621,11 @@ PyMODINIT_FUNC PyInit_cdi_lane(void)
     PyObject *made = PyModule_Create(&module);
     if (made == NULL || PyModule_AddObjectRef(made, "Lane", (PyObject *)&LaneType))
         return NULL;
-    PyObject *words = Py_BuildValue("(iii)(iiiiiiiiiiii)(iiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT,
-                                    ROW_TAKEN, ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, ROW_PAYLOAD, ROW_ATTRIBUTES, ROW_DTYPE,
-                                    ROW_DIMENSIONS, ROW_SHAPE, WRITING, READY, DONE, FAILED, ASK, ACCEPTED, FULL, SAMPLED);
+    PyObject *words = Py_BuildValue(
+        "(iii)(iiiiiiiiiiiiiiii)(iiiiii)(iiii)", PUBLISHED, SEQUENCE, SUPERVISOR_STATE, ROW_STATE, ROW_EVICT, ROW_TAKEN,
+        ROW_ATTEMPTS, ROW_SEQUENCE, ROW_STEP, ROW_NS, ROW_PAYLOAD, ROW_ATTRIBUTES, ROW_DTYPE, ROW_DIMENSIONS, ROW_SHAPE,
+        ROW_DETAIL, ROW_OUTCOME, ROW_TAKEN_NS, ROW_DONE_NS, FREE, WRITING, READY, DONE, FAILED, INFERRED, ASK, ACCEPTED, FULL,
+        SAMPLED);
     if (words == NULL || PyModule_AddObjectRef(made, "WORDS", words))
         return NULL;
     return made;

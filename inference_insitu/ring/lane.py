@@ -8,14 +8,18 @@ from enum import IntEnum
 from typing import Any
 
 from inference_insitu.books.ledger import Ledger
-from inference_insitu.ring.layout import DTYPES
-from inference_insitu.ring.region import Region
+from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DETAIL_BYTES, DTYPES, MODEL_BYTES, MODEL_OFFSET
+from inference_insitu.ring.region import Region, Slot
 from inference_insitu.ring.stream import Stream
 
 MOST_SPARE = 8
 """Slots lent at once of those that stand in for memory: there may be thousands, of which a few are used at a time."""
 ADDED = ("float32", "float64")
 """What the compiled way adds up in blocks."""
+
+
+ANSWERED = -2
+"""What an event has for the step that it replaced, where it is the end of a frame that was answered."""
 
 
 class Said(IntEnum):
@@ -50,43 +54,41 @@ class Lane:
         self._lane = compiled(
             region=region.bytes,
             journal=ledger.journal,
-            places=[(8 * slot.base, slot.place.offset) for slot in memory],
+            places=[_places(region, slot) for slot in memory],
             capacity=stream.capacity,
-            spares=[(8 * slot.base, slot.place.offset) for slot in spare],
+            spares=[_places(region, slot) for slot in spare],
             spare_capacity=spare[0].place.capacity if spare else stream.capacity,
             factor=self._factor,
             file=-1 if region.spill_file is None else region.spill_file.descriptor,
             prefix=f"{stream.name},{ledger.rank},".encode(),
             origin_ns=ledger.origin_ns,
             one_in=stream.one_in,
+            model=MODEL_OFFSET,
+            model_bytes=MODEL_BYTES,
         )
         self.publish = self._lane.publish
 
     def lend(self) -> None:
-        """Lend slots for frames of the form of the newest: the free ones, and what waits, if it may be replaced.
+        """Lend slots for frames of the form of the newest: the free ones, and those under way, which will be free.
 
-        Also where nothing is free and nothing may be replaced, so that frames are refused there. The first refusal for
-        a reason is the producer's: it is told of.
+        The first refusal for a reason is the producer's: it is told of.
         """
         stream, numbers = self._stream, self._numbers
         if stream.form is None or stream.filling:
             return
-        evicts = self._decides and self._latest
-        spare = stream.free_spare[-MOST_SPARE:] if self._decides and self._stands_in() else []
+        spare = stream.free_spare[-MOST_SPARE:]
         all_lent = len(spare) == len(stream.free_spare)
-        refuses = self._decides and not self._latest and all_lent and "full" in stream.refused
-        if not (stream.free_memory or spare or refuses or evicts):
-            return
         self._lane.lend(
             stream.form,
             DTYPES.index(stream.form.dtype),
             [numbers[slot.place.number] for slot in stream.free_memory],
             [numbers[slot.place.number] for slot in spare],
-            [numbers[slot.place.number] for slot in stream.flying] if evicts else [],
+            [numbers[slot.place.number] for slot in stream.flying],
             stream.last_step,
             stream.seen,
-            evicts,
-            refuses,
+            self._decides and self._latest,
+            self._decides and self._stands_in(),
+            self._decides and not self._latest and all_lent and "full" in stream.refused,
             "sampled" in stream.refused,
         )
 
@@ -101,7 +103,13 @@ class Lane:
     def take(self) -> None:
         """Take all back."""
         stream, ledger = self._stream, self._ledger
-        for number, step, published_ns, replaced in self._lane.take():
+        for number, step, published_ns, replaced, latency_s in self._lane.take():
+            if replaced == ANSWERED:
+                slot = self._slots[number]
+                stream.flying.remove(slot)
+                stream.free[slot.place.kind].append(slot)
+                ledger.answered(stream.name, step, latency_s)
+                continue
             stream.last_step = step
             stream.seen += 1
             if number < 0:
@@ -115,3 +123,9 @@ class Lane:
                 ledger.replaced(stream.name, replaced)
             stream.flying.append(slot)
             ledger.accept(stream.name, step, published_ns)
+
+
+def _places(region: Region, slot: Slot) -> tuple[int, int, int]:
+    """Where in the ring its row is, its payload (of a spilled one in the file), and the detail of its outcome."""
+    texts = region.layout.texts_offset + slot.place.number * (ATTRIBUTE_BYTES + DETAIL_BYTES)
+    return 8 * slot.base, slot.place.offset, texts + ATTRIBUTE_BYTES

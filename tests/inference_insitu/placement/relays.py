@@ -52,6 +52,11 @@ class RecordingLedger(Ledger):
         self.fate[step] = settled.outcome
         self.settled[step] = settled
 
+    def answered(self, stream, step, latency_s):
+        super().answered(stream, step, latency_s)
+        assert step not in self.fate, "a frame ends once"
+        self.fate[step] = "inferred"
+
     def replaced(self, stream, step):
         super().replaced(stream, step)
         assert step not in self.fate, "a frame ends once"

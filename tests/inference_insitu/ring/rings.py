@@ -72,6 +72,10 @@ class RecordingLedger(Ledger):
         super().settle(stream, step, settled)
         self.rows.append((step, settled.outcome))
 
+    def answered(self, stream, step, latency_s):
+        super().answered(stream, step, latency_s)
+        self.rows.append((step, "inferred"))
+
     def replaced(self, stream, step):
         super().replaced(stream, step)
         self.rows.append((step, "superseded"))

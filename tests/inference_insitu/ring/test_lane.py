@@ -133,6 +133,27 @@ def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch, tm
 
 
 @needs_compiler
+def test_a_frame_that_was_answered_is_booked_by_the_lane_as_by_python(monkeypatch):
+    """Its slot is free again without a look by Python, but where what answered it is no plain text, or it failed."""
+    monkeypatch.setattr("inference_insitu.ring.consumer.time", Frozen)
+    twins = Twins(monkeypatch, PolicyConfig(kind="drop_newest"), 1)
+    ends = [("inferred", ""), ("inferred", "net, of May"), ("failed", "why"), ("inferred", "Å"), ("inferred", "")]
+    for step, (outcome, detail) in enumerate([*ends, ("inferred", "net 7")]):
+        if step == 4:
+            twins.both(lambda ring: setattr(ring.region, "model", "net 6"))
+        twins.publish(frame(step), step)
+        for ring in (twins.fast, twins.slow):
+            ring.consumer.settle(ring.consumer.claim(ring.consumer.ready()[0]), outcome, detail)
+    twins.publish(frame(9), 9)
+    assert twins.by_lane[Said.ACCEPTED] == 3
+    assert journal(twins.fast) == journal(twins.slow)
+    assert [line.split(b",")[-1] for line in journal(twins.fast).splitlines()][-2:] == [b"net 6", b"net 7"]
+    twins.both(lambda ring: ring.producer.poll())
+    assert twins.fast.ledger.summary() == twins.slow.ledger.summary()
+    assert list(twins.fast.ledger.latency_s) == list(twins.slow.ledger.latency_s)
+
+
+@needs_compiler
 @pytest.mark.parametrize("beyond", [-4, 0, 4, 60, 64, 68])
 def test_large_frames_go_past_the_caches_into_the_same_bytes(beyond, monkeypatch):
     """Also what is left over of whole lines, from arrays that begin anywhere."""
@@ -325,9 +346,18 @@ def test_a_lane_takes_no_nonsense():
     ring = make_ring(slots=2)
     region, journal = ring.region, ring.ledger.journal
     given = {"region": region.bytes, "journal": journal, "capacity": CAPACITY, "prefix": b"a,0,", "origin_ns": 0}
-    given |= {"one_in": 1, "spares": [], "spare_capacity": CAPACITY // 4, "factor": 2, "file": -1}
-    inside = [(8 * slot.base, slot.place.offset) for slot in region.slots]
-    for places in ([(len(region.bytes), 0)], [(0, len(region.bytes) - 8)], [(4, 0)], [(-8, 0)]):
+    given |= {
+        "one_in": 1,
+        "model": 1024,
+        "model_bytes": 128,
+        "spares": [],
+        "spare_capacity": CAPACITY // 4,
+        "factor": 2,
+        "file": -1,
+    }
+    inside = [(8 * slot.base, slot.place.offset, 4096) for slot in region.slots]
+    size = len(region.bytes)
+    for places in ([(size, 0, 0)], [(0, size - 8, 0)], [(4, 0, 0)], [(-8, 0, 0)], [(0, 0, size - 8)], [(0, 0, -8)]):
         with pytest.raises(ValueError, match="within the ring"):
             lane(**given, places=places)
     with pytest.raises(ValueError, match="a ring and a journal"):
@@ -335,14 +365,22 @@ def test_a_lane_takes_no_nonsense():
     with pytest.raises(ValueError, match="a ring and a journal"):
         lane(**given | {"one_in": 0}, places=inside)
     with pytest.raises(ValueError, match="within the ring"):
-        lane(**given | {"spares": [(0, len(region.bytes) - 8)]}, places=inside)
+        lane(**given | {"spares": [(0, size - 8, 0)]}, places=inside)
     with pytest.raises(OSError, match="Bad file descriptor"):
         lane(**given | {"factor": 0, "file": 1 << 20}, places=inside)
     with pytest.raises((TypeError, BufferError)):
         lane(**given | {"region": bytes(8192)}, places=inside)
     made = lane(**given | {"spares": inside[1:]}, places=inside[:1])
-    last = -1, 0, True, True, True
-    wrong = (([1], [], []), ([-1], [], []), ([0, 0], [], []), ([0], [], [0]), ([], [0], []), ([], [1, 1], []))
+    last = -1, 0, True, True, True, True
+    wrong = (
+        ([1], [], []),
+        ([-1], [], []),
+        ([0, 0], [], []),
+        ([0], [1], [0]),
+        ([], [], [2]),
+        ([], [0], []),
+        ([], [1, 1], []),
+    )
     for free, spare, line in wrong:
         with pytest.raises(ValueError, match="slot"):
             made.lend(frame(0), 11, free, spare, line, *last)
