@@ -70,6 +70,8 @@ class CrystalModel:
         for line in lines:
             if len(line.windings) != len(density):
                 raise ValueError(f"windings must be one a reflection ({len(density)}), got {line.windings}")
+        windings = torch.tensor([line.windings for line in lines], dtype=torch.float64, device=here)
+        self.windings = windings.reshape(len(lines), len(density), 1)
         values = density[:, box.inside]
         self.points = box.points()[box.inside]
         self.scale = values.abs().mean(1, keepdim=True).clamp_min(TINY)
@@ -94,7 +96,7 @@ class CrystalModel:
         """One reflection of it, with free numbers of its own."""
         alone, one = copy(self), slice(number, number + 1)
         alone.lines = tuple(ModelLine(line.track, (line.windings[number],)) for line in self.lines)
-        alone.scale = self.scale[one]
+        alone.scale, alone.windings = self.scale[one], self.windings[:, one]
         alone.modulus, alone.smooth = (values[one].detach().clone() for values in (self.modulus, self.smooth))
         alone.strains = self.strains[:, one].detach().clone()
         alone.steps = [step.detach().clone() for step in self.steps]
@@ -111,9 +113,8 @@ class CrystalModel:
     def phase(self) -> Tensor:
         """``(reflections, voxels inside)`` in radians."""
         total: Tensor = self._units[1] * self.smooth @ self.modes.values
-        for line, track, factors in zip(self.lines, self.tracks(), self.strains, strict=True):
-            windings = torch.tensor(line.windings, dtype=torch.float64, device=self.points.device)
-            total = total + windings[:, None] * winding_phase(track, self.points)
+        for windings, track, factors in zip(self.windings, self.tracks(), self.strains, strict=True):
+            total = total + windings * winding_phase(track, self.points)
             total = total + self._units[2] * factors @ strain_phases(track, self.points)
         return total
 

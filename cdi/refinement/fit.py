@@ -1,19 +1,20 @@
 """A fit of a model's free numbers to patterns, stopped by the voxels that it does not see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cdi.refinement.descent import Descent
 from cdi.refinement.likelihood import Likelihood
 from cdi.refinement.object_model import Box
 
 ROUND = 20
 """Iterations between two looks at the free likelihood."""
-HISTORY = 20
-"""Steps that L-BFGS remembers."""
 FIRST_WIDTH = 0.3
 """Blur in voxels of the pattern that a fit starts from."""
 GAIN = 1e-3
@@ -68,47 +69,57 @@ def fit(
 ) -> Fitted:
     """``model`` fitted in place and left at the round of least free deviance; blur from ``widths`` on.
 
-    At most about ``iterations`` of L-BFGS (Liu & Nocedal, Math. Program. 45, 503, 1989) with a strong Wolfe line
-    search, on the deviance per voxel. ``stop`` is asked before each round; once True, the fit ends as it is.
+    At most about ``iterations`` of ``cdi.refinement.descent``, on the deviance per voxel. ``stop`` is asked before each
+    round; once True, the fit ends as it is.
     """
     number = len(likelihood.observed.counts)
     start = torch.full((number, 3), FIRST_WIDTH, dtype=torch.float64) if widths is None else widths
     logs = start.to(likelihood.observed.counts.device).clamp_min(1e-3).log().requires_grad_()
     free_numbers = [*model.parameters(), logs]
     voxels = likelihood.observed.fitted.sum()
-    optimiser = torch.optim.LBFGS(
-        free_numbers, max_iter=min(ROUND, iterations), history_size=HISTORY, line_search_fn="strong_wolfe",
-        tolerance_grad=0.0, tolerance_change=1e-10,
-    )  # fmt: skip
 
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = likelihood.deviance(expected(model, likelihood, logs.exp())) / voxels
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+    def loss(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        _put(numbers, free_numbers)
+        value = likelihood.deviance(expected(model, likelihood, logs.exp())) / voxels
+        slopes = torch.autograd.grad(value, free_numbers, allow_unused=True, materialize_grads=True)
+        told = _together([value.detach(), *slopes])
+        return float(told[0]), told[1:]
 
     best = _state(model, likelihood, logs)
-    kept = [value.detach().clone() for value in free_numbers]
+    descent = Descent(loss, _together(free_numbers))
+    kept = descent.position
     for _ in range(0, iterations, ROUND):
         if stop():
             break
-        optimiser.step(closure)  # type: ignore[no-untyped-call]
+        descent.go(min(ROUND, iterations))
+        _put(descent.position, free_numbers)
         now = _state(model, likelihood, logs)
         if not now.free_deviance < best.free_deviance:
             break
         enough = now.free_deviance > (1 - GAIN) * best.free_deviance
-        best, kept = now, [value.detach().clone() for value in free_numbers]
+        best, kept = now, descent.position
         if enough:
             break
-    with torch.no_grad():
-        for value, saved in zip(free_numbers, kept, strict=True):
-            value.copy_(saved)
+    _put(kept, free_numbers)
     return best
 
 
 def expected(model: Model, likelihood: Likelihood, widths: Tensor) -> Tensor:
     """Counts ``(reflections, x, y, z)`` that ``model`` expects under a blur of ``widths``."""
     return likelihood.model(model.box.intensity(model.density()), widths)
+
+
+def _together(values: Sequence[Tensor]) -> NDArray[np.float64]:
+    """All numbers in one row on the host: one transfer, whatever their number."""
+    return np.asarray(torch.cat([value.detach().flatten() for value in values]).cpu().numpy(), np.float64)
+
+
+@torch.no_grad()
+def _put(numbers: NDArray[np.float64], values: Sequence[Tensor]) -> None:
+    """The inverse of ``_together``, in place."""
+    parts = torch.split(torch.from_numpy(numbers).to(values[0].device), [value.numel() for value in values])
+    for value, part in zip(values, parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 @torch.no_grad()

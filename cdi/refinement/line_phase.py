@@ -10,6 +10,7 @@ are one hypothesis, in any medium whose field has these terms.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,10 +42,12 @@ class Track:
         least = 3 if self.closed else 2
         if corners.ndim != 2 or corners.shape[1] != 3 or len(corners) < least:
             raise ValueError(f"corners must have shape (n ≥ {least}, 3), got {tuple(corners.shape)}")
+        if self.corners.requires_grad:  # on its way through a fit: to look at it would hold a GPU up
+            return
         if not bool(torch.isfinite(corners).all()) or bool(((corners[1:] == corners[:-1]).all(1)).any()):
             raise ValueError(f"corners must be finite and differ from the next, got {corners.tolist()}")
 
-    @property
+    @cached_property
     def across(self) -> Tensor:
         """Directions ``(n, 2, 3)`` in which each corner may move: an open line's ends do not slide along it."""
         if self.closed:
@@ -70,8 +73,8 @@ class Track:
 def perpendicular(direction: Tensor) -> Tensor:
     """Two unit vectors ``(2, 3)`` that are right-handed about ``direction`` (3,)."""
     along = direction / torch.linalg.vector_norm(direction)
-    helper = torch.zeros_like(along)
-    helper[int(along.detach().abs().argmin())] = 1.0
+    least = along.detach().abs().argmin(0, keepdim=True)
+    helper = torch.zeros_like(along).scatter(0, least, 1.0)
     first = torch.linalg.cross(helper, along)
     first = first / torch.linalg.vector_norm(first)
     return torch.stack([first, torch.linalg.cross(along, first)])
@@ -81,7 +84,7 @@ def winding_phase(track: Track, points: Tensor) -> Tensor:
     """Phase ``(m,)`` in radians at ``points`` (m, 3) that winds by 2π right-handed about the line."""
     corners = track.corners
     if not track.closed:
-        reach = float(points.norm(dim=1).max()) * FAR
+        reach = points.norm(dim=1).max() * FAR
         start, end = corners[0] - corners[1], corners[-1] - corners[-2]
         aside = perpendicular(corners[-1] - corners[0])[0] * reach
         first, last = corners[0] + start * (reach / start.norm()), corners[-1] + end * (reach / end.norm())
@@ -107,9 +110,9 @@ def _offsets(corners: Tensor, points: Tensor, *, open_ends: bool) -> Tensor:
     starts, steps = corners[:-1], corners[1:] - corners[:-1]
     relative = points[:, None] - starts
     share = (relative * steps).sum(-1) / steps.square().sum(-1)
-    low, high = torch.zeros(len(steps)), torch.ones(len(steps))
+    low, high = share.new_zeros(len(steps)), share.new_ones(len(steps))
     if open_ends:
         low[0], high[-1] = -torch.inf, torch.inf
-    offsets = relative - share.clamp(low.to(share), high.to(share))[..., None] * steps
+    offsets = relative - share.clamp(low, high)[..., None] * steps
     nearest = offsets.detach().square().sum(-1).argmin(1)
-    return offsets[torch.arange(len(points), device=points.device), nearest]
+    return offsets.take_along_dim(nearest[:, None, None], 1)[:, 0]

@@ -4,6 +4,7 @@ F(m) = Σ density(n) exp(+2πi m·n/N) over the support's own box, by three matr
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,14 +57,18 @@ class Box:
 
     def intensity(self, density: Tensor) -> Tensor:
         """|F|² of a ``density``."""
-        amplitude = self.amplitude(density)
-        return amplitude.real.square() + amplitude.imag.square()
+        real, imaginary = torch.view_as_real(self.amplitude(density)).unbind(-1)
+        return real.square() + imaginary.square()
+
+    @cached_property
+    def _place(self) -> Tensor:
+        """Of the voxels inside, counted through the box: to look for them holds a GPU up."""
+        return self.inside.flatten().nonzero()[:, 0]
 
     def spread(self, values: Tensor) -> Tensor:
         """``values`` (reflections, voxels inside) on the box, zeros elsewhere."""
         flat = values.new_zeros(len(values), self.inside.numel())
-        place = self.inside.flatten().nonzero()[:, 0]
-        return flat.index_copy(1, place, values).reshape(len(values), *self.inside.shape)
+        return flat.index_copy(1, self._place, values).reshape(len(values), *self.inside.shape)
 
     def cut(self, volume: Tensor) -> Tensor:
         """The box of a ``volume`` (..., *shape)."""
