@@ -118,6 +118,11 @@ class CrystalModel:
             total = total + self._units[2] * factors @ strain_phases(track, self.points)
         return total
 
+    def phase_slopes(self) -> Tensor:
+        """∂φ/∂ ``(strains and smooth modes of a reflection, voxels inside)``, in which the phase is linear."""
+        strains = [self._units[2] * strain_phases(track, self.points) for track in self.tracks()]
+        return torch.cat([*strains, self._units[1] * self.modes.values])
+
     def density(self) -> Tensor:
         """Complex ``(reflections, box)``."""
         return self.box.spread(torch.polar(self.scale * torch.nn.functional.softplus(self.modulus), self.phase()))

@@ -19,11 +19,11 @@ from cdi.refinement.likelihood import Likelihood, blurred, convolved, scale_and_
 from cdi.refinement.object_model import Box
 
 STEP = 1e-3
-"""Of the free numbers that move phases, in their own units, for the differences."""
+"""Of the free numbers that move lines, in their own units, for the differences."""
 DARK = 0.05
 """Photons below which a voxel tells nothing of a line or a face."""
-AT_ONCE = 2**20
-"""Voxels of patterns that are made together."""
+AT_ONCE = {"cpu": 2**20, "cuda": 2**24}
+"""Voxels of patterns that are made together: what a cache, or a share of a GPU's memory (100 bytes each), holds."""
 PRIOR = 1.0
 """Standard deviation of a free number in its own units before any pattern: what no photon tells stays finite."""
 MOST_DERIVATIVES = 2**27
@@ -71,15 +71,16 @@ def _derivatives(model: CrystalModel, likelihood: Likelihood, widths: Tensor, mo
     bright = torch.where(told.fitted & (expected > DARK), expected, 0.0).flatten()
     chosen = bright.topk(min(most // numbers, int((bright > 0).sum()))).indices
     weight = expected.flatten()[chosen].rsqrt()
+    scaled = scale.flatten() * weight
     rows = torch.empty(numbers, len(chosen), device=amplitude.device)
     row = 0
     for changes in (_amplitudes(of_phases, model.box), _single_amplitudes(of_moduli, model.box)):
         for change in changes:
             slopes = convolved(2 * (amplitude.conj() * change).real, widths).flatten(1)[:, chosen]
-            rows[row : row + len(slopes)] = float(scale) * slopes * weight
+            rows[row : row + len(slopes)] = slopes * scaled
             row += len(slopes)
-    rows[-2] = float(scale) * light.flatten()[chosen] * weight
-    rows[-1] = float(background) * weight
+    rows[-2] = light.flatten()[chosen] * scaled
+    rows[-1] = background.flatten() * weight
     return rows
 
 
@@ -87,7 +88,7 @@ def _density_slopes(model: CrystalModel) -> tuple[Tensor, Tensor]:
     """∂ρ/∂θ of what moves phases ``(numbers, voxels inside)``, and of each voxel's modulus ``(voxels inside,)``."""
     density = model.density()[0, model.box.inside]
     rows = []
-    for number in (*model.steps, model.strains, model.smooth):
+    for number in model.steps:
         flat = number.view(-1)
         for place in range(len(flat)):
             kept = float(flat[place])
@@ -96,7 +97,11 @@ def _density_slopes(model: CrystalModel) -> tuple[Tensor, Tensor]:
             flat[place] = kept - STEP
             rows.append((ahead - _turned(density, model)) / (2 * STEP))
             flat[place] = kept
-    return torch.stack(rows), model.scale[0] * model.modulus[0].sigmoid() * density.sgn()
+    weight = density.abs().square()
+    slopes = model.phase_slopes()
+    slopes = slopes - (slopes @ weight / weight.sum())[:, None]
+    of_phases = torch.cat([torch.stack(rows), 1j * slopes * density])
+    return of_phases, model.scale[0] * model.modulus[0].sigmoid() * density.sgn()
 
 
 def _turned(density: Tensor, model: CrystalModel) -> Tensor:
@@ -124,5 +129,5 @@ def _single_amplitudes(density: Tensor, box: Box) -> Iterator[Tensor]:
 
 
 def _parts(count: int, box: Box) -> Iterator[slice]:
-    step = max(1, AT_ONCE // prod(box.shape))
+    step = max(1, AT_ONCE.get(box.inside.device.type, AT_ONCE["cpu"]) // prod(box.shape))
     return (slice(begin, begin + step) for begin in range(0, count, step))
