@@ -39,7 +39,8 @@ def project_modulus_(amplitude: Tensor, root: Tensor, loose: Tensor, intensity: 
     |F|², blurred where coherence is partial, and is used up. A voxel without any model amplitude keeps it at 0: its
     phase is open.
     """
-    ratio = intensity.clamp_(min=LEAST_INTENSITY).rsqrt_().mul_(root).add_(loose)
+    inverse = intensity.clamp_(min=LEAST_INTENSITY).rsqrt_()
+    ratio = torch.addcmul(loose, inverse, root, out=inverse)
     return torch.mul(amplitude, ratio, out=amplitude)
 
 
