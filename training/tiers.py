@@ -58,7 +58,7 @@ STANDARD = Recipe(
         gaps=GapsRange(0.2),
     ),
 )
-"""T1. What training draws, as it was when the tiers were frozen; pressed crystals came later, as their own tier."""
+"""T1. What training draws, as it was when the tiers were frozen; pressed crystals came later (T5)."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,10 @@ def _strain(value: float) -> dict[str, Any]:
     return {"strain_rad": (value, value)}
 
 
+def _pressed(value: float) -> dict[str, Any]:
+    return {"distractors": replace(STANDARD.distractors, contact_fraction=value)}
+
+
 Curve = tuple[str, tuple[float, ...], Callable[[float], dict[str, Any]]]
 CURVES: Mapping[str, Curve] = {
     "photons": ("photons in the brightest voxel", (1e2, 1e3, 1e4, 1e5, 1e6), _photons),
@@ -132,6 +136,7 @@ CURVES: Mapping[str, Curve] = {
     "coherence": ("coherence length over the crystal's extent", (0.7, 1.0, 2.0, 5.0), _coherence),
     "oversampling": ("oversampling along each axis", (2.1, 2.5, 3.0, 3.5, 4.4), _oversampling),
     "strain": ("rms phase of smooth strain (rad)", (0.0, 1.0, 2.0, 4.0), _strain),
+    "pressed": ("share of crystals that flat tools press", (0.0, 0.5, 1.0), _pressed),
 }
 """Conditions of T5: what is set, to which values, and what that changes in the recipe."""
 
@@ -151,8 +156,6 @@ TIERS: Mapping[str, Tier] = {
     tier.name: tier
     for tier in (
         Tier("T1", "new crystals of the training's distribution", STANDARD),
-        _other("T1-pressed", "such crystals pressed by flat tools", 41_000_001, 60, emitted_fraction=0.4,
-               distractors=replace(STANDARD.distractors, contact_fraction=1.0)),
         _other("T2-anisotropic", "fields of the metals' own elastic constants", 42_000_000, 60,
                max_lines=5, anisotropic_fraction=1.0, class_fractions=(0.3, 0.25, 0.2, 0.25)),
         _other("T2-rod", "a shape family", 42_000_001, 60, max_lines=5, crystal_shapes=("rod",)),

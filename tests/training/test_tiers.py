@@ -41,9 +41,6 @@ def test_t1_is_the_training_s_distribution_without_pressed_crystals() -> None:
     assert changed(STANDARD, TRAINING) == {*how_many, "diameter_A", "distractors", "emitted_fraction"}
     assert STANDARD.diameter_A == (100.0, TRAINING.diameter_A[1])
     assert replace(TRAINING.distractors, contact_fraction=0.0) == STANDARD.distractors
-    pressed = TIERS["T1-pressed"].recipe
-    assert changed(pressed, STANDARD) == {"name", "samples", "seed", "distractors", "emitted_fraction"}
-    assert pressed.emitted_fraction == TRAINING.emitted_fraction
     assert TIERS["T1"].reflections == (1, 3)
 
 
@@ -114,7 +111,7 @@ def test_six_reflections_are_asked_for_in_steps() -> None:
 def test_groups_and_names_choose_tiers() -> None:
     """A group stands for its parts."""
     assert [tier.name for tier in chosen_tiers(["T2"])] == ["T2-anisotropic", "T2-rod", "T2-element", "T2-bcc"]
-    assert [tier.name for tier in chosen_tiers(["T3", "T1"])] == ["T1", "T1-pressed", "T3"]
+    assert [tier.name for tier in chosen_tiers(["T3", "T1"])] == ["T1", "T3"]
     assert len(chosen_tiers()) == len(TIERS)
 
 
