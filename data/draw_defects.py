@@ -179,8 +179,7 @@ def _emitted(around: Surroundings, count: int, generator: Generator) -> tuple[De
     """
     crystal, towards = around.crystal, unit_vector(generator)
     pressed = [as_array(defect.point) for defect in crystal.defects if isinstance(defect, FlatPunch)]
-    inside = crystal.shape.chord(np.zeros(3), towards)
-    places = pressed or [towards * inside[1] if inside else around.radius * towards]
+    places = pressed or [crystal.shape.surface_point(towards)]
     place = places[generator.integers(len(places))]
 
     def half_loop() -> Defect:

@@ -92,10 +92,7 @@ def _contacts(distractors: Distractors, crystal: Crystal, radius: float, generat
 
 def _contact(crystal: Crystal, towards: Array, depth: float, contact: float) -> Defect:
     """The punch where the half-line ``towards`` (3,) leaves the crystal, flat on its surface there."""
-    inside = crystal.shape.chord(np.zeros(3), towards)
-    if inside is None:
-        raise ValueError(f"crystal must hold its own middle, got a {type(crystal.shape).__name__} that does not")
-    point = torch.as_tensor(inside[1] * towards)
+    point = torch.as_tensor(crystal.shape.surface_point(towards))
     inward = -as_array(crystal.shape.gradient(point))
     return FlatPunch(
         point, as_parameter(inward), as_parameter(depth), as_parameter(contact), crystal.lattice.poisson_ratio

@@ -182,8 +182,7 @@ def expected_atoms(crystal: "Crystal") -> float:
 def _surface_points(crystal: "Crystal") -> Array:
     """Points on the surface in directions all around."""
     directions = np.random.default_rng(0).normal(size=(4000, 3))
-    ends = (crystal.shape.chord(np.zeros(3), direction) for direction in directions)
-    return np.array([end[1] * d for end, d in zip(ends, directions, strict=True) if end is not None])
+    return np.array([crystal.shape.surface_point(direction) for direction in directions])
 
 
 def turned_atoms(

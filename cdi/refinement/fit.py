@@ -88,9 +88,12 @@ def fit(
         value = likelihood.deviance(expected(model, likelihood, logs.exp())) / voxels
         slopes = torch.autograd.grad(value, free_numbers, allow_unused=True, materialize_grads=True)
         told = _together([value.detach(), *slopes])
+        if not np.isfinite(told).all():  # far beyond any pattern: the search is to come back, not to end
+            return steep, np.zeros(len(told) - 1)
         return float(told[0]), told[1:]
 
     best, kept = _state(model, likelihood, logs), _together(free_numbers)
+    steep = 10 * abs(best.deviance) + 1
     done = 0
 
     def look(numbers: NDArray[np.float64]) -> bool:

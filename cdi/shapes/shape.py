@@ -51,6 +51,20 @@ class Shape(ABC):
         low, high = self.reach(axes)
         return high - low
 
+    def surface_point(self, direction: ArrayLike) -> Array:
+        """Where the half-line from the middle along ``direction`` (3,) leaves the shape, ``(3,)`` in Å.
+
+        Raises
+        ------
+        ValueError
+            If it leads nowhere.
+        """
+        along = np.asarray(direction, np.float64)
+        inside = self.chord(np.zeros(3), along) if np.isfinite(along).all() and along.any() else None
+        if inside is None:
+            raise ValueError(f"direction must be finite and not zero, got {along.tolist()}")
+        return np.asarray(inside[1] * along)
+
     def clip(self, polyline: Array) -> list[Array]:
         """The parts of ``polyline`` (n, 3) within the shape, each (m, 3), in order; corners are kept."""
         parts: list[list[Array]] = []

@@ -115,6 +115,25 @@ def test_free_object_fits_a_pattern_to_its_noise() -> None:
     assert fitted.free_deviance < 1.5
 
 
+class Bounded(FreeObject):
+    """Is no number where it has moved as far as a first step does."""
+
+    def density(self) -> torch.Tensor:
+        moved = sum((now - begun).abs().sum() for now, begun in zip(self.parameters(), self.begun, strict=True))
+        return super().density() * torch.where(moved.detach() > 0.1, torch.nan, 1.0)
+
+
+def test_a_fit_comes_back_from_where_the_model_is_no_number() -> None:
+    likelihood, box = likelihood_of(LINE), Box.around(support(), SHAPE)
+    noise = torch.randn(1, *SHAPE, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    model = Bounded(box, box.cut(density(LINE) + 0.1 * torch.view_as_complex(noise)))
+    model.begun = [number.detach().clone() for number in model.parameters()]
+    begun = [number.clone() for number in model.begun]
+    fit(model, likelihood, 20)
+    assert any((now - before).abs().amax() > 0 for now, before in zip(model.parameters(), begun, strict=True))
+    assert all(number.isfinite().all() for number in model.parameters())
+
+
 def test_supports_that_cannot_be_are_told() -> None:
     with pytest.raises(ValueError, match="support must fill at most half of the array"):
         Box.around(torch.ones(SHAPE, dtype=torch.bool), SHAPE)

@@ -85,7 +85,7 @@ def test_reach_bounds_the_shape_tightly(name: str) -> None:
     axes = np.random.default_rng(3).normal(size=(5, 3)) * [[1.0], [2], [0.3], [1], [1]]
     low, high = shape.reach(axes)
     rays = np.random.default_rng(4).normal(size=(6000, 3))
-    ends = np.array([chord[1] * ray for ray in rays if (chord := shape.chord(np.zeros(3), ray)) is not None])
+    ends = np.array([shape.surface_point(ray) for ray in rays])
     along = ends @ axes.T
     assert (along >= low - 1e-9).all()
     assert (along <= high + 1e-9).all()
@@ -155,7 +155,7 @@ def test_signed_distance_has_unit_slope_at_the_boundary(name: str) -> None:
     maker, parameters = MAKERS[name]
     shape = maker(*parameters)
     rays = np.random.default_rng(2).normal(size=(20, 3))
-    ends = torch.as_tensor(np.array([shape.chord(np.zeros(3), ray)[1] * ray for ray in rays])).requires_grad_()
+    ends = torch.as_tensor(np.array([shape.surface_point(ray) for ray in rays])).requires_grad_()
     (slope,) = torch.autograd.grad(shape.signed_distance(ends).sum(), ends)
     np.testing.assert_allclose(torch.linalg.vector_norm(slope, dim=-1).numpy(), 1, atol=1e-6)
 
@@ -199,3 +199,9 @@ def test_corners_follow_planes_that_an_optimiser_moves() -> None:
     assert shape.volume == pytest.approx(8 * before)
     still = Polyhedron(shape.normals, distances.detach())
     assert still.vertices is still.vertices
+
+
+@pytest.mark.parametrize("direction", [(0.0, 0.0, 0.0), (np.nan, 0.0, 1.0)])
+def test_a_direction_that_leads_nowhere_is_told(direction: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="direction must be finite and not zero"):
+        Ball.of_diameter(10.0).surface_point(direction)
