@@ -1,12 +1,16 @@
 """The first stage that searches: objects of a phase retrieval as the proposal that the reader starts from.
 
+What the reader makes of a crystal's objects is nearer to the truth than an object that the search got wrong: it has
+seen crystals, and all reflections at once. From there retrieval goes on once more, and of each pattern's objects the
+one counts that says most of the voxels held out.
+
 What was searched can be kept in a folder, by the pattern and the settings: seconds a pattern are hours for a test set,
 and a run that was stopped goes on from there.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,9 +26,9 @@ from cdi.pattern import Exposure
 from cdi.progress import progress_bar
 from cdi.retrieval.common_frame import one_frame
 from cdi.retrieval.config import SearchConfig
-from cdi.retrieval.search import SearchedObject, search
+from cdi.retrieval.search import SearchedObject, resumed, search
 from cdi.whole_file import whole_file
-from models.network import DefectNet, Proposal, Sight
+from models.network import DefectNet, NetworkOutput, Proposal, Sight
 from models.pattern_set import PatternSet
 from models.preprocess import features
 
@@ -36,6 +40,10 @@ BRIGHTEST = 2.0
 """Of the modulus of a proposed phasor, its mean within the crystal being 1."""
 INSIDE = 0.5
 """Of the network's support, within which a pattern is searched whose own autocorrelation does not tell one."""
+READ_ON = ("RAAR 80, ER 20", "ER 60")
+"""Schedules from where the reader sees an object: error reduction stays near, the other leaves it and comes back."""
+READ_INSIDE = 0.2
+"""Of the reader's support, within which they start."""
 KEPT_VERSION = 2
 
 
@@ -51,20 +59,32 @@ class Searcher:
 
         ``support`` (x, y, z) bool is where it lies, if that is known beforehand.
         """
-        photons, seen = counts.cpu().numpy(), measured.cpu().numpy()
         within = None if support is None else support.cpu()
-        path = None if self.folder is None else self.folder / f"{_key(photons, seen, within, self.config)}.npz"
-        if path is not None:
+        path = None
+        if self.folder is not None:
+            key = _key(counts.cpu().numpy(), measured.cpu().numpy(), within, self.config)
+            path = self.folder / f"{key}.npz"
             with suppress(FileNotFoundError, *DAMAGED):
                 return _read(path)
-        exposure = Exposure(photons, None, None if seen.all() else seen)
         try:
-            found = search(exposure, self.config, support=within, device=counts.device)
+            found = search(_exposure(counts, measured), self.config, support=within, device=counts.device)
         except ValueError:
             found = None
         if path is not None:
             _keep(found, path)
         return found
+
+    def read_on(self, counts: Tensor, measured: Tensor, density: Tensor) -> list[SearchedObject]:
+        """What becomes of ``density`` (x, y, z) by each of ``READ_ON``; none where it is too large to be phased."""
+        exposure, objects = _exposure(counts, measured), []
+        for schedule in READ_ON:
+            with suppress(ValueError):
+                objects.append(resumed(exposure, density, schedule, self.config.seed, device=counts.device))
+        return objects
+
+
+Found = dict[int, SearchedObject]
+"""Objects of one crystal by the number of their reflection."""
 
 
 @dataclass(frozen=True)
@@ -75,33 +95,60 @@ class SearchedStage:
     searcher: Searcher
     progress: bool = False
 
+    @torch.no_grad()
     def proposal(self, patterns: PatternSet) -> Proposal:
         """For every exposure; that of the network where a pattern cannot be phased.
 
         A pattern whose autocorrelation tells no support, say with its peak behind a gap, is phased within the
         network's.
         """
-        own = self.network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
+        sight = Sight.of(patterns)
+        own = self.network.propose(features(patterns.counts.flatten(0, 1)), sight.where.flatten(0, 1))
+        found = self._searched(patterns, own)
+        output = self.network(patterns, proposal=self._told(patterns, own, found), sight=sight)
+        return self._told(patterns, own, self._read_on(patterns, found, output))
+
+    def _searched(self, patterns: PatternSet, own: Proposal) -> list[Found]:
+        """What a search finds of each crystal, ``own`` telling where an autocorrelation does not."""
         reflections = patterns.present.shape[1]
-        chosen = []
+        found: list[Found] = [{} for _ in patterns.present]
         with progress_bar(int(patterns.present.sum()), "pattern", "search", shown=self.progress) as bar:
-            for crystal in range(len(patterns.present)):
-                found: dict[int, SearchedObject] = {}
-                for number in patterns.present[crystal].nonzero()[:, 0].tolist():
-                    pattern = patterns.counts[crystal, number], patterns.measured[crystal, number]
-                    one = self.searcher.searched(*pattern)
-                    if one is None:
-                        inside = own.support_logits[crystal * reflections + number].sigmoid() > INSIDE
-                        one = self.searcher.searched(*pattern, centre_pad(inside, _sides(pattern[0])))
-                    if one is not None:
-                        found[number] = one
-                    bar.update()
-                places = slice(crystal * reflections, (crystal + 1) * reflections)
-                chosen.append(self._of_crystal(own.part(places), found, patterns.G[crystal]))
-        return joined(chosen)
+            for crystal, number in patterns.present.nonzero().tolist():
+                pattern = patterns.counts[crystal, number], patterns.measured[crystal, number]
+                one = self.searcher.searched(*pattern)
+                if one is None:
+                    inside = own.support_logits[crystal * reflections + number].sigmoid() > INSIDE
+                    one = self.searcher.searched(*pattern, centre_pad(inside, _sides(pattern[0])))
+                if one is not None:
+                    found[crystal][number] = one
+                bar.update()
+        return found
+
+    def _read_on(self, patterns: PatternSet, found: Sequence[Found], output: NetworkOutput) -> list[Found]:
+        """The best of each pattern's object ``found`` and those that come of what the network makes of it."""
+        better = [dict(one) for one in found]
+        support = output.support_logits.sigmoid()
+        read = torch.polar(support * (support > READ_INSIDE), output.phasor.angle())
+        with progress_bar(int(patterns.present.sum()), "pattern", "read on", shown=self.progress) as bar:
+            for crystal, number in patterns.present.nonzero().tolist():
+                pattern = patterns.counts[crystal, number], patterns.measured[crystal, number]
+                objects = self.searcher.read_on(*pattern, centre_pad(read[crystal, number], _sides(pattern[0])))
+                if number in found[crystal]:
+                    objects = [found[crystal][number], *objects]
+                if objects:
+                    better[crystal][number] = min(objects, key=lambda one: one.deviance)
+                bar.update()
+        return better
+
+    def _told(self, patterns: PatternSet, own: Proposal, found: Sequence[Found]) -> Proposal:
+        """The proposal from what was ``found`` of each crystal."""
+        reflections = patterns.present.shape[1]
+        places = [slice(crystal * reflections, (crystal + 1) * reflections) for crystal in range(len(found))]
+        crystals = zip(places, found, patterns.G, strict=True)
+        return joined([self._of_crystal(own.part(place), objects, G) for place, objects, G in crystals])
 
     @staticmethod
-    def _of_crystal(own: Proposal, found: Mapping[int, SearchedObject], G: Tensor) -> Proposal:
+    def _of_crystal(own: Proposal, found: Found, G: Tensor) -> Proposal:
         """The proposal of one crystal: objects ``found`` by the number of their reflection, ``own`` for the others."""
         half = _sides(own.line_logits)
         placed = dict(zip(found, in_one_frame([*found.values()], G[[*found]]), strict=True))
@@ -144,6 +191,11 @@ def object_proposal(density: Tensor, inside: Tensor) -> Proposal:
     modulus = relative.abs()
     phasor = relative * (modulus.clamp_max(BRIGHTEST) / modulus.clamp_min(1e-12))
     return Proposal(torch.full_like(support, NO_LINE), support.logit(), phasor)
+
+
+def _exposure(counts: Tensor, measured: Tensor) -> Exposure:
+    seen = measured.cpu().numpy()
+    return Exposure(counts.cpu().numpy(), None, None if seen.all() else seen)
 
 
 def _sides(volume: Tensor) -> tuple[int, int, int]:

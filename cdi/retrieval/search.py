@@ -84,11 +84,25 @@ def _round(
     found = retrieve([exposure], first, generator=held_out, device=device, support=support, starts=starts)
     objects = [_object(found)]
     for run in found.runs:
-        again = torch.Generator().manual_seed(config.seed)
         with suppress(ValueError):  # too large to be phased: it would overlap itself
-            whole = finished([exposure], torch.as_tensor(run), config.finish, generator=again, device=device)
-            objects.append(_object(whole))
+            objects.append(resumed(exposure, torch.as_tensor(run[0]), config.finish, config.seed, device=device))
     return min(objects, key=lambda found: found.deviance)
+
+
+def resumed(
+    exposure: Exposure, density: Tensor, schedule: str, seed: int, *, device: torch.device | str = "cpu"
+) -> SearchedObject:
+    """What becomes of ``density`` (x, y, z) in ``schedule``, as ``finished``; ``seed`` is that of the search.
+
+    Its deviance is that of the same held-out voxels, to be compared with that of the search.
+
+    Raises
+    ------
+    ValueError
+        As ``finished``.
+    """
+    held_out = torch.Generator().manual_seed(seed)
+    return _object(finished([exposure], density[None], schedule, generator=held_out, device=device))
 
 
 def finished(

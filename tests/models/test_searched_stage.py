@@ -10,7 +10,7 @@ from objects_by_hand import HALF, WHOLE, crystal_object, crystals, intensity
 from torch import Tensor
 
 from cdi.ambiguity import twin
-from cdi.fourier import centre_pad
+from cdi.fourier import centre_crop, centre_pad
 from cdi.grid import QGrid
 from cdi.pattern import Exposure
 from cdi.retrieval.config import SearchConfig
@@ -23,9 +23,27 @@ from models.lines import TracedLine
 from models.network import DefectNet, NetworkOutput, Sight
 from models.predictor import Predictor
 from models.preprocess import features
-from models.searched_stage import NO_LINE, SearchedStage, Searcher, in_one_frame, object_proposal
+from models.searched_stage import (
+    NO_LINE,
+    READ_INSIDE,
+    READ_ON,
+    SearchedStage,
+    Searcher,
+    in_one_frame,
+    object_proposal,
+)
 
 SHIFT = (1, -2, 1)
+
+
+@pytest.fixture(autouse=True)
+def no_resumption(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects are those of the search unless a test reads on."""
+
+    def refused(*given: object, **named: object) -> SearchedObject:
+        raise ValueError("support must fill at most half of the array along every axis")
+
+    monkeypatch.setattr(searched_stage, "resumed", refused)
 
 
 def searched(density: Tensor, error: float = 0.01) -> SearchedObject:
@@ -128,6 +146,67 @@ def test_places_that_are_only_filled_up_are_not_searched(network: DefectNet, mon
     with torch.inference_mode():
         SearchedStage(network, Searcher(SearchConfig())).proposal(replace(patterns, present=present))
     assert len(asked) == 2
+
+
+class TestReadingOn:
+    """Retrieval goes on from what the network makes of the objects, and the held-out voxels choose."""
+
+    @pytest.fixture
+    def starts(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Tensor]]:
+        """What is resumed: by one schedule it comes out worse than what was searched, by the other better."""
+        begun: list[tuple[str, Tensor]] = []
+
+        def resume(exposure: Exposure, density: Tensor, schedule: str, seed: int, **given: object) -> SearchedObject:
+            assert seed == SearchConfig().seed
+            begun.append((schedule, density))
+            better = replace(searched(crystal_object(2)), deviance=0.5)
+            return better if schedule == READ_ON[1] else replace(searched(crystal_object(3)), deviance=2.0)
+
+        monkeypatch.setattr(searched_stage, "resumed", resume)
+        return begun
+
+    def test_from_the_reading_the_best_by_held_out_voxels_is_proposed(
+        self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]
+    ) -> None:
+        monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(crystal_object(0)))
+        patterns = crystals(1, 1)
+        shown = object_proposal(crystal_object(0)[None], crystal_object(0)[None].abs() > 0.1)
+        with torch.inference_mode():
+            proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
+            reading = network(patterns, proposal=shown)
+        assert [schedule for schedule, _ in starts] == [*READ_ON]
+        support = reading.support_logits[0, 0].sigmoid()
+        seen = support > READ_INSIDE
+        assert bool(seen.any())
+        for _, density in starts:
+            begun = centre_crop(density, HALF)
+            assert torch.equal(begun.abs() > 0, seen)
+            assert torch.allclose(begun[seen], torch.polar(support, reading.phasor[0, 0].angle())[seen], atol=1e-5)
+        inside = crystal_object(2).abs() > 0.1
+        assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(2)[inside].angle(), atol=1e-4)
+
+    def test_what_was_searched_stays_where_nothing_better_comes(
+        self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]
+    ) -> None:
+        found = replace(searched(crystal_object(0)), deviance=0.1)
+        monkeypatch.setattr(searched_stage, "search", lambda *given, **named: found)
+        with torch.inference_mode():
+            proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(crystals(1, 1))
+        assert len(starts) == len(READ_ON)
+        inside = crystal_object(0).abs() > 0.1
+        assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(0)[inside].angle(), atol=1e-4)
+
+    def test_a_pattern_that_could_not_be_phased_can_be_from_the_reading(
+        self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]
+    ) -> None:
+        def refused(*given: object, **named: object) -> SearchedObject:
+            raise ValueError("mask must leave the Bragg peak measured")
+
+        monkeypatch.setattr(searched_stage, "search", refused)
+        with torch.inference_mode():
+            proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(crystals(1, 1))
+        inside = crystal_object(2).abs() > 0.1
+        assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(2)[inside].angle(), atol=1e-4)
 
 
 class TestKept:
