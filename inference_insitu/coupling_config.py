@@ -29,7 +29,8 @@ class StreamConfig:
     analysis : name of the analysis that answers it.
     policy : what happens when inference does not keep up.
     steps : most frames that wait in memory, for each rank.
-    max_bytes : most bytes that they take; the smaller of both holds, and one frame always fits.
+    max_bytes : most bytes that they take; the smaller of both holds, and one frame always fits. What is left of it is
+        for frames on their way to a file (``spill``), at most 16 MB, or two frames.
     operators : reductions that the simulation rank makes before it publishes, in order.
     priority : a larger one is answered first.
     deadline_s : an answer later than this after its publication is of no use; None for whenever.

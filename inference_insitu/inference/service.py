@@ -78,6 +78,7 @@ class Service:
     def leave(self, consumer: Consumer) -> None:
         """Serve it no more; its frames wait for somebody else."""
         self._consumers.remove(consumer)
+        consumer.stop_moving()
         self._batcher.discard(lambda pending: pending.item[0] is consumer)
         self._known = {key: sequence for key, sequence in self._known.items() if key[0] != consumer.rank}
 

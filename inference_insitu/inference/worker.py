@@ -22,6 +22,7 @@ from inference_insitu.inference.elsewhere import Elsewhere, Nowhere
 from inference_insitu.inference.estate import settle_estate
 from inference_insitu.inference.frame import Variable
 from inference_insitu.inference.heartbeat import Heartbeat
+from inference_insitu.inference.mover import Mover
 from inference_insitu.inference.outputs import Outputs
 from inference_insitu.inference.service import ReadyFrame, Served, Service
 from inference_insitu.inference.sinks import AnswersFile, answers_name
@@ -83,6 +84,8 @@ class Worker:
             sign=self._metrics,
             leave=self._leave,
         )
+        if any(region.stagings for region in self._regions):
+            Mover(self._consumers, self._stop)
         recovered = [one.recover() for one in self._consumers]
         again, lost = (sum(one[place] for one in recovered) for place in (0, 1))
         self._events.log("worker_started", pid=os.getpid(), incarnation=self._life, again=again, lost=lost)

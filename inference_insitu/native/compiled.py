@@ -31,7 +31,7 @@ VARIABLE = "CDI_PUBLISH"
 CHOICES = ("auto", "compiled", "python")
 NAME = "cdi_lane"
 SOURCE = Path(__file__).with_name("lane.c")
-INCLUDED = ("lane_payload.h", "lane_blocks.h", "lane_ledger.h")
+INCLUDED = ("lane_payload.h", "lane_blocks.h", "lane_ledger.h", "lane_staging.h")
 COMPILE_TIMEOUT_S = 60.0
 
 _WORDS = (

@@ -6,7 +6,8 @@
  * lends it slots, and takes back what has become of them before it looks at its lists again.
  *
  * Slots of memory come first. Behind them are those that are taken where none of these is left, all of one kind: for
- * the coarser form of a frame, or in a file on disk.
+ * the coarser form of a frame, or in a file on disk. What goes to that file is put into memory before it where a place is
+ * free there (lane_staging.h), and the worker writes it.
  *
  * The numbers of words are those of ring/layout.py; native/compiled.py compares them.
  */
@@ -32,7 +33,8 @@ enum { ASK = 0, ACCEPTED = 1, FULL = 2, SAMPLED = 3 };
 
 /* From so many bytes on other threads may run meanwhile. */
 #define UNLOCK_BYTES (64 * 1024)
-#define ROW_BYTES 256
+#define ROW_WORDS 32
+#define ROW_BYTES (8 * ROW_WORDS)
 #define LEAST_EVENTS 64
 /* What a row of the ledger takes beyond stream and rank. */
 #define ROW_ROOM 128
@@ -49,6 +51,14 @@ typedef struct {
     const char *detail;
     off_t offset;
 } Slot;
+
+/* The words of places in memory before the file, the simulation's two and the worker's of each, and the payloads. */
+typedef struct {
+    int64_t *given;
+    const int64_t *written;
+    char *payloads;
+    Py_ssize_t count, stride;
+} Staging;
 
 /* What a row says of its payload. */
 typedef struct {
@@ -80,6 +90,7 @@ typedef struct {
     Py_ssize_t capacity, spare_capacity;
     Blocks blocks; /* its factor is 0 where nothing is made coarser */
     int file;
+    Staging staging; /* without a place where all of what spills goes to the file at once */
     int64_t origin_ns;
     Py_ssize_t model, model_bytes; /* where the ring says what answers */
     Py_ssize_t prefix_bytes;
@@ -110,6 +121,7 @@ static void store(int64_t *word, int64_t value)
 }
 
 #include "lane_ledger.h"
+#include "lane_staging.h"
 
 /* Free the slots of frames that were answered, whose rows are written first; whether others have ended, which are the
  * producer's to see. */
@@ -193,13 +205,15 @@ static long refuse(Lane *self, int64_t step, long said)
     return said;
 }
 
-/* Put the frame at `source` into a slot; 0 where the file does not take it. */
-static int fill(const Lane *self, Py_ssize_t number, const char *source)
+/* Put the frame at `source` into a slot, or into a place before its file; 0 where the file does not take it. */
+static int fill(const Lane *self, Py_ssize_t number, Py_ssize_t place, const char *source)
 {
     const Slot *slot = self->slots + number;
-    if (slot->payload == NULL)
+    if (place >= 0)
+        copy(self->staging.payloads + place * self->staging.stride, source, (size_t)self->whole.bytes);
+    else if (slot->payload == NULL)
         return write_whole(self->file, source, (size_t)self->whole.bytes, slot->offset);
-    if (number < self->in_memory)
+    else if (number < self->in_memory)
         copy(slot->payload, source, (size_t)self->whole.bytes);
     else if (self->descr->type_num == NPY_FLOAT)
         add_blocks_float(&self->blocks, (const float *)source, (float *)slot->payload);
@@ -239,7 +253,9 @@ static long undo(Lane *self, const Event *event, int64_t last_step)
 /* Fill the slot of `event`, which is ours, and let the reader have it. */
 static long hand_over(Lane *self, const Event *event, const char *source)
 {
-    int64_t *row = self->slots[event->slot].row, last_step = self->last_step;
+    const Slot *slot = self->slots + event->slot;
+    int64_t *row = slot->row, last_step = self->last_step;
+    Py_ssize_t place = slot->payload == NULL ? free_place(self) : -1;
     int filled;
     /* Before the copy: whoever takes all back meanwhile finds the slot under way. */
     self->line[self->waiting++] = event->slot;
@@ -247,15 +263,17 @@ static long hand_over(Lane *self, const Event *event, const char *source)
     self->last_step = event->step;
     self->seen++;
     if (self->whole.bytes < UNLOCK_BYTES) {
-        filled = fill(self, event->slot, source);
+        filled = fill(self, event->slot, place, source);
     } else {
         Py_BEGIN_ALLOW_THREADS;
-        filled = fill(self, event->slot, source);
+        filled = fill(self, event->slot, place, source);
         Py_END_ALLOW_THREADS;
     }
     if (!filled)
         return undo(self, event, last_step);
     describe(self, event, ++self->words[SEQUENCE]);
+    if (place >= 0)
+        give_place(self, place, row);
     fence();
     store(row + ROW_STATE, READY);
     store(row + ROW_EVICT, 0);
@@ -437,11 +455,29 @@ static int placed(Lane *self, PyObject *places, Py_ssize_t number, Py_ssize_t ca
     return 0;
 }
 
+/* The places before the file, from (offset of the simulation's words, of the worker's, of the payloads, their number,
+ * from one to the next). */
+static int staged(Lane *self, PyObject *places)
+{
+    Py_ssize_t given, written, payloads, count, stride, room = self->region.len;
+    if (!PyArg_ParseTuple(places, "nnnnn", &given, &written, &payloads, &count, &stride))
+        return -1;
+    if (count < 0 || count > room / ROW_WORDS || given < 0 || given % 8 || given > room - 16 * count || written < 0 ||
+        written % 8 || written > room - 8 * count || stride < self->capacity || stride > room || payloads < 0 ||
+        (count && stride > (room - payloads) / count)) {
+        PyErr_SetString(PyExc_ValueError, "places before the file must lie within the ring");
+        return -1;
+    }
+    char *start = self->region.buf;
+    self->staging = (Staging){(int64_t *)(start + given), (int64_t *)(start + written), start + payloads, count, stride};
+    return 0;
+}
+
 static int init(Lane *self, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"region",    "journal", "places", "capacity", "spares", "spare_capacity",
-                            "factor",    "file",    "prefix", "origin_ns", "one_in", "model",  "model_bytes", NULL};
-    PyObject *region, *journal, *places, *spares;
+    static char *names[] = {"region",  "journal", "places",    "capacity", "spares", "spare_capacity", "factor", "file",
+                            "staging", "prefix",  "origin_ns", "one_in",   "model",  "model_bytes",    NULL};
+    PyObject *region, *journal, *places, *spares, *staging;
     const char *prefix;
     long long origin_ns, one_in;
     int file;
@@ -449,9 +485,10 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
         PyErr_SetString(PyExc_TypeError, "a lane is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!nO!nniy#LLnn", names, &region, &journal, &PyList_Type, &places,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO!nO!nniO!y#LLnn", names, &region, &journal, &PyList_Type, &places,
                                      &self->capacity, &PyList_Type, &spares, &self->spare_capacity, &self->blocks.factor, &file,
-                                     &prefix, &self->prefix_bytes, &origin_ns, &one_in, &self->model, &self->model_bytes))
+                                     &PyTuple_Type, &staging, &prefix, &self->prefix_bytes, &origin_ns, &one_in, &self->model,
+                                     &self->model_bytes))
         return -1;
     if (PyObject_GetBuffer(region, &self->region, PyBUF_WRITABLE) || PyObject_GetBuffer(journal, &self->journal, PyBUF_WRITABLE))
         return -1;
@@ -484,7 +521,7 @@ static int init(Lane *self, PyObject *arguments, PyObject *keywords)
         return -1;
     }
     memcpy(self->prefix, prefix, (size_t)self->prefix_bytes);
-    if (placed(self, places, 0, self->capacity, 0))
+    if (staged(self, staging) || placed(self, places, 0, self->capacity, 0))
         return -1;
     return placed(self, spares, self->in_memory, self->spare_capacity, self->blocks.factor == 0);
 }

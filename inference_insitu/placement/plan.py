@@ -12,9 +12,12 @@ from inference_insitu.inference.frame import Variable
 from inference_insitu.reduction.group import Alone
 from inference_insitu.reduction.operator_config import OperatorConfig
 from inference_insitu.reduction.pipeline import Pipeline, pipeline
-from inference_insitu.ring.layout import DTYPES, MOST_DIMENSIONS, PAGE, Kind, Layout, SlotGroup
+from inference_insitu.ring.layout import DTYPES, MOST_DIMENSIONS, MOST_STAGED, PAGE, Kind, Layout, SlotGroup
 from inference_insitu.ring.policies import MOST_SPILLED, PolicyConfig
 from inference_insitu.ring.stream import StreamPlan
+
+STAGED_BYTES = 16 << 20
+"""Of frames that wait in memory to be moved to the file, for each stream; two frames where they are larger."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def ring_plan(
         coarser = _coarser(name, stream.policy, frame)
         plans[name] = StreamPlan(stream.policy, None if coarser is None else Coarser(coarser, frame))
         frames[name] = (frame.dtype, frame.shape)
-        groups += _groups(name, stream, frame, coarser)
+        groups += _groups(name, stream, frame, coarser, moved=config.placement.kind in ("cores", "process"))
     if not groups:
         return RingPlan(None, plans, reductions)
     spills = any(group.kind is Kind.SPILL for group in groups)
@@ -83,7 +86,10 @@ def ranks_with_rings(config: CouplingConfig, simulation_ranks: int) -> range:
     return range(1 if summed else simulation_ranks)
 
 
-def _groups(name: str, stream: StreamConfig, frame: Variable, coarser: Pipeline | None) -> list[SlotGroup]:
+def _groups(
+    name: str, stream: StreamConfig, frame: Variable, coarser: Pipeline | None, *, moved: bool
+) -> list[SlotGroup]:
+    """Slots of a stream; ``moved``: the worker reads this very ring, and moves what spills to the file itself."""
     capacity = max(frame.bytes, 1)
     count = max(1, min(stream.steps, stream.max_bytes // capacity))
     groups = [SlotGroup(name, Kind.MEMORY, count, capacity)]
@@ -91,8 +97,10 @@ def _groups(name: str, stream: StreamConfig, frame: Variable, coarser: Pipeline 
         groups.append(SlotGroup(name, Kind.COARSE, count, Variable(str(coarser.dtype), coarser.shape).bytes))
     if stream.policy.when_full == "spill":
         pages = -(-capacity // PAGE) * PAGE
-        count = min(max(1, stream.policy.spill_bytes // pages), MOST_SPILLED)
-        groups.append(SlotGroup(name, Kind.SPILL, count, capacity))
+        spilled = min(max(1, stream.policy.spill_bytes // pages), MOST_SPILLED)
+        room = min(max(STAGED_BYTES, 2 * capacity), stream.max_bytes - count * capacity)
+        staged = max(0, min(room // capacity, spilled, MOST_STAGED)) if moved else 0
+        groups.append(SlotGroup(name, Kind.SPILL, spilled, capacity, staged))
     return groups
 
 

@@ -2,9 +2,15 @@
 
 A worker claims a frame only when it is about to infer it, so that ``latest`` can still replace
 what waits. What a dead worker had claimed is recovered by the next one.
+
+Spilled frames that wait in memory (``ring.staging``) are moved to their file meanwhile, by a thread beside the one
+that infers. Claiming and the end of a move take turns, so that nobody reads a frame from memory that is given to the
+next one. A frame that is being moved may be claimed, but its slot is given back only when the move is over: what is
+written late must not be over a later frame.
 """
 
 import json
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +65,9 @@ class Consumer:
         self.region = region
         self.rank = int(region.words[Word.RANK])
         self._words = region.words
+        self._turn = threading.Condition()
+        self._moving: Slot | None = None
+        self._moves = True
         self._words[Word.CONSUMER_PID], self._words[Word.CONSUMER_STARTED] = pid, started_at(pid) or 0
         self.beat()
         self.state = state
@@ -134,18 +143,9 @@ class Consumer:
         ValueError
             If the slot holds nonsense; it has then been settled as ``failed``.
         """
-        words, base = self._words, ready.slot.base
-        words[base + Row.TAKEN] = 1
-        fence()
-        if (
-            words[base + Row.EVICT]
-            or words[base + Row.STATE] != State.READY
-            or words[base + Row.SEQUENCE] != ready.sequence
-        ):
-            words[base + Row.TAKEN] = 0
-            return None
-        words[base + Row.STATE] = State.TAKEN
-        words[base + Row.TAKEN_NS] = time.monotonic_ns()
+        with self._turn:
+            if not self._take(ready):
+                return None
         try:
             array = ready.slot.array()
             attributes = json.loads(ready.slot.attributes() or b"{}")
@@ -155,6 +155,55 @@ class Consumer:
         return Claimed(
             ready.slot, ready.stream, ready.rank, ready.step, ready.published_ns, ready.attempts, array, attributes
         )
+
+    def _take(self, ready: Ready) -> bool:
+        words, base = self._words, ready.slot.base
+        words[base + Row.TAKEN] = 1
+        fence()
+        if (
+            words[base + Row.EVICT]
+            or words[base + Row.STATE] != State.READY
+            or words[base + Row.SEQUENCE] != ready.sequence
+        ):
+            words[base + Row.TAKEN] = 0
+            return False
+        words[base + Row.STATE] = State.TAKEN
+        words[base + Row.TAKEN_NS] = time.monotonic_ns()
+        return True
+
+    def move(self) -> bool:
+        """Move a frame that waits in memory to its file; whether there was one. For one thread of this process.
+
+        Raises
+        ------
+        OSError
+            If the file does not take it; it stays where it is.
+        """
+        for staging in self.region.stagings.values():
+            with self._turn:
+                staged = staging.newest() if self._moves else None
+                if staged is None:
+                    continue
+                slot = self._moving = self.region.slot_at(staged.base)
+            whole = False
+            try:
+                slot.write_out(staging.payloads[staged.number])
+                whole = True
+            finally:
+                with self._turn:
+                    if whole and self._words[slot.base + Row.STATE] == State.READY:
+                        fence()
+                        staging.written(staged)
+                    self._moving = None
+                    self._turn.notify_all()
+            return True
+        return False
+
+    def stop_moving(self) -> None:
+        """Move no frame any more, from when this returns: another process is to read the ring."""
+        with self._turn:
+            self._moves = False
+            self._turn.wait_for(lambda: self._moving is None)
 
     def give_back(self, claimed: Claimed) -> None:
         """Let a claimed frame wait again, as if it had not been claimed."""
@@ -183,6 +232,8 @@ class Consumer:
         return runs(self._words[Word.OWNER_PID], self._words[Word.OWNER_STARTED])
 
     def _end(self, slot: Slot, outcome: str, detail: str) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._moving is not slot)
         words, base = self._words, slot.base
         slot.write_detail(detail)
         words[base + Row.OUTCOME] = CODES[outcome]

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from inference_insitu.books.ledger import Ledger
-from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DETAIL_BYTES, DTYPES, MODEL_BYTES, MODEL_OFFSET
+from inference_insitu.ring.layout import ATTRIBUTE_BYTES, DETAIL_BYTES, DTYPES, MODEL_BYTES, MODEL_OFFSET, PAGE
 from inference_insitu.ring.region import Region, Slot
 from inference_insitu.ring.stream import Stream
 
@@ -60,6 +60,7 @@ class Lane:
             spare_capacity=spare[0].place.capacity if spare else stream.capacity,
             factor=self._factor,
             file=-1 if region.spill_file is None else region.spill_file.descriptor,
+            staging=_staged(region, stream.name),
             prefix=f"{stream.name},{ledger.rank},".encode(),
             origin_ns=ledger.origin_ns,
             one_in=stream.one_in,
@@ -123,6 +124,15 @@ class Lane:
                 ledger.replaced(stream.name, replaced)
             stream.flying.append(slot)
             ledger.accept(stream.name, step, published_ns)
+
+
+def _staged(region: Region, stream: str) -> tuple[int, int, int, int, int]:
+    """Where in the ring the words of the places before the file are, and the payloads: how many, and how far apart."""
+    staging = region.stagings.get(stream)
+    if staging is None:
+        return 0, 0, 0, 0, region.layout.memory_bytes
+    place = staging.place
+    return staging.given_offset, staging.written_offset, place.offset + PAGE, place.count, place.stride
 
 
 def _places(region: Region, slot: Slot) -> tuple[int, int, int]:

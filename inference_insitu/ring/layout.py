@@ -7,6 +7,7 @@
 …      slot rows: 32 int64 words each
 …      per slot: attributes (JSON) and the detail of its outcome (text)
 …      payloads, each on pages of its own; those of spill slots lie in a file on disk instead
+…      for each stream that spills, where its frames lie before they are in that file (``ring.staging``)
 """
 
 import json
@@ -21,7 +22,7 @@ from inference_insitu.books.ledger import JOURNAL_BYTES
 
 PAGE = 4096
 MAGIC = int.from_bytes(b"CDIRING1", "little")
-VERSION = 2
+VERSION = 3
 ROW_WORDS = 32
 ROW_BYTES = 8 * ROW_WORDS
 ATTRIBUTE_BYTES = 2048
@@ -31,6 +32,8 @@ BOX_BYTES = 256
 MODEL_OFFSET, MODEL_BYTES = 1024, 128
 LAYOUT_OFFSET = PAGE
 MOST_DIMENSIONS = 6
+MOST_STAGED = 32
+"""Payloads of a stream; all are looked at where none is free."""
 
 DTYPES = tuple(
     np.dtype(name)
@@ -87,12 +90,16 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class SlotGroup:
-    """``count`` slots of one ``kind`` of the stream ``stream``, each of at most ``capacity`` bytes."""
+    """``count`` slots of one ``kind`` of the stream ``stream``, each of at most ``capacity`` bytes.
+
+    The payloads of ``staged`` of those that spill may lie in memory, until they are in the file.
+    """
 
     stream: str
     kind: Kind
     count: int
     capacity: int
+    staged: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,20 @@ class SlotPlace:
     kind: Kind
     capacity: int
     offset: int
+
+
+@dataclass(frozen=True)
+class StagingPlace:
+    """Where ``count`` payloads of ``stream`` lie before they are in the file.
+
+    At ``offset`` in the segment is a page of words, behind it the payloads, ``stride`` bytes from one to the next.
+    """
+
+    stream: str
+    offset: int
+    count: int
+    capacity: int
+    stride: int
 
 
 def _pages(size: int) -> int:
@@ -128,6 +149,8 @@ class Layout:
         for group in self.groups:
             if group.count < 1 or group.capacity < 1:
                 raise ValueError(f"slots of {group.stream!r} must be at least 1 of 1 byte, got {group}")
+            if not 0 <= group.staged <= (MOST_STAGED if group.kind is Kind.SPILL else 0):
+                raise ValueError(f"staged must lie in [0, {MOST_STAGED}], and be 0 of slots in memory, got {group}")
         if self.spill_bytes and not self.spill_file:
             raise ValueError("spill_file must be given where slots spill, got none")
 
@@ -164,12 +187,16 @@ class Layout:
     @property
     def memory_bytes(self) -> int:
         """Size of the segment."""
-        return self.payload_offset + self._payload(spilled=False)
+        return self._staging_offset + sum(PAGE + one.count * one.stride for one in self.stagings())
 
     @property
     def spill_bytes(self) -> int:
         """Size of the spill file; 0 where nothing spills."""
         return self._payload(spilled=True)
+
+    @property
+    def _staging_offset(self) -> int:
+        return self.payload_offset + self._payload(spilled=False)
 
     def variable(self, stream: str) -> tuple[str, tuple[int, ...]]:
         """Type and largest shape of the frames of ``stream``."""
@@ -189,6 +216,15 @@ class Layout:
                 else:
                     memory += _pages(group.capacity)
 
+    def stagings(self) -> Iterator[StagingPlace]:
+        """Where payloads lie before they are in the file, for each stream that has such a place."""
+        offset = self._staging_offset
+        for group in self.groups:
+            if group.staged:
+                place = StagingPlace(group.stream, offset, group.staged, group.capacity, _pages(group.capacity))
+                yield place
+                offset += PAGE + place.count * place.stride
+
     def encode(self) -> bytes:
         """JSON, kept within the segment."""
         return json.dumps(asdict(self)).encode()
@@ -207,4 +243,5 @@ class Layout:
 
 def _groups(values: Iterable[dict[str, int | str]]) -> Iterator[SlotGroup]:
     for value in values:
-        yield SlotGroup(str(value["stream"]), Kind(int(value["kind"])), int(value["count"]), int(value["capacity"]))
+        count, capacity, staged = (int(value[name]) for name in ("count", "capacity", "staged"))
+        yield SlotGroup(str(value["stream"]), Kind(int(value["kind"])), count, capacity, staged)

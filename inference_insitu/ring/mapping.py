@@ -53,15 +53,27 @@ def map_existing(path: Path) -> mmap.mmap:
     OSError
         If it cannot be read and written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    descriptor = existing_file(path)
     try:
-        _hold(descriptor)
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise ValueError(f"{path} must be a ring, got an empty file")
         return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def existing_file(path: Path) -> int:
+    """A descriptor of the file ``path``, which is not removed as stale while it or a mapping of it is there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read and written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    _hold(descriptor)
+    return descriptor
 
 
 def _hold(descriptor: int) -> None:

@@ -47,6 +47,7 @@ from inference_insitu.ring.layout import (
 from inference_insitu.ring.mapping import HOLD_TRIES, map_existing, map_new
 from inference_insitu.ring.processes import started_at
 from inference_insitu.ring.spill import SpillFile
+from inference_insitu.ring.staging import Staging
 
 _DESCRIPTIONS = [struct.Struct(f"={7 + axes}q") for axes in range(MOST_DIMENSIONS + 1)]
 """One call for a row: fifteen stores one by one would take longer than a small payload."""
@@ -56,6 +57,8 @@ _WHOLE_ROW = struct.Struct(f"={ROW_WORDS}q")
 
 MADE_BYTES = 16 << 20
 """Of a file that frames spill to, for every stream, written before the first frame."""
+MOVED_BYTES = 256 << 10
+"""Written at a time to that file by a reader: a call that waits for the disk keeps the writer's from the file."""
 FEW_SLOTS = 32
 """Up to so many are looked at sooner one by one than by an array."""
 
@@ -66,7 +69,7 @@ SHARED_MEMORY = Path("/dev/shm")
 class Slot:
     """One slot: its row of words and the bytes of its payload. ``words[base + Row.…]`` reads and writes a word."""
 
-    __slots__ = ("_file", "_region", "_texts", "_views", "base", "payload", "place", "words")
+    __slots__ = ("_file", "_region", "_staged", "_staging", "_texts", "_views", "base", "payload", "place", "words")
 
     def __init__(self, region: "Region", place: SlotPlace) -> None:
         self.place = place
@@ -78,14 +81,15 @@ class Slot:
         source = region.spilled if place.kind is Kind.SPILL else region.bytes
         self.payload = source[place.offset : place.offset + place.capacity]
         self._file = region.spill_file if place.kind is Kind.SPILL else None
+        self._staging = region.stagings.get(place.stream) if place.kind is Kind.SPILL else None
+        self._staged: int | None = None  # the place there that was just filled
         self._views: dict[tuple[int, tuple[int, ...]], NDArray[np.generic]] = {}
 
     def view(self, dtype: int, shape: tuple[int, ...]) -> "NDArray[np.generic]":
         """The payload as an array of ``DTYPES[dtype]``; no copy."""
         found = self._views.get((dtype, shape))
         if found is None:
-            count = math.prod(shape)
-            found = np.frombuffer(self.payload, DTYPES[dtype], count).reshape(shape)
+            found = _array(self.payload, dtype, shape)
             if len(self._views) < 4:
                 self._views[dtype, shape] = found
         return found
@@ -96,13 +100,29 @@ class Slot:
         Raises
         ------
         OSError
-            If that is a file, and it does not take them.
+            If that is a file, no place before it is free, and it does not take them.
         """
         target = self.view(dtype, values.shape)  # also says whether they fit
-        if self._file is None:
+        if self._staging is not None and (place := self._staging.free()) is not None:
+            np.copyto(_array(self._staging.payloads[place], dtype, values.shape), values)
+            self._staged = place
+        elif self._file is None:
             np.copyto(target, values)
         else:
             self._file.write(values, self.place.offset)
+
+    def write_out(self, staged: memoryview) -> None:
+        """Reader: write to the file what the slot's row describes, and ``staged`` holds.
+
+        Raises
+        ------
+        OSError
+            If the file does not take it.
+        """
+        assert self._file is not None
+        payload = staged[: self.words[self.base + Row.BYTES]]
+        for start in range(0, len(payload), MOVED_BYTES):
+            self._file.write_bytes(payload[start : start + MOVED_BYTES], self.place.offset + start)
 
     def describe(self, header: tuple[int, ...], dtype: int, shape: tuple[int, ...], attributes: bytes) -> None:
         """Write what the payload holds; ``header`` are the words ``SEQUENCE`` to ``BYTES``."""
@@ -111,6 +131,9 @@ class Slot:
         _DESCRIPTIONS[len(shape)].pack_into(
             self._region, 8 * (self.base + _SEQUENCE), *header, len(attributes), dtype, len(shape), *shape
         )
+        if self._staging is not None and self._staged is not None:
+            self._staging.give(self._staged, header[0], self.base)
+            self._staged = None
 
     def write_attributes(self, encoded: bytes) -> None:
         """Replace the JSON that travels with the payload."""
@@ -130,7 +153,10 @@ class Slot:
             raise ValueError(f"a slot must hold a known type, got number {dtype}")
         if min(shape, default=0) < 0 or math.prod(shape) * DTYPES[dtype].itemsize > self.place.capacity:
             raise ValueError(f"a slot of {self.place.capacity} bytes must hold its array, got shape {shape}")
-        return self.view(dtype, shape)
+        place = None if self._staging is None else self._staging.find(self.base)
+        if self._staging is None or place is None:
+            return self.view(dtype, shape)
+        return _array(self._staging.payloads[place], dtype, shape)
 
     def described(self) -> tuple[str, tuple[int, ...]]:
         """Name of the type and shape of what the payload holds, for putting like to like."""
@@ -170,23 +196,18 @@ class Region:
     layout : Layout
     words : memoryview of int64 over the whole segment; control words by ``Word``.
     slots : every slot in order.
-    spill_file : what the writer spills to; None at the reader, or where nothing spills.
+    spill_file : what spills goes there; None where nothing does.
+    stagings : by stream, where it may lie before.
     """
 
-    def __init__(
-        self,
-        memory: mmap.mmap,
-        spill: mmap.mmap | None,
-        layout: Layout,
-        path: Path | None,
-        spill_file: SpillFile | None = None,
-    ) -> None:
+    def __init__(self, memory: mmap.mmap, spill_file: SpillFile | None, layout: Layout, path: Path | None) -> None:
         self.path = path
         self.layout = layout
         self.spill_file = spill_file
         self.bytes = memoryview(memory)
-        self.spilled = memoryview(spill) if spill is not None else self.bytes[:0]
+        self.spilled = memoryview(spill_file.memory) if spill_file is not None else self.bytes[:0]
         self.words = self.bytes.cast("q")
+        self.stagings = {place.stream: Staging(self.bytes, self.words, place) for place in layout.stagings()}
         self.slots = [Slot(self, place) for place in layout.places()]
         rows = np.frombuffer(memory, np.int64, count=layout.count * ROW_WORDS, offset=layout.rows_offset)
         self._states = rows[Row.STATE :: ROW_WORDS]
@@ -215,7 +236,7 @@ class Region:
                 path.unlink(missing_ok=True)
             raise
         memory[::PAGE] = b"\0" * len(range(0, layout.memory_bytes, PAGE))
-        region = cls(memory, None if file is None else file.memory, layout, path, file)
+        region = cls(memory, file, layout, path)
         encoded = layout.encode()
         region.bytes[LAYOUT_OFFSET : LAYOUT_OFFSET + len(encoded)] = encoded
         words = region.words
@@ -249,8 +270,12 @@ class Region:
         layout = Layout.decode(encoded)
         if layout.memory_bytes != len(memory):
             raise ValueError(f"{path} must be {layout.memory_bytes} bytes, got {len(memory)}")
-        spill = map_existing(Path(layout.spill_file)) if layout.spill_bytes else None
-        return cls(memory, spill, layout, path)
+        file = SpillFile.open(Path(layout.spill_file), layout.spill_bytes) if layout.spill_bytes else None
+        return cls(memory, file, layout, path)
+
+    def slot_at(self, base: int) -> Slot:
+        """The slot whose row begins at the word ``base``."""
+        return self.slots[(8 * base - self.layout.rows_offset) // ROW_BYTES]
 
     @property
     def journal(self) -> memoryview:
@@ -302,13 +327,17 @@ class Region:
             Path(self.layout.spill_file).unlink(missing_ok=True)
 
 
+def _array(payload: memoryview, dtype: int, shape: tuple[int, ...]) -> "NDArray[np.generic]":
+    return np.frombuffer(payload, DTYPES[dtype], math.prod(shape)).reshape(shape)
+
+
 def _spill_file(layout: Layout) -> SpillFile:
     """The file, with pages in memory for the frames of a burst: the first write to a page takes longer, for the page.
 
     Frame by frame, as they will be written: a system that makes one large page of many small ones looks at all of it
     at every write.
     """
-    file = SpillFile(Path(layout.spill_file), layout.spill_bytes)
+    file = SpillFile.create(Path(layout.spill_file), layout.spill_bytes)
     made: Counter[str] = Counter()
     for place in layout.places():
         if place.kind is Kind.SPILL and made[place.stream] + place.capacity <= MADE_BYTES:

@@ -75,6 +75,30 @@ def test_policies_bring_slots_of_their_own():
     assert spilled.spill_file == "spill"
 
 
+@pytest.mark.parametrize(
+    ("placement", "stream", "staged"),
+    [
+        ("process", {}, 32),
+        ("cores", {}, 32),
+        ("process", {"policy": {"kind": "spill", "spill_bytes": 40960}}, 10),
+        ("process", {"max_bytes": 6 * PATTERN.bytes}, 2),
+        ("process", {"max_bytes": 1}, 0),
+        ("nodes", {}, 0),
+        ("job", {}, 0),
+    ],
+)
+def test_frames_wait_in_memory_for_the_file_where_the_worker_can_move_them_and_there_is_room(placement, stream, staged):
+    values = config({"policy": {"kind": "spill"}} | stream, placement={"kind": placement})
+    layout = ring_plan(values, {"pattern": PATTERN}, is_root=True, spill_file=Path("spill")).layout
+    assert [group.staged for group in layout.groups] == [0, staged]
+
+
+@pytest.mark.parametrize(("side", "staged"), [(100, 4), (140, 2), (260, 2)])
+def test_large_frames_that_wait_for_the_file_are_fewer_but_two(side, staged):
+    layout = plan({"policy": {"kind": "spill"}}, Variable("float32", (side,) * 3)).layout
+    assert layout.groups[1].staged == staged
+
+
 def test_operators_that_do_not_fit_are_refused_before_the_first_step():
     with pytest.raises(ValueError, match=r"streams\.pattern\.operators: operators\[0\]"):
         plan({"operators": [{"kind": "bin", "factor": 5}]})

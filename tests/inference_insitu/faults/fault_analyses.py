@@ -29,6 +29,7 @@ class Faulty(Analysis):
     starts : what to do in the first, second, … life that gets so far, before it is ready.
     answer_s, start_s : how long an answer and the start take.
     at_close : what to do at the end.
+    awaits : file in the run's folder that holds more than zeros before the first answer.
     """
 
     model = "faulty"
@@ -41,7 +42,9 @@ class Faulty(Analysis):
         answer_s: float = 0.0,
         start_s: float = 0.0,
         at_close: str = "",
+        awaits: str = "",
     ) -> None:
+        self._awaits = awaits
         self._frames = {int(step): what.split(":") for step, what in (frames or {}).items()}
         self._starts, self._answer_s, self._start_s, self._at_close = starts, answer_s, start_s, at_close
 
@@ -56,6 +59,9 @@ class Faulty(Analysis):
         time.sleep(self._start_s)
 
     def answer(self, frames: Sequence[Frame]) -> Sequence[Mapping[str, Any]]:
+        awaits, self._awaits = self._awaits, ""
+        if awaits:
+            wait_for_more_than_zeros(self._folder / awaits)
         time.sleep(self._answer_s)
         return [self._one(frame) for frame in frames]
 
@@ -76,6 +82,14 @@ class Faulty(Analysis):
         except FileExistsError:
             return False
         return True
+
+
+def wait_for_more_than_zeros(path: Path) -> None:
+    end = time.monotonic() + LONGEST_S / 6
+    while not path.read_bytes().strip(b"\0"):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{path} holds zeros for ever")
+        time.sleep(0.005)
 
 
 def misbehave(what: str) -> None:

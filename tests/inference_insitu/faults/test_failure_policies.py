@@ -29,7 +29,7 @@ EPISODES = [
         **ROOMY,
     ),
     Episode("missing", plugin="nowhere_at_all:nothing", failure={"action": "restart", "times": 5}),
-    Episode("rings", policies=RINGS, options={"answer_s": 0.01}, slots=2, steps=18),
+    Episode("rings", policies=RINGS, options={"answer_s": 0.01, "awaits": "spill-0"}, slots=2, steps=18),
     Episode("sync", policies={"heat": {"kind": "sync"}}, slots=1, fault={"rank": 1, "step": 5, "what": "oversize"}),
     Episode("late", placement={"wait_ready": False}, options={"start_s": 1.0}),
     Episode(
@@ -106,6 +106,7 @@ def test_sample_takes_one_in_three(run):
 
 
 def test_spilled_frames_are_all_inferred(run):
+    """Fewer than wait in memory: the worker has moved some to the file before it answered any."""
     assert set(run.outcome("rings").of(0, "spilled")) == {"inferred"}
 
 

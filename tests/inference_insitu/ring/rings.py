@@ -86,6 +86,7 @@ def make_ring(
     *,
     slots: int = 2,
     capacity: int = CAPACITY,
+    staged: int = 0,
     path: Path | None = None,
     spill: Path | None = None,
     **options,
@@ -95,7 +96,7 @@ def make_ring(
     if policy.when_full == "degrade":
         groups.append(SlotGroup("a", Kind.COARSE, slots, CAPACITY // 4))
     if policy.when_full == "spill":
-        groups.append(SlotGroup("a", Kind.SPILL, 3, capacity))
+        groups.append(SlotGroup("a", Kind.SPILL, 3, capacity, staged))
     layout = Layout(tuple(groups), str(spill or ""), {"a": ("float64", SHAPE)})
     region = Region.create(layout, rank=0, path=path)
     ledger = RecordingLedger()

@@ -37,6 +37,7 @@ from inference_insitu.watching.events import EventLog
 SPARE = {
     "degrade": (SlotGroup("a", Kind.COARSE, 3, CAPACITY // 4),),
     "spill": (SlotGroup("a", Kind.SPILL, 12, CAPACITY),),
+    "staged": (SlotGroup("a", Kind.SPILL, 12, CAPACITY, staged=6),),
 }
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 needs_compiler = pytest.mark.skipif(lane_or_reason()[0] is None, reason="nothing can be compiled here")
@@ -95,12 +96,15 @@ def claim_one(ring, held):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["latest", "drop_newest", "degrade", "spill", "sample"])
+@pytest.mark.parametrize(
+    ("kind", "staged"),
+    [("latest", 0), ("drop_newest", 0), ("degrade", 0), ("spill", 0), ("spill", 2), ("sample", 0)],
+)
 @pytest.mark.parametrize("slots", [1, 3])
-def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch, tmp_path):
+def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, staged, slots, monkeypatch, tmp_path):
     """Frames of two forms, with attributes and without, a worker that answers now and then; also the ledger's rows."""
     chance, held = random.Random(slots), ([], [])
-    twins = Twins(monkeypatch, PolicyConfig(kind=kind, every=3), slots, spill=tmp_path / "spill")
+    twins = Twins(monkeypatch, PolicyConfig(kind=kind, every=3), slots, staged=staged, spill=tmp_path / "spill")
     monkeypatch.setattr("inference_insitu.ring.consumer.time", Frozen)
     for step in range(400):
         match chance.random():
@@ -120,6 +124,8 @@ def test_the_ring_s_memory_is_the_same_byte_by_byte(kind, slots, monkeypatch, tm
                 ring.consumer.settle(mine.pop(0), "inferred")
         if chance.random() < 0.3:
             twins.both(lambda ring: ring.producer.poll())
+        if staged and chance.random() < 0.3:
+            assert twins.fast.consumer.move() == twins.slow.consumer.move()
         assert without_beats(twins.fast) == without_beats(twins.slow)
         assert journal(twins.fast) == journal(twins.slow)
     twins.both(lambda ring: ring.producer.close())
@@ -278,6 +284,25 @@ def test_a_file_that_does_not_take_a_frame_changes_nothing(monkeypatch, tmp_path
 
 
 @needs_compiler
+def test_large_frames_that_spill_lie_in_memory_and_move_to_their_file(monkeypatch, tmp_path):
+    """Past the caches too, and in several pieces."""
+    monkeypatch.setattr("inference_insitu.ring.region.MOVED_BYTES", 100_000)
+    policy = PolicyConfig(kind="spill")
+    twins = Twins(monkeypatch, policy, 1, capacity=2**18 + 128, staged=2, spill=tmp_path / "spill")
+    source = np.random.default_rng(0).random(2**16 + 32, np.float32)
+    for step in range(4):
+        twins.publish(source[step : step + 2**16 + 1], step)
+        assert without_beats(twins.fast) == without_beats(twins.slow)
+    assert twins.kinds[Kind.SPILL] == 3
+    assert not any(twins.fast.region.spilled[:4096])
+    twins.both(lambda ring: [ring.consumer.move() for _ in range(3)])
+    assert without_beats(twins.fast) == without_beats(twins.slow)
+    assert twins.fast.region.spilled[:4096] == source[1:].view(np.uint8).data[:4096]
+    for ready in twins.fast.consumer.ready():
+        assert (twins.fast.consumer.claim(ready).array == source[ready.step : ready.step + 2**16 + 1]).all()
+
+
+@needs_compiler
 def test_nothing_is_refused_while_slots_are_left_that_were_not_lent(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, "compiled")
     monkeypatch.setattr("inference_insitu.ring.lane.MOST_SPARE", 1)
@@ -305,11 +330,12 @@ def test_a_full_journal_is_written_to_the_file_and_no_row_is_lost(monkeypatch, t
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["latest", "degrade", "spill"])
+@pytest.mark.parametrize("kind", ["latest", "degrade", "spill", "staged"])
 def test_a_killed_producer_leaves_books_that_balance(kind, monkeypatch, tmp_path):
     """Every frame that the ring has counted has its row, once its worker has ended the ledger."""
     monkeypatch.setenv(VARIABLE, "compiled")
     path, (told, tell) = tmp_path / "ring", os.pipe()
+    policy = "spill" if kind == "staged" else kind
     pid = os.fork()
     if pid == 0:
         try:
@@ -317,7 +343,7 @@ def test_a_killed_producer_leaves_books_that_balance(kind, monkeypatch, tmp_path
             layout = Layout(groups, str(tmp_path / "spill"), {"a": ("float64", SHAPE)})
             region = Region.create(layout, rank=0, path=path)
             ledger = Ledger(tmp_path, 0, origin_ns=0, journal=region.journal)
-            producer = Producer(region, {"a": StreamPlan(PolicyConfig(kind=kind), blocks_added)}, ledger)
+            producer = Producer(region, {"a": StreamPlan(PolicyConfig(kind=policy), blocks_added)}, ledger)
             for step in range(10_000_000):
                 producer.publish("a", frame(step), step)
                 if step == 1000:
@@ -354,6 +380,7 @@ def test_a_lane_takes_no_nonsense():
         "spare_capacity": CAPACITY // 4,
         "factor": 2,
         "file": -1,
+        "staging": (0, 0, 0, 0, CAPACITY),
     }
     inside = [(8 * slot.base, slot.place.offset, 4096) for slot in region.slots]
     size = len(region.bytes)
@@ -368,6 +395,18 @@ def test_a_lane_takes_no_nonsense():
         lane(**given | {"spares": [(0, size - 8, 0)]}, places=inside)
     with pytest.raises(OSError, match="Bad file descriptor"):
         lane(**given | {"factor": 0, "file": 1 << 20}, places=inside)
+    for given_at, written_at, payloads, count, stride in (
+        (size - 8, 0, 0, 1, CAPACITY),
+        (0, size, 0, 1, CAPACITY),
+        (4, 0, 0, 1, CAPACITY),
+        (0, -8, 0, 1, CAPACITY),
+        (0, 0, size - 8, 1, CAPACITY),
+        (0, 0, 0, size // CAPACITY + 1, CAPACITY),
+        (0, 0, 0, -1, CAPACITY),
+        (0, 0, 0, 1, CAPACITY - 8),
+    ):
+        with pytest.raises(ValueError, match="within the ring"):
+            lane(**given | {"staging": (given_at, written_at, payloads, count, stride)}, places=inside)
     with pytest.raises((TypeError, BufferError)):
         lane(**given | {"region": bytes(8192)}, places=inside)
     made = lane(**given | {"spares": inside[1:]}, places=inside[:1])

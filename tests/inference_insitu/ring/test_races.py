@@ -103,12 +103,17 @@ class Both(RuleBasedStateMachine):
 
     way = "auto"
 
-    @initialize(kind=st.sampled_from(["latest", "drop_newest", "degrade", "spill", "sample"]), slots=st.integers(1, 3))
-    def begin(self, kind, slots):
+    @initialize(
+        kind=st.sampled_from(["latest", "drop_newest", "degrade", "spill", "sample"]),
+        slots=st.integers(1, 3),
+        staged=st.integers(0, 3),
+    )
+    def begin(self, kind, slots, staged):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(VARIABLE, self.way)
             with tempfile.TemporaryDirectory() as folder:  # what is open needs no name
-                self.ring = make_ring(PolicyConfig(kind=kind, every=2), slots=slots, spill=Path(folder) / "spill")
+                policy, spill = PolicyConfig(kind=kind, every=2), Path(folder) / "spill"
+                self.ring = make_ring(policy, slots=slots, staged=staged, spill=spill)
         self.step = 0
         self.held = []
         self.answered = []
@@ -143,6 +148,10 @@ class Both(RuleBasedStateMachine):
         self.ring.consumer.recover()
 
     @rule()
+    def move(self):
+        self.ring.consumer.move()
+
+    @rule()
     def poll(self):
         self.ring.producer.poll()
 
@@ -174,13 +183,16 @@ TestBoth.settings = TestBothInPython.settings = settings(max_examples=80, statef
 
 
 READER = """
-import sys, time
+import sys, threading, time
 from pathlib import Path
+from inference_insitu.inference import mover
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side
 from inference_insitu.ring.region import Region
 
 consumer = Consumer(Region.open(Path(sys.argv[1])), pid=1)
+mover.LOOK_S = 0.0001
+mover.Mover([consumer], threading.Event())
 consumer.state = Side.READY
 wrong = 0
 while True:
@@ -201,12 +213,15 @@ print("done")
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("kind", "frames"), [("latest", 20_000), ("drop_newest", 20_000), ("spill", 5_000)])
+@pytest.mark.parametrize(
+    ("kind", "staged", "frames"),
+    [("latest", 0, 20_000), ("drop_newest", 0, 20_000), ("spill", 0, 5_000), ("spill", 2, 3_000)],
+)
 @pytest.mark.usefixtures("way")
-def test_two_processes_never_tear_a_frame(kind, frames, tmp_path):
+def test_two_processes_never_tear_a_frame(kind, staged, frames, tmp_path):
     """As fast as they go: what the reader holds never changes under its hands."""
-    path = Path("/dev/shm") / f"cdi-test-{os.getpid()}-{kind}"
-    ring = make_ring(PolicyConfig(kind=kind), slots=3, path=path, spill=tmp_path / "spill")
+    path = Path("/dev/shm") / f"cdi-test-{os.getpid()}-{kind}-{staged}"
+    ring = make_ring(PolicyConfig(kind=kind), slots=3, staged=staged, path=path, spill=tmp_path / "spill")
     ring.consumer.state = Side.ABSENT
     reader = subprocess.Popen([sys.executable, "-c", READER, str(path)], stdout=subprocess.PIPE, text=True)
     try:

@@ -29,7 +29,7 @@ def test_another_mapping_sees_the_same_slots(path):
     [
         (lambda data: data[:5000], "cut or overwritten"),
         (lambda data: b"\0" * len(data), "must be a ring"),
-        (lambda data: data[:8] + (9).to_bytes(8, "little") + data[16:], "version 2, got 9"),
+        (lambda data: data[:8] + (9).to_bytes(8, "little") + data[16:], "version 3, got 9"),
         (lambda data: data[:4096] + b"?" + data[4097:], "cut or overwritten"),
         (lambda data: data[:100], "must be a ring"),
         (lambda data: b"", "empty"),
@@ -61,6 +61,22 @@ def test_payloads_lie_on_pages_of_their_own():
     assert len(set(offsets)) == 5
     assert layout.memory_bytes == offsets[-1] + 8192
     assert Layout.decode(layout.encode()) == layout
+
+
+def test_payloads_on_their_way_to_a_file_lie_behind_all_others_each_with_words_of_its_stream():
+    groups = SlotGroup("a", Kind.SPILL, 9, 100, staged=3), SlotGroup("b", Kind.MEMORY, 2, 5000)
+    layout = Layout((*groups, SlotGroup("c", Kind.SPILL, 2, 5000, staged=2)), "spill")
+    end = list(layout.places())[10].offset + 8192
+    first, second = layout.stagings()
+    assert (first.offset, first.count, first.stride, second.offset) == (end, 3, 4096, end + 4 * 4096)
+    assert layout.memory_bytes == second.offset + 4096 + 2 * 8192
+    assert Layout.decode(layout.encode()) == layout
+
+
+@pytest.mark.parametrize(("kind", "staged"), [(Kind.SPILL, -1), (Kind.SPILL, 33), (Kind.MEMORY, 1)])
+def test_places_before_a_file_are_few_and_of_slots_that_spill(kind, staged):
+    with pytest.raises(ValueError, match=r"staged must lie in \[0, 32\]"):
+        Layout((SlotGroup("a", kind, 40, 100, staged),), "spill")
 
 
 def test_the_owner_is_known_by_its_start_not_by_its_number_alone(path):

@@ -14,6 +14,7 @@ from inference_insitu.inference.service import Served, Service
 from inference_insitu.inference.sinks import AnswersFile
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Side, Word
+from inference_insitu.ring.policies import PolicyConfig
 from inference_insitu.ring.region import Region
 from inference_insitu.sharing import handing as handing_module
 from inference_insitu.sharing.handing import Handing, Kept
@@ -104,6 +105,23 @@ def test_a_ring_changes_hands_between_two_batches_with_what_was_kept(made, tmp_p
     assert second.answered()
     assert not list(tmp_path.glob("handed-*"))
     assert [event.event for event in read_events(tmp_path)].count("ring_given") == 1
+
+
+def test_who_has_given_a_ring_away_writes_no_frame_to_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(handing_module, "LOOK_S", 0.0)
+    ring = make_ring(PolicyConfig("spill"), slots=1, staged=2, path=tmp_path / "ring", spill=tmp_path / "spill")
+    begin(ring.region, 0)
+    first, second = (Worker(number, Region.open(tmp_path / "ring"), tmp_path) for number in (0, 1))
+    publish(ring, range(3))
+    (given,) = first.service.consumers
+    want(ring.region, 1)
+    for worker in (second, first, second):
+        worker.handing.progress()
+    assert not given.move()
+    (taken,) = second.service.consumers
+    assert taken.move()
+    second.look()
+    assert second.answered() == [(step, step + 1) for step in range(3)]
 
 
 def test_it_comes_back_with_the_other_s_count(made):
