@@ -160,8 +160,8 @@ def _touching(index: Array, support: Array) -> NDArray[np.bool_]:
         both = np.moveaxis(touched, axis, 0)
         touched = np.moveaxis(both[1:] | both[:-1], 0, axis)
     cell = np.floor(index).astype(np.int64) + 1
-    known = ((cell >= 0) & (cell < touched.shape)).all(1)
-    return known & touched[tuple(np.where(known[:, None], cell, 0).T)]
+    known = np.asarray(((cell >= 0) & (cell < touched.shape)).all(1))
+    return np.asarray(known & touched[tuple(np.where(known[:, None], cell, 0).T)])
 
 
 def _moved(u: Array, support: Array, voxel: Array, lattice: Lattice, rotation: Array, sites: Array) -> Array:
