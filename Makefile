@@ -6,6 +6,9 @@ OUT := output
 # Files of tests run beside each other. Three at most: those that start MPI take several cores themselves.
 TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && echo 3 || echo $$n)
 
+# Images of containers set it, and each of the hundreds of processes that tests start would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling sharing
 BENCHMARKS_TRANSIT := transit_engines transit workflow learning_in_transit
 

@@ -28,10 +28,11 @@ eval "$(cdi --completion bash)"          # complete commands and options with Ta
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    commands = _commands()
+    words = sys.argv[1:] if arguments is None else arguments
+    commands = _commands(*words[:1])
     parser, chosen = _parser(commands), ""
     try:
-        namespace = parser.parse_args(arguments)
+        namespace = parser.parse_args(words)
         chosen = namespace.subcommand
         commands[chosen].run(namespace[chosen])
     except SystemExit as stop:
@@ -58,8 +59,10 @@ def console_parser() -> ArgumentParser:
     return _parser(_commands())
 
 
-def _commands() -> dict[str, Command]:
-    return {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
+def _commands(first: str = "") -> dict[str, Command]:
+    """Every command, or the one that is called ``first`` alone: the others need not be loaded to run it."""
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return {name: found[name].load() for name in ([first] if first in found else found)}
 
 
 def _parser(commands: dict[str, Command]) -> ArgumentParser:

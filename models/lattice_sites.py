@@ -147,9 +147,21 @@ def _sites_in_ball(
     away = np.linalg.norm(crystal_axes - own, axis=1)
     near = np.argsort(away, kind="stable")[: int((away <= radius).sum())]
     sites = crystal_axes[near] @ rotation.T
+    sites = sites[_touching(sites @ np.linalg.inv(voxel) + np.asarray(support.shape) // 2, support)]
     moved = [_moved(u, support, voxel, lattice, rotation, sites[i : i + CHUNK]) for i in range(0, len(sites), CHUNK)]
     found = np.concatenate([np.empty((0, 3)), *moved])
     return found[:most]
+
+
+def _touching(index: Array, support: Array) -> NDArray[np.bool_]:
+    """Which of the places ``index`` (n, 3) have a voxel of the support among the eight around them."""
+    touched = np.pad(support > 0, 1)
+    for axis in range(3):
+        both = np.moveaxis(touched, axis, 0)
+        touched = np.moveaxis(both[1:] | both[:-1], 0, axis)
+    cell = np.floor(index).astype(np.int64) + 1
+    known = np.asarray(((cell >= 0) & (cell < touched.shape)).all(1))
+    return np.asarray(known & touched[tuple(np.where(known[:, None], cell, 0).T)])
 
 
 def _moved(u: Array, support: Array, voxel: Array, lattice: Lattice, rotation: Array, sites: Array) -> Array:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from cdi.command import Command
 from cdi.completion import SHELLS
@@ -30,14 +31,19 @@ def examples(name: str) -> list[str]:
     return [line.split("  #")[0].split(" > ")[0].strip() for line in lines if line.strip()]
 
 
+@pytest.fixture(scope="module")
+def parser() -> ArgumentParser:
+    return console_parser()
+
+
 @pytest.mark.parametrize("name", HELPS)
-def test_help_ends_with_examples_that_parse(name: str) -> None:
+def test_help_ends_with_examples_that_parse(name: str, parser: ArgumentParser) -> None:
     """As they stand: a renamed option would make one a lie."""
     found = [part for line in examples(name) for part in line.split(" && ")]
     own = [shlex.split(line) for line in found if re.search(rf"\bcdi {name}\b", line)]
     assert len(own) >= 2, HELPS[name][-300:]
     for words in own:
-        console_parser().parse_args(words[words.index("cdi") + 1 :])
+        parser.parse_args(words[words.index("cdi") + 1 :])
         for word in words:
             if word.startswith("examples/"):
                 assert (ROOT / word).is_file(), word
@@ -55,9 +61,9 @@ def shown_commands() -> dict[str, Path]:
     return found
 
 
-def test_commands_in_the_documentation_parse() -> None:
+def test_commands_in_the_documentation_parse(parser: ArgumentParser) -> None:
     """As they stand: a flag that is gone, or a file that argparse takes for one, would send a newcomer away."""
-    shown, parser = shown_commands(), console_parser()
+    shown = shown_commands()
     assert len(shown) > 40
     for command, page in shown.items():
         words = shlex.split(command)

@@ -110,6 +110,21 @@ def test_every_failure_is_one_line_and_its_exit_code(
     assert capsys.readouterr().err.strip() == line
 
 
+def test_a_command_runs_without_the_others_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def load(self) -> Command:
+            assert self.name == "wanted"
+            return Command("wanted", "be run", lambda parser: None, ran.append)
+
+    ran: list[Any] = []
+    monkeypatch.setattr("cdi.main.entry_points", lambda group: [Entry("broken"), Entry("wanted")])
+    assert main(["wanted"]) == 0
+    assert len(ran) == 1
+
+
 def test_every_shipped_configuration_is_found() -> None:
     assert EXAMPLES
     found = {configuration_of(path).__name__ for path in EXAMPLES}
