@@ -178,8 +178,11 @@ class MovingWorker:
 
     @property
     def settled(self) -> bool:
-        """Whether every frame that was handed over has its answer."""
-        return self._share is None or self._share.settled
+        """Whether every frame that was handed over has its answer, and nobody waits for this worker's word.
+
+        An earlier life may have died within a migration, and the engine waits for its end: the log is joined first.
+        """
+        return not self._waits if self._share is None else self._share.settled
 
     def close(self) -> None:
         """Say that no frame of this worker will follow, and in its events how those ended that were handed over."""

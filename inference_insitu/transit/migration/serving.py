@@ -85,22 +85,23 @@ class TransitConfig:
 class Silence:
     """Whether the workers of the run in ``output`` have told nothing for ``timeout_s``: killed, nobody says their end.
 
-    Of a run that has closed its books, ``LAST_WORD_S``: a worker that dies when nothing is under way is not started
-    anew. What they tell all the time, busy ones too, is the time of their metrics' files (another machine's clock: only
-    that it changes counts).
+    Of a run that has closed its books, and nothing of which is ``waiting`` in the log, ``LAST_WORD_S``: a worker that
+    dies when nothing is under way is not started anew. What waits and becomes no less has nobody either who says to the
+    engine how a migration ended. What workers tell all the time, busy ones too, is the time of their metrics' files
+    (another machine's clock: only that it changes counts).
     """
 
     def __init__(self, output: Path, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._output, self._timeout_s, self._clock = output, timeout_s, clock
-        self._seen: dict[str, int] = {}
+        self._seen: tuple[dict[str, int], int] = {}, 0
         self._since_s = clock()
 
-    def over(self) -> bool:
+    def over(self, waiting: int) -> bool:
         """One look."""
         times = {path.name: path.stat().st_mtime_ns for path in self._output.glob(METRICS)}
-        if not times or times != self._seen:  # workers that load for long tell nothing yet
-            self._seen, self._since_s = times, self._clock()
-        ended = (self._output / BOOKS).exists()
+        if not times or (times, waiting) != self._seen:  # workers that load for long tell nothing yet
+            self._seen, self._since_s = (times, waiting), self._clock()
+        ended = (self._output / BOOKS).exists() and not waiting
         return self._clock() - self._since_s > (min(LAST_WORD_S, self._timeout_s) if ended else self._timeout_s)
 
 
@@ -147,10 +148,11 @@ class Serving:
             events.log("transit_started", engine=self._config.engine, run=spec.run)
             self._say(f"run {spec.run}: its log is there, the engine {self._config.engine} starts")
             with closing(job.open_log(PATIENCE_S)) as log:
-                self._watch(job, log, server, events)
+                waiting = self._watch(job, log, server, events)
             status = self._running.stop()
-            events.log("transit_stopped", state=status.state, problem=status.problem)
-            self._say(f"run {spec.run}: everything is answered, the engine has {status.state}")
+            events.log("transit_stopped", state=status.state, problem=status.problem, waiting=waiting)
+            told = f"nobody ends the wait of {waiting} records in its log" if waiting else "everything is answered"
+            self._say(f"run {spec.run}: {told}, the engine has {status.state}")
 
     def _spec(self) -> WorkerSpec:
         """What any worker of the run is told."""
@@ -185,8 +187,8 @@ class Serving:
     def _program(self, job: TransitJob) -> RunningEngine:
         return RunningEngine(engine(self._config.engine), job)
 
-    def _watch(self, job: TransitJob, log: StreamLog, server: RedisServer | None, events: EventLog) -> None:
-        """Start anew what dies, and scale, until nothing is left to be done."""
+    def _watch(self, job: TransitJob, log: StreamLog, server: RedisServer | None, events: EventLog) -> int:
+        """Start anew what dies, and scale, until nothing is left to be done; how many records are left behind."""
         moves = Moves(log, job.run, margin=0)  # asked for who takes part, and for no cut
         silence = Silence(self._output, self._config.timeout_s)
         scaling = Scaling(self._config.scaling, job.parallelism, time.monotonic())
@@ -210,8 +212,9 @@ class Serving:
                 while moves.poll():
                     pass
                 waiting = sum(lag(log, topic, SEEN) for topic in job.topics())
-                if status.state == RUNNING and not waiting and (moves.agreement.over or silence.over()):
-                    return
+                silent = silence.over(waiting)
+                if status.state == RUNNING and (silent or (moves.agreement.over and not waiting)):
+                    return waiting
                 if status.state == RUNNING and (wanted := scaling.due(waiting, time.monotonic())) is not None:
                     self._scale(job, wanted, waiting, events)
             except LogAway as error:

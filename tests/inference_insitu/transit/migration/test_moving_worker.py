@@ -40,6 +40,17 @@ def test_what_was_committed_is_remembered_where_the_log_cannot_be_asked(tmp_path
     assert worker(tmp_path).route("pattern", 0, 2) is Route.HERE, "all is as configured again"
 
 
+def test_a_run_does_not_end_before_the_log_knows_what_an_earlier_life_has_left_undone(tmp_path):
+    """It died as the run ended, within a migration: all is answered, and the engine waits for that migration's end."""
+    first = worker(tmp_path)
+    assert first.settled
+    first._note(Standing(Site.IN_TRANSIT))
+    again = worker(tmp_path)
+    assert not again.settled
+    again._share = Share()
+    assert again.settled
+
+
 def test_what_an_earlier_run_in_the_folder_did_does_not_count(tmp_path):
     (tmp_path / "transit").mkdir()
     (tmp_path / "transit" / "moved-0").write_text("another run")
