@@ -18,7 +18,7 @@ from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Frame, Variable
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import PAGE, Word
-from inference_insitu.transit.account import Account, Key
+from inference_insitu.transit.account import Account, Key, account_name
 from inference_insitu.transit.engines.job import NAME, TransitJob
 from inference_insitu.transit.engines.serving_folder import ANSWERED
 from inference_insitu.transit.log.records import Alert, Answer, FrameRecord
@@ -80,6 +80,7 @@ class MovingWorker:
         self._versions = LocalVersions(analyses, self._loaded)
         self._moved = output / FOLDER / f"moved-{worker}"
         self._elsewhere = self._waits = self._moved.exists() and self._moved.read_text() == run
+        self._took_part = self._waits or (output / account_name(worker)).exists()
         self._config, self._take, self._heed, self._events = config, take, heed, events
         self._met: dict[Key, int] = {}
         self._answered: dict[Key, int] = {}
@@ -182,7 +183,18 @@ class MovingWorker:
 
         An earlier life may have died within a migration, and the engine waits for its end: the log is joined first.
         """
-        return not self._waits if self._share is None else self._share.settled
+        return not self._owes if self._share is None else self._share.settled
+
+    @property
+    def _owes(self) -> bool:
+        """Whether an earlier life took part in what this run's log says, which this one has not read."""
+        if not self._took_part:
+            return False
+        try:
+            self._job()
+        except (OSError, ValueError):  # there is no log, or it is of another run
+            return False
+        return True
 
     def close(self) -> None:
         """Say that no frame of this worker will follow, and in its events how those ended that were handed over."""

@@ -5,6 +5,7 @@ import pytest
 
 from inference_insitu.inference.elsewhere import Route
 from inference_insitu.inference.frame import Frame
+from inference_insitu.transit.engines.job import TransitJob
 from inference_insitu.transit.log.stream_log import LogAway
 from inference_insitu.transit.migration.config import MigrationConfig
 from inference_insitu.transit.migration.moving_worker import MovingWorker
@@ -40,13 +41,16 @@ def test_what_was_committed_is_remembered_where_the_log_cannot_be_asked(tmp_path
     assert worker(tmp_path).route("pattern", 0, 2) is Route.HERE, "all is as configured again"
 
 
-def test_a_run_does_not_end_before_the_log_knows_what_an_earlier_life_has_left_undone(tmp_path):
+@pytest.mark.parametrize("left", ["transit/moved-0", "transit-0.csv"])
+@pytest.mark.parametrize("run", ["run", "another-run"])
+def test_a_run_does_not_end_before_the_log_knows_what_an_earlier_life_has_left_undone(tmp_path, left, run):
     """It died as the run ended, within a migration: all is answered, and the engine waits for that migration's end."""
-    first = worker(tmp_path)
-    assert first.settled
-    first._note(Standing(Site.IN_TRANSIT))
+    assert worker(tmp_path).settled, "a first life owes nothing"
+    (tmp_path / left).write_text("run")
+    assert worker(tmp_path).settled, "without a log nobody waits"
+    TransitJob(run, "coupling.yaml", str(tmp_path / "transit")).write()
     again = worker(tmp_path)
-    assert not again.settled
+    assert again.settled is (run == "another-run")
     again._share = Share()
     assert again.settled
 
