@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
@@ -84,6 +85,19 @@ def test_sites_of_a_dislocation_are_the_crystal_s_although_u_has_a_cut(
     assert len(found) > 5000
     assert np.sqrt((found**2).mean()) < 0.01
     assert found.max() < 0.1
+
+
+def test_no_site_that_is_half_within_the_support_is_left_out() -> None:
+    """Where nothing moves: every site about which the support, linear between voxels, is half or more. No other."""
+    crystal = Crystal(GOLD, truncated_octahedron(60, TURN, ratio=1.2), TURN)
+    _, _, support = seen(crystal, THREE)
+    lattice, _ = GOLD.sites_in_box(np.full(3, -80.0), np.full(3, 80.0))
+    sites = lattice @ TURN.T
+    index = sites @ np.linalg.inv(VOXEL) + np.asarray(SHAPE) // 2
+    expected = sites[map_coordinates(support, index.T, order=1, mode="grid-constant") >= 0.5]
+    found = lattice_sites(np.zeros((3, *SHAPE)), support, VOXEL, GOLD, TURN)
+    assert len(found) == len(expected) > 5000
+    assert cKDTree(found).query(expected)[0].max() < 1e-9
 
 
 def test_sites_of_a_hexagonal_crystal_agree_too() -> None:
