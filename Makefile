@@ -9,7 +9,7 @@ TEST_PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 3 ] && ec
 # Images of containers set it, and each of the hundreds of processes that tests start would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-BENCHMARKS := recognition designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling sharing
+BENCHMARKS := recognition objects designs consistency answer_speed training_throughput scattering generation retrieval insitu coupling coupling_scaling sharing
 BENCHMARKS_TRANSIT := transit_engines transit workflow learning_in_transit
 
 .PHONY: demo transit-demo docs test test-quick test-slow test-transit engines lint format bench bench-transit setup clean

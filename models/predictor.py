@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ class Predictor:
     calibration: Calibration
     model: dict[str, str]
     device: torch.device
-    objects: Path | None = None
-    """Where a first stage that searches keeps what it finds; None: nowhere."""
+    searcher: Searcher | None = None
+    """Of a first stage that searches; None: the network makes its own proposals."""
     progress: bool = False
     """Whether such a search shows a bar on a terminal."""
     graphed: GraphedNetwork | None = None
@@ -56,12 +56,17 @@ class Predictor:
         FileNotFoundError, ValueError
             If the checkpoint is not there, does not read, or its weights do not fit its network.
         """
-        checkpoint = load(model)
-        return replace(cls.of(checkpoint, weights_sha256(model), device), objects=objects)
+        return cls.of(load(model), weights_sha256(model), device, objects)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, sha256: str, device: str | torch.device | None = None) -> "Predictor":
-        """Predictor from a checkpoint in memory."""
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        sha256: str,
+        device: str | torch.device | None = None,
+        objects: Path | None = None,
+    ) -> "Predictor":
+        """Predictor from a checkpoint in memory; otherwise as ``load``."""
         network = DefectNet(checkpoint.network)
         try:
             network.load_state_dict(checkpoint.weights)
@@ -70,8 +75,10 @@ class Predictor:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         identity = {"name": checkpoint.name, "weights_sha256": sha256}
         network.eval().to(place)
+        searches = checkpoint.network.first_stage == "search"
+        searcher = Searcher(checkpoint.network.search, objects) if searches else None
         graphed = GraphedNetwork(network) if place.type == "cuda" else None
-        return cls(network, checkpoint.calibration, identity, place, graphed=graphed)
+        return cls(network, checkpoint.calibration, identity, place, searcher, graphed=graphed)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -126,10 +133,9 @@ class Predictor:
 
     def _proposal(self, patterns: PatternSet) -> Proposal | None:
         """Of a first stage that searches; the network makes its own within its answer."""
-        config = self.network.config
-        if config.first_stage == "network":
+        if self.searcher is None:
             return None
-        return SearchedStage(self.network, Searcher(config.search, self.objects), self.progress).proposal(patterns)
+        return SearchedStage(self.network, self.searcher, self.progress).proposal(patterns)
 
     def _prediction(
         self, classes: Array, counts: Array, density: Volume, support: Volume, phase: Volume, winding: Volume,

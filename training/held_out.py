@@ -17,7 +17,6 @@ from data.recipe import Recipe
 from data.store import open_hdf5
 from models.checkpoint import load
 from models.predictor import Predictor
-from models.searched_stage import Searcher
 from training.baselines.registry import Baseline, load_baselines
 from training.baselines.retrieval_tracing import RetrievalTracing
 from training.baselines.search_tracing import SearchTracing
@@ -223,10 +222,8 @@ def _limited(each: TestSet, crystals: int | None) -> TestSet:
 
 def rules_of_the_search(predictor: Predictor) -> list[Method]:
     """What rules read in the objects that a model which searches keeps; nothing where they would be searched anew."""
-    config = predictor.network.config
-    if config.first_stage == "network" or predictor.objects is None:
-        return []
-    return [SearchTracing(Searcher(config.search, predictor.objects))]
+    searcher = predictor.searcher
+    return [] if searcher is None or searcher.folder is None else [SearchTracing(searcher)]
 
 
 def _baselines(directory: str | None, starts: int) -> list[Baseline]:

@@ -12,6 +12,7 @@ written late must not be over a later frame.
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from inference_insitu.ring.region import Region, Slot
 
 MOST_ATTEMPTS = 2
 """A frame that was being inferred when its worker died is tried once more: it may have been what killed it."""
+MOVE_TIMEOUT_S = 60.0
+"""How long a file may take for one frame; a worker that waits for longer ends, and the next one finds it in memory."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +203,16 @@ class Consumer:
         return False
 
     def stop_moving(self) -> None:
-        """Move no frame any more, from when this returns: another process is to read the ring."""
+        """Move no frame any more, from when this returns: another process is to read the ring.
+
+        Raises
+        ------
+        RuntimeError
+            If the file has not taken the frame under way after ``MOVE_TIMEOUT_S``.
+        """
         with self._turn:
             self._moves = False
-            self._turn.wait_for(lambda: self._moving is None)
+            self._wait(lambda: self._moving is None)
 
     def give_back(self, claimed: Claimed) -> None:
         """Let a claimed frame wait again, as if it had not been claimed."""
@@ -213,7 +222,7 @@ class Consumer:
         words[base + Row.STATE] = State.READY
 
     def settle(self, claimed: Claimed, outcome: str, detail: str = "") -> None:
-        """Say how a claimed frame ended; its memory is the producer's again."""
+        """Say how a claimed frame ended; its memory is the producer's again. Raises as ``stop_moving``."""
         self._end(claimed.slot, outcome, detail)
 
     @property
@@ -233,7 +242,7 @@ class Consumer:
 
     def _end(self, slot: Slot, outcome: str, detail: str) -> None:
         with self._turn:
-            self._turn.wait_for(lambda: self._moving is not slot)
+            self._wait(lambda: self._moving is not slot)
         words, base = self._words, slot.base
         slot.write_detail(detail)
         words[base + Row.OUTCOME] = CODES[outcome]
@@ -241,6 +250,11 @@ class Consumer:
         words[base + Row.TAKEN] = 0
         fence()
         words[base + Row.STATE] = State.DONE
+
+    def _wait(self, over: Callable[[], bool]) -> None:
+        """Until the move that ``over`` asks for has ended."""
+        if not self._turn.wait_for(over, MOVE_TIMEOUT_S):
+            raise RuntimeError(f"{self.region.layout.spill_file} has not taken a frame in {MOVE_TIMEOUT_S:g} s")
 
 
 def finite(array: NDArray[Any]) -> bool:

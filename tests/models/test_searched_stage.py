@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from models.searched_stage import (
     SearchedStage,
     Searcher,
     in_one_frame,
+    joined,
     object_proposal,
 )
 
@@ -50,6 +52,12 @@ def searched(density: Tensor, error: float = 0.01) -> SearchedObject:
     """``density`` on the central half as a search gives it."""
     whole = centre_pad(density, WHOLE)
     return SearchedObject(whole, whole.abs() > 0.1, 1.0, error)
+
+
+def placed(seed: int) -> tuple[Tensor, Tensor]:
+    """A density on the central half, and its support."""
+    density = crystal_object(seed)[None]
+    return density, density.abs() > 0.1
 
 
 @pytest.fixture
@@ -168,22 +176,43 @@ class TestReadingOn:
     def test_from_the_reading_the_best_by_held_out_voxels_is_proposed(
         self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]
     ) -> None:
+        """Of each pattern that is there from its own reading, on its own counts and with its own mask."""
         monkeypatch.setattr(searched_stage, "search", lambda *given, **named: searched(crystal_object(0)))
-        patterns = crystals(1, 1)
-        shown = object_proposal(crystal_object(0)[None], crystal_object(0)[None].abs() > 0.1)
+        patterns = crystals(2, 2)
+        present, measured = patterns.present.clone(), patterns.measured.clone()
+        present[1, 0] = False
+        measured[0, 1, ..., 0] = False
+        patterns = replace(patterns, present=present, measured=measured)
+        asked: list[Exposure] = []
+        resume = searched_stage.resumed
+
+        def noted(exposure: Exposure, *given: Any, **named: Any) -> SearchedObject:
+            asked.append(exposure)
+            return resume(exposure, *given, **named)
+
+        monkeypatch.setattr(searched_stage, "resumed", noted)
+        searched_all = object_proposal(*(volume.repeat(4, 1, 1, 1) for volume in placed(0)))
         with torch.inference_mode():
+            own = network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
+            shown = joined([searched_all.part(slice(0, 2)), own.part(slice(2, 3)), searched_all.part(slice(3, 4))])
             proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
             reading = network(patterns, proposal=shown)
-        assert [schedule for schedule, _ in starts] == [*READ_ON]
-        support = reading.support_logits[0, 0].sigmoid()
-        seen = support > READ_INSIDE
-        assert bool(seen.any())
-        for _, density in starts:
+        there = [(0, 0), (0, 1), (1, 1)]
+        assert [schedule for schedule, _ in starts] == [*READ_ON] * len(there)
+        for n, (_, density) in enumerate(starts):
+            place = there[n // len(READ_ON)]
+            support = reading.support_logits[place].sigmoid()
+            seen = support > READ_INSIDE
+            assert bool(seen.any())
             begun = centre_crop(density, HALF)
             assert torch.equal(begun.abs() > 0, seen)
-            assert torch.allclose(begun[seen], torch.polar(support, reading.phasor[0, 0].angle())[seen], atol=1e-5)
+            assert torch.allclose(begun[seen], torch.polar(support, reading.phasor[place].angle())[seen], atol=1e-4)
+            np.testing.assert_array_equal(asked[n].counts, patterns.counts[place].numpy())
+            assert (asked[n].mask is None) == bool(patterns.measured[place].all())
         inside = crystal_object(2).abs() > 0.1
-        assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(2)[inside].angle(), atol=1e-4)
+        for number in (0, 1, 3):
+            assert torch.allclose(proposal.phasor[number][inside].angle(), crystal_object(2)[inside].angle(), atol=1e-4)
+        assert torch.equal(proposal.phasor[2], own.phasor[2])
 
     def test_what_was_searched_stays_where_nothing_better_comes(
         self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]

@@ -7,6 +7,7 @@ from rings import CAPACITY, frame, make_ring, no_larger_files
 
 from inference_insitu.inference import mover
 from inference_insitu.inference.mover import Mover
+from inference_insitu.ring import consumer as consumer_module
 from inference_insitu.ring.consumer import Consumer
 from inference_insitu.ring.layout import Row, State
 from inference_insitu.ring.policies import PolicyConfig
@@ -107,6 +108,28 @@ def test_a_slot_is_not_given_back_while_its_frame_is_being_moved(ring, monkeypat
     assert ring.consumer.move()
     answers.join(60)
     assert slot.row()[Row.STATE] == State.DONE
+
+
+@pytest.mark.parametrize("waits", ["infer", "stop_moving"])
+def test_a_file_that_never_takes_a_frame_is_not_waited_for_for_ever(ring, tmp_path, monkeypatch, waits):
+    monkeypatch.setattr(consumer_module, "MOVE_TIMEOUT_S", 0.05)
+    publish(ring, range(2))
+    begun, over = threading.Event(), threading.Event()
+
+    def hang(file, data, offset):
+        begun.set()
+        assert over.wait(60)
+
+    monkeypatch.setattr(SpillFile, "write_bytes", hang)
+    moving = threading.Thread(target=ring.consumer.move)
+    moving.start()
+    try:
+        assert begun.wait(60)
+        with pytest.raises(RuntimeError, match=f"{tmp_path / 'spill'} has not taken a frame in 0.05 s"):
+            ring.infer() if waits == "infer" else ring.consumer.stop_moving()
+    finally:
+        over.set()
+        moving.join(60)
 
 
 def test_a_frame_that_is_read_from_memory_keeps_its_place(ring, monkeypatch):
