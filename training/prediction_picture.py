@@ -59,7 +59,8 @@ def save_prediction_picture(fitted: MeasuredCrystal, prediction: Prediction, pat
 def answer(prediction: Prediction) -> str:
     """One line: class, probability, number of lines, doubt."""
     doubt = f", undetermined ({prediction.undetermined})" if prediction.undetermined else ""
-    return f"{prediction.defect_class}, P(defect) {prediction.defect_probability:.2f}, {prediction.count} lines{doubt}"
+    lines = f"{prediction.count} line{'s' if prediction.count != 1 else ''}"
+    return f"{prediction.defect_class}, P(defect) {prediction.defect_probability:.2f}, {lines}{doubt}"
 
 
 def _label(line: PredictedLine) -> str:
