@@ -32,7 +32,9 @@ from inference_insitu.ring.stream import Shaped, Stream, StreamPlan
 
 BEAT_TIMEOUT_NS = 5_000_000_000
 """A worker that has not stamped its beat for this long is not waited for."""
-WAIT_S = 0.0002
+SHORTEST_NAP_S, LONGEST_NAP_S = 0.0002, 0.005
+NAP_SHARE = 0.05
+"""Of the time that a blocked call has waited: a look takes processor time that inference beside it may lack."""
 
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # Plain integers: looking members up in an enumeration takes longer than the rest of a look at a slot.
@@ -294,14 +296,16 @@ class Producer:
 
     def _wait(self, stream: Stream) -> Slot | None:
         """A slot that became free within the policy's wait, as long as somebody is there to free it."""
-        end = self._clock() + int(stream.policy.wait_s * 1e9)
-        while self._clock() < end and self._consumer_lives():
+        began = self._clock()
+        end = began + int(stream.policy.wait_s * 1e9)
+        while (now := self._clock()) < end and self._consumer_lives():
             self._progress()
             self._harvest(stream, all_of_them=True)
             slot = self._free(stream)
             if slot is not None:
                 return slot
-            self._sleep(WAIT_S)
+            nap_s = min(max(SHORTEST_NAP_S, NAP_SHARE * 1e-9 * (now - began)), LONGEST_NAP_S)
+            self._sleep(min(nap_s, max(0.0, 1e-9 * (end - now))))
         return None
 
     def _consumer_lives(self) -> bool:

@@ -147,6 +147,24 @@ def test_block_goes_on_as_soon_as_a_slot_is_free():
     assert clock.now_ns - before < 0.01e9
 
 
+@pytest.mark.parametrize(("busy_s", "looks"), [(0.003, 17), (0.03, 65), (0.3, 150)])
+def test_a_blocked_call_goes_on_soon_and_looks_seldom(busy_s, looks):
+    """A look takes processor time that inference beside it may lack."""
+    ring, clock = blocking()
+    publish(ring, range(2))
+    before, seen = clock.now_ns, []
+
+    def progress():
+        seen.append(clock.now_ns)
+        if clock.now_ns - before >= busy_s * 1e9:
+            ring.infer(1)
+
+    ring.producer._progress = progress
+    assert all(publish(ring, [2]))
+    assert clock.now_ns - before < (1.05 * busy_s + 0.0002) * 1e9
+    assert len(seen) <= looks
+
+
 @pytest.mark.parametrize("state", [Side.ABSENT, Side.STARTING, Side.CLOSED])
 def test_block_does_not_wait_for_a_worker_that_is_not_there(state):
     ring, clock = blocking()
