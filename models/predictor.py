@@ -16,6 +16,7 @@ from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
 from models.graphed import GraphedNetwork
 from models.known_crystal import KnownCrystal
+from models.line_characters import with_characters
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
 from models.object_lines import object_lines, vortices_of
@@ -156,12 +157,17 @@ class Predictor:
         named = CLASSES[1 + int(np.argmax(classes[1:]))]
         contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT
         G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
+        orientation = None if crystal is None else crystal.oriented(G)
+        lines = tuple(self._line(line, crystal, orientation) for line in traced)
+        # Burgers vectors of vortices are right often enough to tell a character, those of the network alone are not.
+        if objects is not None and crystal is not None and orientation is not None:
+            classes = with_characters(classes, lines, orientation, crystal.lattice.cell)
         return Prediction(
             defect_probability=defect,
             class_probabilities=tuple(float(p) for p in classes),
             count_probabilities=tuple(float(p) for p in counts),
             undetermined=self._undetermined(defect, novelty) or ("unsure" if contradicts else ""),
-            lines=tuple(self._line(line, crystal, G) for line in traced),
+            lines=lines,
             line_density=density,
             support=support[:number].max(0),
             phase=phase[:number],
@@ -175,7 +181,7 @@ class Predictor:
             return "novel"
         return "unsure" if max(defect, 1 - defect) <= self.calibration.decision_confidence else ""
 
-    def _line(self, line: TracedLine, crystal: KnownCrystal | None, G: Array) -> PredictedLine:
+    def _line(self, line: TracedLine, crystal: KnownCrystal | None, orientation: Array | None) -> PredictedLine:
         confidence = self.calibration.line_confidence(line.confidence)
         windings = tuple(float(w) for w in line.windings)
         if crystal is None:
@@ -185,7 +191,6 @@ class Predictor:
             BurgersCandidate((float(a), float(b), float(c)), float(p))
             for (a, b, c), p in zip(found.candidates, found.probabilities, strict=True)
         )
-        orientation = crystal.oriented(G)
         burgers = None
         if found.determined and orientation is not None:
             x, y, z = (float(v) for v in orientation @ (found.candidates[0] @ crystal.lattice.cell))

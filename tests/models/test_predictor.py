@@ -13,11 +13,12 @@ from torch import Tensor
 from cdi.grid import QGrid, real_space_step
 from cdi.lattices.lattice import Lattice
 from cdi.pattern import Exposure, Reflection
+from models import predictor as predictor_module
 from models.checkpoint import Calibration, Checkpoint, weights_sha256
 from models.config import NetworkConfig
 from models.known_crystal import KnownCrystal
 from models.network import HIDDEN, DefectNet, NetworkOutput
-from models.prediction import BurgersCandidate, PredictedLine, Prediction
+from models.prediction import CLASSES, BurgersCandidate, PredictedLine, Prediction
 from models.predictor import Predictor
 
 GOLD = Lattice.of_material("Au")
@@ -42,9 +43,11 @@ def predictor(checkpoint: Checkpoint) -> Predictor:
 class Forced(DefectNet):
     """Says the same whatever it is shown: class logits, and a line with the windings of ``turns``."""
 
-    def __init__(self, config: NetworkConfig, logits: list[float], turns: Array, along: Array = ALONG) -> None:
+    def __init__(
+        self, config: NetworkConfig, logits: list[float], turns: Array, along: Array = ALONG, searched: bool = False
+    ) -> None:
         super().__init__(config)
-        self.logits, self.turns = torch.tensor(logits), turns
+        self.logits, self.turns, self.searched = torch.tensor(logits), turns, searched
         tangent = along / np.linalg.norm(along)
         self.density = torch.as_tensor(tube(HALF, POINT, tangent), dtype=torch.float32)
         self.flux = torch.as_tensor(tangent, dtype=torch.float32)[:, None, None, None] * self.density
@@ -61,7 +64,7 @@ class Forced(DefectNet):
         return NetworkOutput(
             same(self.logits, batch), torch.zeros(batch, 7), same(torch.logit(self.density, 1e-6), batch),
             same(10 * self.density - 5, batch, reflections), phasor, same(turns, batch),
-            torch.ones(batch, HIDDEN), None,
+            torch.ones(batch, HIDDEN), None, objects=phasor if self.searched else None,
         )  # fmt: skip
 
 
@@ -172,6 +175,30 @@ def test_windings_of_a_known_crystal_give_its_burgers_vector(config: NetworkConf
     np.testing.assert_allclose(line.windings, sense * np.asarray(SPANNING) @ BURGERS, atol=0.15)
     assert line.candidates[0].probability > 0.9
     assert sum(candidate.probability for candidate in line.candidates) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("across", "name"), [([0, 0, 0], "screw"), ([0, 0, 1], "mixed"), ([1, 1, 0], "edge")])
+def test_lines_of_searched_objects_tell_the_character(
+    config: NetworkConfig, monkeypatch: pytest.MonkeyPatch, across: list[int], name: str
+) -> None:
+    """Of a known crystal, by the angle to the Burgers vector; the network's own lines do not."""
+    monkeypatch.setattr(predictor_module, "object_lines", lambda lines, *_: lines)
+    direction = np.array(across) if name == "edge" else 2 * BURGERS + across
+    along = TURN @ direction @ np.linalg.inv(VOXEL)
+    exposed, _ = gold(SPANNING)
+    turns, undecided = np.asarray(SPANNING) @ BURGERS, [0.0, 5, 5, 5, 3, 0]
+
+    def classes(searched: bool, known: KnownCrystal | None) -> Array:
+        network = Forced(config, undecided, turns, along, searched)
+        told = Predictor(network, Calibration(), {"name": "forced", "weights_sha256": "0" * 64}, torch.device("cpu"))
+        return np.array(told.predict_crystals([exposed], [known])[0].class_probabilities)
+
+    alone, known = torch.tensor(undecided).softmax(0).numpy(), KnownCrystal(GOLD, SPANNING)
+    np.testing.assert_allclose(classes(False, known), alone, atol=1e-6)
+    np.testing.assert_allclose(classes(True, None), alone, atol=1e-6)
+    found = classes(True, known)
+    assert CLASSES[int(found.argmax())] == name
+    np.testing.assert_allclose(found[[0, 4, 5]], alone[[0, 4, 5]], atol=1e-6)
 
 
 def test_what_reflections_leave_open_has_no_burgers_vector(config: NetworkConfig) -> None:
