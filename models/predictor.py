@@ -14,6 +14,7 @@ from cdi.defects.classes import PARTIAL_OR_FAULT
 from cdi.pattern import Exposure
 from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
+from models.close_pairs import pairs_apart
 from models.graphed import GraphedNetwork
 from models.known_crystal import KnownCrystal
 from models.line_characters import with_characters
@@ -153,6 +154,7 @@ class Predictor:
         traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
         if objects is not None and defect > 0.5:
             traced = object_lines(traced, density, vortices_of(objects[:number], voxel), voxel)
+            traced = traced if crystal is None else pairs_apart(traced, crystal)
         # A dislocation that shows has a line about which the object's phase winds; a fault may have none.
         named = CLASSES[1 + int(np.argmax(classes[1:]))]
         contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT

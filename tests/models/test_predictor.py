@@ -201,6 +201,25 @@ def test_lines_of_searched_objects_tell_the_character(
     np.testing.assert_allclose(found[[0, 4, 5]], alone[[0, 4, 5]], atol=1e-6)
 
 
+def test_a_vortex_of_two_dislocations_is_two_lines(config: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where objects were searched and the crystal is known: no vector of it winds twice as this one does."""
+    monkeypatch.setattr(predictor_module, "object_lines", lambda lines, *_: lines)
+    exposed, _ = gold(SPANNING)
+    turns, identity = 2 * np.asarray(SPANNING) @ BURGERS, {"name": "forced", "weights_sha256": "0" * 64}
+
+    def lines(searched: bool, known: KnownCrystal | None) -> tuple[PredictedLine, ...]:
+        network = Forced(config, EDGE, turns, ALONG, searched)
+        told = Predictor(network, Calibration(), identity, torch.device("cpu"))
+        return told.predict_crystals([exposed], [known])[0].lines
+
+    assert [len(lines(True, None)), len(lines(False, KnownCrystal(GOLD, SPANNING)))] == [1, 1]
+    pair = lines(True, KnownCrystal(GOLD, SPANNING))
+    assert len(pair) == 2
+    for line in pair:
+        np.testing.assert_allclose(np.abs(line.candidates[0].fractions), np.abs(BURGERS), atol=1e-9)
+        np.testing.assert_allclose(np.abs(line.windings), np.abs(turns) / 2, atol=0.15)
+
+
 def test_what_reflections_leave_open_has_no_burgers_vector(config: NetworkConfig) -> None:
     """One reflection sees g·b alone: several candidates, none the answer; an unknown lattice gives none."""
     exposed, _ = gold(SPANNING[:1])
