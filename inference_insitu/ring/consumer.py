@@ -115,6 +115,13 @@ class Consumer:
                     lost += 1
         return again, lost
 
+    @property
+    def newest_step(self) -> int:
+        """The last step of any frame that was published here, as far as slots know, answered or not; −1 before any."""
+        words = self._words
+        used = (slot.base for slot in self.region.slots if words[slot.base + Row.SEQUENCE])
+        return max((words[base + Row.STEP] for base in used), default=-1)
+
     def ready(self) -> list[Ready]:
         """Frames that wait, in the order in which they were published."""
         words = self._words

@@ -14,7 +14,7 @@ class Local(Protocol):
 
     @property
     def last_met(self) -> int:
-        """The last step of any frame that was seen; −1 before the first."""
+        """The last step of any frame that was seen, or may have been by an earlier life; −1 before the first."""
         ...
 
     @property

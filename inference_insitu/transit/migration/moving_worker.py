@@ -82,6 +82,8 @@ class MovingWorker:
         self._elsewhere = self._waits = self._moved.exists() and self._moved.read_text() == run
         self._took_part = self._waits or (output / account_name(worker)).exists()
         self._config, self._take, self._heed, self._events = config, take, heed, events
+        # An earlier life may have answered all that was published: no cut may lie before that.
+        self._published_before = max((one.newest_step for one in consumers), default=-1)
         self._met: dict[Key, int] = {}
         self._answered: dict[Key, int] = {}
         self._account: Account | None = None
@@ -215,8 +217,8 @@ class MovingWorker:
 
     @property
     def last_met(self) -> int:
-        """The last step of any frame that was seen."""
-        return max(self._met.values(), default=-1)
+        """The last step of any frame that was seen, or may have been by an earlier life."""
+        return max([self._published_before, *self._met.values()])
 
     @property
     def ending(self) -> bool:

@@ -27,6 +27,19 @@ def test_a_frame_arrives_as_it_was_published_and_the_source_may_change_at_once()
     assert np.shares_memory(claimed.array, np.frombuffer(ring.region.bytes, np.uint8))  # no copy on this side
 
 
+def test_a_reader_that_comes_later_knows_up_to_which_step_was_published():
+    ring = make_ring()
+    assert ring.consumer.newest_step == -1
+    for steps, newest in (([0], 0), ([3, 5], 5), ([9], 9)):
+        publish(ring, steps)
+        assert ring.consumer.newest_step == newest
+        ring.infer()
+        ring.producer.poll()
+        assert ring.consumer.newest_step == newest, "answered or not"
+    assert publish(ring, [10, 11, 12])[-1].status == "dropped"
+    assert ring.consumer.newest_step == 11, "what was refused is nobody's to answer"
+
+
 def test_drop_newest_refuses_what_does_not_fit_and_says_so():
     ring = make_ring()
     said = publish(ring, range(4))

@@ -84,6 +84,7 @@ class Worker:
         self.versions = LocalVersions(self.mine, self.load, lambda load: load())
         self.account = Account(run.folder, number, origin_ns=0)
         self._met, self._answered = {}, {}
+        self._published_before = max((step for rank, step in run.published if rank in ranks), default=-1)
         asked = Asked("summed", Summed.model, Variable("<f8", (2, 3)))
         self.share = Share(
             Connection(run.log, RUN, run.store, run.workers_expected, run.partitions),
@@ -100,7 +101,7 @@ class Worker:
     # What a migration asks of a worker.
     @property
     def last_met(self):
-        return max(self._met.values(), default=-1)
+        return max([self._published_before, *self._met.values()])
 
     @property
     def ending(self):

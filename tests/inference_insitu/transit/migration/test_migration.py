@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from migration_model import STREAM, Run, Site, model, sites
 from transit_twins import Summed
@@ -244,6 +244,7 @@ def assert_holds(folder, seed, *, deadly):
 
 @pytest.mark.parametrize("deadly", [False, True])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(seed=13155)  # a worker dies before it says what it has met: its next life must not promise less
 @given(seed=st.integers(0, 2**32))
 def test_any_schedule_of_faults_answers_every_frame_once(tmp_path_factory, seed, deadly):
     assert_holds(tmp_path_factory.mktemp("run"), seed, deadly=deadly)

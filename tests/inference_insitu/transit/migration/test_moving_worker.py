@@ -13,10 +13,10 @@ from inference_insitu.transit.migration.protocol import Site
 from inference_insitu.watching.events import EventLog
 
 
-def worker(folder):
+def worker(folder, consumers=()):
     (folder / "transit").mkdir(exist_ok=True)
     given = {"worker": 0, "workers": 1, "config": MigrationConfig(), "take": None, "heed": None}
-    return MovingWorker(folder, "run", [], {}, {}, **given, events=EventLog(None, "test"))
+    return MovingWorker(folder, "run", consumers, {}, {}, **given, events=EventLog(None, "test"))
 
 
 class Standing:
@@ -53,6 +53,23 @@ def test_a_run_does_not_end_before_the_log_knows_what_an_earlier_life_has_left_u
     assert again.settled is (run == "another-run")
     again._share = Share()
     assert again.settled
+
+
+class Ring:
+    def __init__(self, newest_step):
+        self.newest_step = newest_step
+
+
+def test_an_earlier_life_may_have_answered_all_that_was_published(tmp_path):
+    """What a new life says that it has met, no cut lies before: else that was answered by an older version."""
+    assert worker(tmp_path).last_met == -1
+    again = worker(tmp_path, [Ring(-1), Ring(6)])
+    assert again.last_met == 6
+    assert again.met(("pattern", 0)) == -1, "of what this life has seen itself"
+    again.route("pattern", 0, 4)
+    assert again.last_met == 6
+    again.route("pattern", 0, 9)
+    assert again.last_met == 9
 
 
 def test_what_an_earlier_run_in_the_folder_did_does_not_count(tmp_path):
