@@ -44,14 +44,16 @@ class KnownCrystal:
     def oriented(self, G: ArrayLike) -> Array | None:
         """The orientation: as given, or the rotation that brings the reflections nearest to ``G`` (n, 3) in Å⁻¹.
 
-        Least squares (Kabsch, Acta Cryst. A32, 922, 1976); None where all reflections are collinear.
+        Least squares (Kabsch, Acta Cryst. A32, 922, 1976); None where all reflections, or all ``G``, are collinear:
+        those of exposures without a geometry are zero.
         """
         if self.orientation is not None:
             return np.asarray(self.orientation, np.float64)
         from scipy.spatial.transform import Rotation
 
         ideal = np.array([self.lattice.reflection_vector(reflection) for reflection in self.reflections])
-        if np.linalg.matrix_rank(ideal, tol=1e-6 * np.abs(ideal).max()) < 2:
+        measured = np.asarray(G, np.float64)
+        if any(np.linalg.matrix_rank(one, tol=1e-6 * np.abs(ideal).max()) < 2 for one in (ideal, measured)):
             return None
-        rotation, _ = Rotation.align_vectors(np.asarray(G, np.float64), ideal)
+        rotation, _ = Rotation.align_vectors(measured, ideal)
         return np.asarray(rotation.as_matrix())

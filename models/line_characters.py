@@ -54,24 +54,22 @@ def _shown(lines: Sequence[PredictedLine], cell: Array) -> Array:
 
     ``cell`` lies along the laboratory's axes.
     """
-    edge, screw, mixed = np.average(
-        [_characters(line, cell) for line in lines],
-        axis=0,
-        weights=[max(line.confidence, LEAST) * _length(line) for line in lines],
-    )
+    lengths, shares = zip(*(_characters(line, cell) for line in lines), strict=True)
+    weights = [max(line.confidence, LEAST) * length for line, length in zip(lines, lengths, strict=True)]
+    edge, screw, mixed = np.average(shares, axis=0, weights=weights)
     differ = min(edge, screw)
     return np.array([edge - differ, screw - differ, mixed + 2 * differ])
 
 
-def _characters(line: PredictedLine, cell: Array) -> Array:
-    """Probabilities ``(3,)`` of edge, screw and mixed, evenly over the most probable Burgers vectors."""
+def _characters(line: PredictedLine, cell: Array) -> tuple[float, Array]:
+    """Length, and probabilities ``(3,)`` of edge, screw and mixed, evenly over the most probable Burgers vectors."""
     best = max(candidate.probability for candidate in line.candidates)
-    likeliest = [candidate for candidate in line.candidates if candidate.probability >= best - ALIKE]
-    angles = np.array([DislocationLine(line.points_A, c.fractions @ cell).character_deg for c in likeliest])
+    likeliest = [
+        DislocationLine(line.points_A, candidate.fractions @ cell)
+        for candidate in line.candidates
+        if candidate.probability >= best - ALIKE
+    ]
+    angles = np.array([dislocation.character_deg for dislocation in likeliest])
     screw = 1 / (1 + np.exp((angles - PURE_WITHIN_DEG) / BLUR_DEG))
     edge = 1 / (1 + np.exp((90 - PURE_WITHIN_DEG - angles) / BLUR_DEG))
-    return np.array([edge.mean(), screw.mean(), (1 - edge - screw).mean()])
-
-
-def _length(line: PredictedLine) -> float:
-    return float(np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum())
+    return likeliest[0].length, np.array([edge.mean(), screw.mean(), (1 - edge - screw).mean()])

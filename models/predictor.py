@@ -154,7 +154,7 @@ class Predictor:
         traced = traced_lines(density, flux, voxel, threshold=threshold) if defect > 0.5 else ()
         if objects is not None and defect > 0.5:
             traced = object_lines(traced, density, vortices_of(objects[:number], voxel), voxel)
-            traced = traced if crystal is None else pairs_apart(traced, crystal)
+            traced = pairs_apart(traced, crystal) if traced and crystal is not None else traced
         # A dislocation that shows has a line about which the object's phase winds; a fault may have none.
         named = CLASSES[1 + int(np.argmax(classes[1:]))]
         contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT

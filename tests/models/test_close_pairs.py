@@ -75,6 +75,12 @@ def test_two_of_one_vector_are_told_from_two_that_differ():
     assert {tuple(np.round(forward(line))) for line in both} == {tuple(reflections @ same), tuple(reflections @ other)}
 
 
+def test_of_pairs_that_wind_alike_those_are_told_that_repel_each_other_least():
+    """(1, 0) + (1, 2), of vectors at 60° to each other, rather than twice (1, 1), of one vector."""
+    found = apart([2, 2], ((1, 1, 1), (3, -1, 1)))
+    assert {tuple(forward(line)) for line in found} == {(1, 0), (1, 2)}
+
+
 @pytest.mark.parametrize("windings", [[4.0, 0, 0], [1.5, 1.5, -2.5], [0, 0, 0]])
 def test_what_neither_one_nor_two_vectors_wind_stays(windings):
     (line,) = apart(windings, THREE)

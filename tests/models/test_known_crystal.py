@@ -48,3 +48,9 @@ def test_no_reflection_is_refused() -> None:
 def test_a_forbidden_reflection_is_refused() -> None:
     with pytest.raises(ValueError, match=r"reflections must be allowed in fcc Au, got \(1, 0, 0\)"):
         KnownCrystal(GOLD, ((1, 1, 1), (1, 0, 0)))
+
+
+def test_exposures_without_a_geometry_do_not_tell_how_the_crystal_lies() -> None:
+    known = KnownCrystal(GOLD, ((1, 1, 1), (1, -1, 1), (2, 0, 0)))
+    assert known.oriented(np.zeros((3, 3))) is None
+    np.testing.assert_array_equal(KnownCrystal(GOLD, ((1, 1, 1),), TURN).oriented(np.zeros((1, 3))), TURN)
