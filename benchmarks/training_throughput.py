@@ -1,6 +1,6 @@
 """Exposures a second that are simulated and learned from, and how long the device waits for data. JSON lines.
 
-    python benchmarks/training_throughput.py [--config examples/train.yaml] [--workers '[0,1,2]'] [--batches 24]
+    python benchmarks/training_throughput.py [--run examples/train.yaml] [--workers '[0,1,2]'] [--batches 24]
                                              [--device cpu] [--overrides '[batch_size=12,precision=32-true]']
 
 simulator  one process, one thread: choices alone, and up to finished targets, made by the processor and by the device.
@@ -43,7 +43,7 @@ FIRST = 4
 
 def main(
     sections: tuple[str, ...] = SECTIONS,
-    config: str = "examples/train.yaml",
+    run: str = "examples/train.yaml",
     workers: tuple[int, ...] = (0, 1, 2),
     batches: int = 24,
     device: str = "cpu",
@@ -51,8 +51,8 @@ def main(
 ) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     # A checkpoint to start from does not change the speed, and need not be there.
-    chosen = replace(read_config(TrainConfig, config, list(overrides)), initial=None)
-    emit(benchmark="training_throughput", machine=machine(), config=config, device=device, batches=batches,
+    chosen = replace(read_config(TrainConfig, run, list(overrides)), initial=None)
+    emit(benchmark="training_throughput", machine=machine(), config=run, device=device, batches=batches,
          threads=torch.get_num_threads(), reflections=chosen.reflections, batch_size=chosen.batch_size)  # fmt: skip
     if "simulator" in sections:
         simulator(chosen, device)

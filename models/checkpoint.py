@@ -6,7 +6,7 @@ The header's metadata holds ``format``, ``name``, ``network`` (JSON of ``Network
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,18 @@ class Checkpoint:
             raise ValueError(f"model {self.name!r} must carry its training configuration; train it with `cdi train`")
         config: dict[str, Any] = self.training["config"]
         return config
+
+
+def halved(checkpoint: Checkpoint) -> Checkpoint:
+    """``checkpoint`` with its matrices and kernels in half precision, of half the size; what is familiar stays whole.
+
+    A network that loads it computes in single precision, with weights rounded to 2⁻¹¹ of themselves.
+    """
+    weights = {
+        name: weight if weight.dim() < 2 or name.startswith("familiar") else weight.half()
+        for name, weight in checkpoint.weights.items()
+    }
+    return replace(checkpoint, weights=weights)
 
 
 def resolve(model: str | Path) -> Path:

@@ -25,6 +25,8 @@ class NetworkConfig:
     iterations : of data consistency before each pass of the reader (``unrolled``).
     passes : of the reader, each starting from the answer of the one before (``unrolled``).
     reader_width : channels of the reader at the outputs' resolution.
+    reader_depth : residual blocks of the reader at each of its levels.
+    overview : whether class and count are told from the reader's coarsest features too (``unrolled``).
     modes : Fourier modes kept along each axis by a spectral layer.
     first_stage : what the reader starts from (``unrolled``): the ``network``'s own proposal, or the object that a phase
         retrieval finds (``search``), which takes seconds a pattern where the network takes a fraction of one.
@@ -47,6 +49,8 @@ class NetworkConfig:
     iterations: int = 15
     passes: int = 2
     reader_width: int = 24
+    reader_depth: int = 1
+    overview: bool = False
     modes: int = 8
     first_stage: str = "network"
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -70,12 +74,16 @@ class NetworkConfig:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if not 1 <= self.iterations <= 1000:
             raise ValueError(f"iterations must lie in [1, 1000], got {self.iterations}")
+        if not 1 <= self.reader_depth <= 20:
+            raise ValueError(f"reader_depth must lie in [1, 20], got {self.reader_depth}")
         if not 1 <= self.passes <= 20:
             raise ValueError(f"passes must lie in [1, 20], got {self.passes}")
         if self.modes < 2:
             raise ValueError(f"modes must be at least 2, got {self.modes}")
         if self.first_stage not in FIRST_STAGES:
             raise ValueError(f"first_stage must be one of {', '.join(FIRST_STAGES)}, got {self.first_stage!r}")
+        if self.overview and self.design != "unrolled":
+            raise ValueError(f"design must be unrolled for an overview, got {self.design!r}")
         if self.first_stage == "search" and self.design != "unrolled":
             raise ValueError(f"design must be unrolled for first_stage search, got {self.design!r}")
 

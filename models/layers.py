@@ -1,17 +1,20 @@
 """Layers that several designs are built of."""
 
+import torch
 from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3³ convolutions around a skip connection, normalised before each."""
+    """Two 3³ convolutions around a skip connection, normalised before each; with ``silent`` the identity at first."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, silent: bool = False) -> None:
         super().__init__()
+        first, last = (nn.Conv3d(channels, channels, 3, padding=1) for _ in range(2))
         self.body = nn.Sequential(
-            nn.GroupNorm(8, channels), nn.SiLU(), nn.Conv3d(channels, channels, 3, padding=1),
-            nn.GroupNorm(8, channels), nn.SiLU(), nn.Conv3d(channels, channels, 3, padding=1),
+            nn.GroupNorm(8, channels), nn.SiLU(), first, nn.GroupNorm(8, channels), nn.SiLU(), last
         )  # fmt: skip
+        if silent:
+            _silence(last)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, x, y, z)`` to the same shape."""
@@ -25,14 +28,36 @@ class Exchange(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix = nn.Conv3d(channels, channels, 1)
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
+        _silence(self.mix)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """``(batch · reflections, channels, x, y, z)`` to the same shape; ``present`` (batch, reflections)."""
         mean = over_set(x, present)
         change: Tensor = self.mix(mean)
         return x + change.repeat_interleave(present.shape[1], 0)
+
+
+class Overview(nn.Module):
+    """What a set shows as a whole: mean and maximum over space of its mean over reflections; nothing at first."""
+
+    def __init__(self, channels: int, told: int) -> None:
+        super().__init__()
+        last = nn.Linear(told, told)
+        _silence(last)
+        self.told = nn.Sequential(nn.BatchNorm1d(2 * channels), nn.Linear(2 * channels, told), nn.SiLU(), last)
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """``(batch · reflections, channels, x, y, z)`` to ``(batch, told)``; ``present`` (batch, reflections)."""
+        shared = over_set(x, present).float()
+        told: Tensor = self.told(torch.cat([shared.mean((2, 3, 4)), shared.amax((2, 3, 4))], -1))
+        return told
+
+
+def _silence(layer: nn.Conv3d | nn.Linear) -> None:
+    """Nothing comes out of ``layer`` at first."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def over_set(x: Tensor, present: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from models.data_consistency import SUPPORT_LEVEL, data_consistent, twin_where, 
 from models.designs.fourier import Fourier
 from models.designs.tokens import Tokens
 from models.designs.unet import UNet
-from models.layers import Exchange, ResidualBlock, over_set
+from models.layers import Exchange, Overview, ResidualBlock, over_set
 from models.pattern_set import PatternSet, geometry
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
@@ -122,7 +122,7 @@ class DefectNet(nn.Module):
         self.unrolled = config.design == "unrolled"
         if self.unrolled:
             self.proposal_head = _volume_head(config.width, [-4.0, -2.0, 0.0, 0.0])
-            self.reader = Reader(config.reader_width)
+            self.reader = Reader(config.reader_width, config.reader_depth)
         else:
             self.share = Exchange(config.width)
             self.joint = nn.Sequential(ResidualBlock(config.width), nn.GroupNorm(8, config.width), nn.SiLU())
@@ -133,6 +133,7 @@ class DefectNet(nn.Module):
         self.winding_head = WindingHead(2 if self.unrolled else 1)
         seen = 2 * width + GEOMETRY_FEATURES + NYE_FEATURES + RADIAL_FEATURES + 1
         self.hidden = nn.Sequential(nn.BatchNorm1d(seen), nn.Linear(seen, HIDDEN), nn.SiLU())
+        self.overview = Overview(3 * config.reader_width, HIDDEN) if config.overview else None
         self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, len(CLASSES)))
         self.counter = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, MOST_LINES + 1))
         # How ``hidden`` is spread over crystals of the training's kind; fitted with the calibration.
@@ -156,21 +157,21 @@ class DefectNet(nn.Module):
         flat = sight.where.flatten(0, 1)
         if not self.unrolled:
             volume = self.joint(self.share(self.design(x, flat), patterns.present))
-            return self._answer(volume, None, x, patterns, sight, None)
+            return self._answer(volume, None, None, x, patterns, sight, None)
         proposal = proposal or self.propose(x, flat)
         current = proposal
         number = passes or self.config.passes
         for done in range(1, number + 1):
             with torch.set_grad_enabled(torch.is_grad_enabled() and done == number):
                 retrieved = self._retrieved(current, patterns)
-                volume = self.reader(retrieved, flat, patterns.present)
+                volume, coarse = self.reader(retrieved, flat, patterns.present)
                 if done < number:
                     line, objects = self._line(volume, patterns), self.object_head(volume).float()
                     current = Proposal(
                         line.repeat_interleave(patterns.present.shape[1], 0), objects[:, 0],
                         torch.complex(objects[:, 1], objects[:, 2]),
                     )  # fmt: skip
-        answer = self._answer(volume, retrieved[:, RESIDUES], x, patterns, sight, proposal)
+        answer = self._answer(volume, coarse, retrieved[:, RESIDUES], x, patterns, sight, proposal)
         if self.config.first_stage == "network":
             return answer
         return replace(answer, objects=proposal.objects.reshape(*patterns.present.shape, *proposal.phasor.shape[1:]))
@@ -180,12 +181,13 @@ class DefectNet(nn.Module):
         return logits
 
     def _answer(
-        self, volume: Tensor, residues: Tensor | None, x: Tensor, patterns: PatternSet, sight: Sight,
-        proposal: Proposal | None,
+        self, volume: Tensor, coarse: Tensor | None, residues: Tensor | None, x: Tensor, patterns: PatternSet,
+        sight: Sight, proposal: Proposal | None,
     ) -> NetworkOutput:  # fmt: skip
         """The heads' outputs for features ``volume`` ``(batch · reflections, width, x, y, z)``.
 
-        ``residues`` are those of the retrieved objects, where there are any.
+        ``coarse`` are the reader's coarsest features and ``residues`` those of the retrieved objects, where there are
+        any.
         """
         batch, reflections = patterns.present.shape
         objects = self.object_head(volume).float().unflatten(0, (batch, reflections))
@@ -206,6 +208,8 @@ class DefectNet(nn.Module):
             nye,
         ]
         hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
+        if self.overview is not None and coarse is not None:
+            hidden = hidden + self.overview(coarse, patterns.present)
         return NetworkOutput(
             self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0], phasor, winding, hidden, proposal
         )

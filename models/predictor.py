@@ -18,6 +18,7 @@ from models.close_pairs import pairs_apart
 from models.graphed import GraphedNetwork
 from models.known_crystal import KnownCrystal
 from models.line_characters import with_characters
+from models.line_selection import told_lines
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
 from models.object_lines import object_lines, vortices_of
@@ -155,6 +156,7 @@ class Predictor:
         if objects is not None and defect > 0.5:
             traced = object_lines(traced, density, vortices_of(objects[:number], voxel), voxel)
             traced = pairs_apart(traced, crystal) if traced and crystal is not None else traced
+        traced = told_lines(traced, counts, self.calibration)
         # A dislocation that shows has a line about which the object's phase winds; a fault may have none.
         named = CLASSES[1 + int(np.argmax(classes[1:]))]
         contradicts = objects is not None and defect > 0.5 and not traced and named != PARTIAL_OR_FAULT

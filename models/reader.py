@@ -17,34 +17,44 @@ RESIDUES = slice(3, 6)
 
 
 class Reader(nn.Module):
-    """Features ``(n, width, x, y, z)`` of n = batch · reflections objects."""
+    """Features of n = batch · reflections objects, by ``depth`` residual blocks at each level.
 
-    def __init__(self, width: int) -> None:
+    A deeper reader begins as the one of depth 1 whose weights it is given: further blocks are the identity at first.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         middle, coarse = 2 * width, 3 * width
-        self.fine = nn.Sequential(nn.Conv3d(READER_CHANNELS, width, 3, padding=1), ResidualBlock(width))
+        self.fine = nn.Sequential(nn.Conv3d(READER_CHANNELS, width, 3, padding=1), *_blocks(width, depth))
         self.share_fine = Exchange(width)
-        self.middle = nn.Sequential(nn.Conv3d(width, middle, 2, stride=2), ResidualBlock(middle))
+        self.middle = nn.Sequential(nn.Conv3d(width, middle, 2, stride=2), *_blocks(middle, depth))
         self.share_middle = Exchange(middle)
-        self.coarse = nn.Sequential(nn.Conv3d(middle, coarse, 2, stride=2), ResidualBlock(coarse))
+        self.coarse = nn.Sequential(nn.Conv3d(middle, coarse, 2, stride=2), *_blocks(coarse, depth))
         self.share_coarse = Exchange(coarse)
         self.geometry = nn.Sequential(nn.Linear(GEOMETRY_FEATURES, coarse), nn.SiLU(), nn.Linear(coarse, coarse))
         self.mix = ResidualBlock(coarse)
         self.up_middle = nn.ConvTranspose3d(coarse, middle, 2, stride=2)
-        self.merge_middle = nn.Sequential(nn.Conv3d(2 * middle, middle, 1), ResidualBlock(middle))
+        self.merge_middle = nn.Sequential(nn.Conv3d(2 * middle, middle, 1), *_blocks(middle, depth))
         self.up_fine = nn.ConvTranspose3d(middle, width, 2, stride=2)
-        self.merge_fine = nn.Sequential(nn.Conv3d(2 * width, width, 1), ResidualBlock(width))
+        self.merge_fine = nn.Sequential(nn.Conv3d(2 * width, width, 1), *_blocks(width, depth))
         self.out = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU())
 
-    def forward(self, x: Tensor, geometry: Tensor, present: Tensor) -> Tensor:
-        """See the class; ``x`` of ``reader_input``, ``geometry`` (n, 10), ``present`` (batch, reflections)."""
+    def forward(self, x: Tensor, geometry: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(n, width, x, y, z)``, and the coarsest ones ``(n, 3 · width, x/4, y/4, z/4)``.
+
+        ``x`` of ``reader_input``, ``geometry`` (n, 10), ``present`` (batch, reflections).
+        """
         fine = self.share_fine(self.fine(x), present)
         middle = self.share_middle(self.middle(fine), present)
         coarse = self.coarse(middle) + self.geometry(geometry)[:, :, None, None, None]
         coarse = self.mix(self.share_coarse(coarse, present))
         middle = self.merge_middle(torch.cat([self.up_middle(coarse), middle], 1))
         merged: Tensor = self.out(self.merge_fine(torch.cat([self.up_fine(middle), fine], 1)))
-        return merged
+        return merged, coarse
+
+
+def _blocks(channels: int, depth: int) -> list[ResidualBlock]:
+    return [ResidualBlock(channels, silent=number > 0) for number in range(depth)]
 
 
 def reader_input(density: Tensor, line: Tensor, support: Tensor, phasor: Tensor) -> Tensor:

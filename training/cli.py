@@ -62,6 +62,7 @@ def _calibrate_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=str, help="checkpoint file or shipped name")
     parser.add_argument("--objects", type=str, default=None, metavar="DIR", help=KEPT_OBJECTS)
     parser.add_argument("--output", type=str, required=True, metavar="FILE.safetensors", help="the same weights")
+    parser.add_argument("--half", action="store_true", help="weights in half precision: a file of half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace an --output that is there")
     add_json_argument(parser)
     add_progress_argument(parser)
@@ -73,7 +74,8 @@ def _calibrate(arguments: Namespace) -> None:
     output = check_output(arguments.output, overwrite=arguments.overwrite)
     from training.run import calibrated_anew
 
-    calibration = calibrated_anew(arguments.model, output, arguments.objects, progress=arguments.progress)
+    chosen = {"half": arguments.half, "progress": arguments.progress}
+    calibration = calibrated_anew(arguments.model, output, arguments.objects, **chosen)
     lines = [f"{name}: {value:.4g}" for name, value in asdict(calibration).items()]
     tell(arguments, {"output": output, **asdict(calibration)}, [*lines, f"calibrated: {output}"])
 

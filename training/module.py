@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -155,7 +156,15 @@ class DefectModule(lightning.LightningModule):
         return loader(fixed, SequentialSampler(fixed), config.workers)
 
     def _replayed(self, source: "DataLoader[Raw]") -> "DataLoader[Raw] | Replayed":
-        return source if self.config.uses == 1 else Replayed(source, self.config.uses)
+        return source if self.config.uses == 1 else Replayed(source, self.config.uses, self._on_device)
+
+    @torch.no_grad()
+    def _on_device(self, raw: Raw, number: int) -> Targets:
+        """What is learned from several times is moved, and led astray from its truth, but once."""
+        targets = finished(raw, self.trainer.strategy.root_device)
+        if self.config.network.first_stage == "search" and targets.proposal is None:
+            return replace(targets, proposal=near_objects(targets, number))
+        return targets
 
     @property
     def _on_cpu(self) -> bool:
@@ -201,8 +210,6 @@ def _freeze(network: DefectNet, parts: str) -> None:
 
 def _some_unknown(batch: Targets) -> Targets:
     """Targets with the geometry of some crystals of one exposure withheld, drawn from torch's global stream."""
-    from dataclasses import replace
-
     patterns = batch.patterns
     if patterns.present.shape[1] > 1:
         return batch

@@ -6,13 +6,15 @@ network these are other patterns, and nothing about them is an approximation.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from models.network import Proposal
 from models.pattern_set import PatternSet
 from training.batches import Raw
 from training.targets import Targets
@@ -24,27 +26,31 @@ LATER = 24
 class Replayed:
     """The batches of ``source``, each ``uses`` times in all, ``LATER`` drawn ones apart; the rest at the end.
 
-    The order is a function of the source's alone, so that an epoch repeats.
+    Each is ``prepared`` once, with its number, before its first use. The order is a function of the source's alone, so
+    that an epoch repeats.
     """
 
-    def __init__(self, source: "DataLoader[Raw]", uses: int) -> None:
+    def __init__(
+        self, source: "DataLoader[Raw]", uses: int, prepared: Callable[[Raw, int], Raw] = lambda raw, number: raw
+    ) -> None:
         if uses < 1:
             raise ValueError(f"uses must be at least 1, got {uses}")
-        self.source, self.uses = source, uses
+        self.source, self.uses, self.prepared = source, uses, prepared
 
     @property
-    def sampler(self) -> "Sampler[int] | object":
+    def sampler(self) -> "Sampler[int]":
         """What the trainer tells the epoch."""
-        return self.source.sampler
+        return cast("Sampler[int]", self.source.sampler)
 
     def __len__(self) -> int:
         return len(self.source) * self.uses
 
     def __iter__(self) -> Iterator[Raw]:
         kept: deque[Raw] = deque()
-        for raw in self.source:
+        for number, drawn_batch in zip(self.sampler, self.source, strict=True):
+            raw = self.prepared(_own(drawn_batch) if self.uses > 1 else drawn_batch, number)
             if self.uses > 1:
-                kept.append(_own(raw))
+                kept.append(raw)
             yield raw
             yield from (kept[-1 - again * LATER] for again in range(1, self.uses) if len(kept) > again * LATER)
             if len(kept) > (self.uses - 1) * LATER:
@@ -61,14 +67,12 @@ def relabelled(batch: Targets, order: Sequence[int], signs: Sequence[int]) -> Ta
     Raises
     ------
     ValueError
-        If the new axes change the grid's shape, or the batch holds a proposal, which would have to follow.
+        If the new axes change the grid's shape.
     """
     patterns = batch.patterns
     shape = patterns.counts.shape[-3:]
     if tuple(shape[axis] for axis in order) != tuple(shape):
         raise ValueError(f"order must keep the grid's shape {tuple(shape)}, got {tuple(order)}")
-    if batch.proposal is not None:
-        raise ValueError("a batch must be relabelled before its proposal is made, got one with a proposal")
 
     def moved(volume: Tensor) -> Tensor:
         first = volume.dim() - 3
@@ -86,9 +90,12 @@ def relabelled(batch: Targets, order: Sequence[int], signs: Sequence[int]) -> Ta
     )  # fmt: skip
     hand = int(torch.linalg.det(torch.eye(3)[list(order)] * torch.tensor(list(signs))[:, None]).round())
     turns = (hand * along).to(batch.winding)[:, None, None, None]
+    proposal = batch.proposal
+    if proposal is not None:
+        proposal = Proposal(*(moved(getattr(proposal, field.name)) for field in fields(proposal)))
     return replace(
         batch, patterns=told, line=moved(batch.line), winding=moved(batch.winding)[:, :, rows] * turns,
-        support=moved(batch.support), phase=moved(batch.phase),
+        support=moved(batch.support), phase=moved(batch.phase), proposal=proposal,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from cdi.config import read_object, to_dict, write_config
 from cdi.progress import progress_bar
-from models.checkpoint import Calibration, Checkpoint, load, save
+from models.checkpoint import Calibration, Checkpoint, halved, load, save
 from models.network import DefectNet
 from models.searched_stage import SearchedStage, Searcher
 from training.batches import calibration_batches
@@ -72,6 +72,8 @@ def train(config: TrainConfig, output: Path) -> Path:
     """
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
+    if torch.cuda.is_available() and config.workers:
+        torch.set_num_threads(1)  # the other cores belong to those that draw
     last = output / LAST
     saver = SaveWeights(output / "model.safetensors")
     keep = ModelCheckpoint(output, filename="last", save_top_k=1, monitor=None, enable_version_counter=False)
@@ -100,18 +102,20 @@ def train(config: TrainConfig, output: Path) -> Path:
     return saver.path
 
 
-def calibrated_anew(model: str, output: Path, objects: str | None, *, progress: bool = False) -> Calibration:
+def calibrated_anew(
+    model: str, output: Path, objects: str | None, *, half: bool = False, progress: bool = False
+) -> Calibration:
     """The checkpoint ``model`` saved at ``output`` with its confidences fitted again; what they are.
 
     For weights that are asked in another way than when they were trained: with another search, say. ``objects`` is the
-    folder in which a search keeps what it finds.
+    folder in which a search keeps what it finds; ``half`` rounds the weights before (``models.checkpoint.halved``).
 
     Raises
     ------
     ValueError
         If the checkpoint does not carry its training's configuration, or its first stage alone was trained.
     """
-    checkpoint = load(model)
+    checkpoint = halved(load(model)) if half else load(model)
     told = {**checkpoint.training_config, "objects": objects}
     config = read_object(TrainConfig, told, origin=f"model {model!r}")
     if config.parts == "proposal":
@@ -130,7 +134,9 @@ def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path, *, pro
         stage = SearchedStage(network, Searcher(config.network.search, folder))
     batches = progress_bar(None, "batch", "calibrate", shown=progress, over=calibration_batches(config))
     calibration = calibrate(network, batches, stage)
-    save(replace(checkpoint, weights=network.state_dict(), calibration=calibration), path)
+    # Rounded weights are stored as they came, though the network holds them in single precision.
+    weights = {name: value.to(checkpoint.weights[name].dtype) for name, value in network.state_dict().items()}
+    save(replace(checkpoint, weights=weights, calibration=calibration), path)
     return calibration
 
 

@@ -21,10 +21,12 @@ OF_CRYSTAL = ("class_logits", "count_logits", "line_logits", "hidden")
 OF_REFLECTION = ("support_logits", "phasor", "winding")
 
 
-@pytest.fixture(params=DESIGNS)
+@pytest.fixture(params=[*DESIGNS, "deep"])
 def network(request: pytest.FixtureRequest, config: NetworkConfig) -> DefectNet:
     """Every design, its weights all random: nothing is hidden by a layer that starts at zero."""
     torch.manual_seed(3)
+    if request.param == "deep":
+        return scrambled(DefectNet(replace(config, reader_depth=2, overview=True)))
     return scrambled(DefectNet(replace(config, design=request.param)))
 
 
@@ -37,7 +39,8 @@ def unrolled(config: NetworkConfig) -> DefectNet:
 def scrambled(network: DefectNet) -> DefectNet:
     for parameter in network.parameters():
         if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
+            # As other layers begin: a deep network would else amplify rounding.
+            torch.nn.init.normal_(parameter, std=(3 * parameter[0].numel()) ** -0.5)
     return network.eval()
 
 
@@ -204,6 +207,19 @@ def test_a_pass_begins_with_the_answer_of_the_one_before(unrolled: DefectNet) ->
     assert_same(unrolled(patterns, passes=1, proposal=again), second)
     assert (first.line_logits - second.line_logits).abs().amax() > 1e-3
     assert_same(unrolled(patterns), second)
+
+
+def test_a_deeper_reader_with_an_overview_begins_where_the_one_before_it_ended(
+    unrolled: DefectNet, config: NetworkConfig
+) -> None:
+    deeper = DefectNet(replace(config, reader_depth=3, overview=True))
+    result = deeper.load_state_dict(unrolled.state_dict(), strict=False)
+    assert not result.unexpected_keys
+    grown = {name.split(".")[0] for name in result.missing_keys}
+    assert grown == {"reader", "overview"}
+    patterns = crystals(2, 3)
+    with torch.no_grad():
+        assert_same(deeper.eval()(patterns), unrolled(patterns))
 
 
 def test_derivatives_reach_every_parameter(network: DefectNet) -> None:

@@ -28,6 +28,7 @@ from models.searched_stage import (
     NO_LINE,
     READ_INSIDE,
     READ_ON,
+    READINGS,
     SearchedStage,
     Searcher,
     in_one_frame,
@@ -196,11 +197,15 @@ class TestReadingOn:
             own = network.propose(features(patterns.counts.flatten(0, 1)), Sight.of(patterns).where.flatten(0, 1))
             shown = joined([searched_all.part(slice(0, 2)), own.part(slice(2, 3)), searched_all.part(slice(3, 4))])
             proposal = SearchedStage(network, Searcher(SearchConfig())).proposal(patterns)
-            reading = network(patterns, proposal=shown)
+            better = object_proposal(*(volume.repeat(4, 1, 1, 1) for volume in placed(2)))
+            told = joined([better.part(slice(0, 2)), own.part(slice(2, 3)), better.part(slice(3, 4))])
+            readings = network(patterns, proposal=shown), network(patterns, proposal=told)
         there = [(0, 0), (0, 1), (1, 1)]
-        assert [schedule for schedule, _ in starts] == [*READ_ON] * len(there)
+        first = len(there) * len(READ_ON)
+        assert [schedule for schedule, _ in starts] == [*READ_ON] * len(there) * READINGS
         for n, (_, density) in enumerate(starts):
-            place = there[n // len(READ_ON)]
+            reading = readings[n // first]
+            place = there[n % first // len(READ_ON)]
             support = reading.support_logits[place].sigmoid()
             seen = support > READ_INSIDE
             assert bool(seen.any())

@@ -18,12 +18,12 @@ from data.recipe import Recipe
 from data.sampling import SINGLE
 from models.checkpoint import load
 from models.config import NetworkConfig
+from models.network import Proposal
 from models.pattern_set import geometry
 from training import replay
 from training.batches import DrawnTargets, EpochBatches, loader
 from training.config import TrainConfig
 from training.module import DefectModule
-from training.near_objects import near_objects
 from training.replay import Replayed, newly_labelled, relabelled
 from training.run import train
 from training.targets import Targets, line_volumes
@@ -169,9 +169,32 @@ def test_the_labellings_form_a_group_of_48(batch: Targets) -> None:
     assert torch.equal(newly_labelled(batch).phase, drawn.phase)
 
 
-def test_a_batch_with_a_proposal_and_a_grid_that_would_change_are_refused(batch: Targets) -> None:
-    with pytest.raises(ValueError, match="before its proposal is made"):
-        relabelled(replace(batch, proposal=near_objects(batch, 0)), (1, 0, 2), (1, 1, 1))
+@pytest.mark.parametrize(("order", "signs"), LABELLINGS)
+def test_a_proposal_goes_where_its_crystal_goes(batch: Targets, order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    support, phase = batch.support.flatten(0, 1), batch.phase.flatten(0, 1)
+    told = Proposal(2 * support, support, torch.polar(support, phase))
+    turned = relabelled(replace(batch, proposal=told), order, signs)
+    assert turned.proposal is not None
+    new_support, new_phase = turned.support.flatten(0, 1), turned.phase.flatten(0, 1)
+    assert torch.equal(turned.proposal.support_logits, new_support)
+    assert torch.equal(turned.proposal.line_logits, 2 * new_support)
+    torch.testing.assert_close(turned.proposal.phasor, torch.polar(new_support, new_phase))
+
+
+def test_a_batch_is_prepared_once_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "LATER", 2)
+    sampler, asked = EpochBatches(5, start=10), []
+
+    def prepared(raw: object, number: int) -> object:
+        asked.append((raw, number))
+        return f"batch {number}"
+
+    stream = list(Replayed(loader(Numbers(), sampler, 0), 3, prepared))  # type: ignore[arg-type]
+    assert asked == [(number, number) for number in range(10, 15)]
+    assert Counter(stream) == {f"batch {number}": 3 for number in range(10, 15)}
+
+
+def test_a_grid_that_would_change_is_refused(batch: Targets) -> None:
     cut = replace(batch.patterns, counts=batch.patterns.counts[..., :8])
     with pytest.raises(ValueError, match="order must keep the grid's shape"):
         relabelled(replace(batch, patterns=cut), (0, 2, 1), (1, 1, 1))

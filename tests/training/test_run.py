@@ -125,6 +125,28 @@ def test_confidences_are_fitted_anew_and_nothing_else(finished: Path, tmp_path: 
     assert main(["calibrate", str(other), "--output", str(anew)]) == 2  # it is there already
 
 
+def test_weights_in_half_precision_answer_alike_from_a_smaller_file(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, small = finished / "model.safetensors", tmp_path / "small.safetensors"
+    assert main(["calibrate", str(model), "--half", "--output", str(small), "--no-progress"]) == 0
+    capsys.readouterr()
+    assert small.stat().st_size < 0.8 * model.stat().st_size
+    whole, rounded = load(model), load(small)
+    assert rounded.weights.keys() == whole.weights.keys()
+    for name, values in whole.weights.items():
+        stays = values.dim() < 2 or name.startswith("familiar")
+        assert rounded.weights[name].dtype == (values.dtype if stays else torch.float16)
+        if not name.startswith("familiar"):
+            torch.testing.assert_close(rounded.weights[name].float(), values.float(), rtol=2**-11, atol=1e-7)
+    assert rounded.calibration.temperature == pytest.approx(whole.calibration.temperature, rel=0.02)
+    # Fitted to the rounded weights; once more changes nothing.
+    again = tmp_path / "again.safetensors"
+    calibrated_anew(str(small), again, None)
+    assert load(again).calibration == rounded.calibration
+    assert all(torch.equal(load(again).weights[name], values) for name, values in rounded.weights.items())
+
+
 def test_where_confidences_cannot_be_written_none_are_fitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
