@@ -16,6 +16,7 @@ from torch import Tensor
 from cdi.ambiguity import inverted
 from cdi.retrieval.vortex_lines import VortexLine
 from models.checkpoint import Calibration
+from models.line_selection import told_lines
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet
 from models.object_lines import object_lines, vortices_of
@@ -79,13 +80,15 @@ def calibrate(network: DefectNet, batches: Iterable[Raw], stage: SearchedStage |
     logits, labels = torch.cat(classes).double()[kept], torch.cat(defects)[kept]
     temperature = fit_temperature(logits, labels)
     defect = 1 - (logits / temperature).softmax(-1)[:, 0].numpy()
-    threshold = line_threshold(seen)
-    heights, true, errors = _found(seen, threshold)
+    count_logits, count_labels = torch.cat(counts).double(), torch.cat(numbers)
+    count_temperature = fit_temperature(count_logits, count_labels)
+    threshold = line_threshold(seen, (count_logits / count_temperature).softmax(-1).numpy())
+    heights, true, errors = _judged(seen, [_traced(crystal, threshold) for crystal in seen])
     slope, offset = fit_confidence(heights, true)
     limit = familiarise(network, torch.cat(hidden).double())
     return Calibration(
         temperature=temperature,
-        count_temperature=fit_temperature(torch.cat(counts).double(), torch.cat(numbers)),
+        count_temperature=count_temperature,
         decision_confidence=decision_confidence(defect, labels.numpy() > 0),
         line_threshold=threshold,
         line_slope=slope,
@@ -115,17 +118,23 @@ def decision_confidence(defect: Array, happened: NDArray[np.bool_]) -> float:
     return 0.95
 
 
-def line_threshold(seen: Sequence[Seen]) -> float:
-    """The density threshold of best line F1 at 2 voxels."""
+def line_threshold(seen: Sequence[Seen], counts: Array) -> float:
+    """The density threshold of best F1 at 2 voxels of the lines that are told, the highest of equals.
+
+    ``counts`` (crystals, n) are the probabilities of 0, 1, … lines.
+    """
     levels = np.arange(0.2, 0.7, 0.1)
 
     def score(level: float) -> float:
-        matches = [_match(crystal, level) for crystal in seen]
-        hits = sum(int((distance <= NEAR).sum()) for _, distance, _ in matches)
-        number = sum(len(found) for found, _, _ in matches) + sum(len(crystal.lines) for crystal in seen)
+        traced = [_traced(crystal, level) for crystal in seen]
+        slope, offset = fit_confidence(*_judged(seen, traced)[:2])
+        confidence = Calibration(line_slope=slope, line_offset=offset)
+        told = [told_lines(lines, number, confidence) for lines, number in zip(traced, counts, strict=True)]
+        hits = sum(int((_matched(*row)[0] <= NEAR).sum()) for row in zip(seen, told, strict=True))
+        number = sum(map(len, told)) + sum(len(crystal.lines) for crystal in seen)
         return 2 * hits / number if number else 0.0
 
-    return float(round(levels[int(np.argmax([score(level) for level in levels]))], 2))
+    return float(round(max(levels, key=lambda level: (score(level), level)), 2))
 
 
 def fit_confidence(heights: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
@@ -168,24 +177,28 @@ def _lines(truth: CrystalTruth, to_voxels: Array, sign: int) -> tuple[tuple[Arra
     return tuple((sign * points @ to_voxels, windings) for points, windings in truth.visible)
 
 
-def _match(crystal: Seen, level: float) -> tuple[tuple[TracedLine, ...], Array, NDArray[np.int64]]:
-    """Lines found, distance of each to the true line that it is matched with (inf: none), and which that is."""
+def _traced(crystal: Seen, level: float) -> tuple[TracedLine, ...]:
     found = traced_lines(crystal.density, crystal.winding, np.eye(3), threshold=level) if crystal.defect else ()
     if crystal.vortices is not None and crystal.defect:
         found = object_lines(found, crystal.density, crystal.vortices, np.eye(3))
+    return found
+
+
+def _matched(crystal: Seen, found: Sequence[TracedLine]) -> tuple[Array, NDArray[np.int64]]:
+    """Distance of each line ``found`` to the true one that it is matched with (inf: none), and which that is."""
     distance, partner = np.full(len(found), np.inf), np.full(len(found), -1)
     if found and crystal.lines:
         table = line_distances([line.points_A for line in found], [points for points, _ in crystal.lines])
         rows, columns = linear_sum_assignment(table)
         distance[rows], partner[rows] = table[rows, columns], columns
-    return found, distance, partner
+    return distance, partner
 
 
-def _found(seen: Sequence[Seen], level: float) -> tuple[Array, NDArray[np.bool_], Array]:
-    """Of all lines found: height, whether true; and the errors of the windings of true ones, up to their sense."""
+def _judged(seen: Sequence[Seen], traced: Sequence[Sequence[TracedLine]]) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Of all lines ``traced``: height, whether true; and the errors of the windings of true ones, up to their sense."""
     heights, true, errors = [], [], []
-    for crystal in seen:
-        for line, distance, partner in zip(*_match(crystal, level), strict=True):
+    for crystal, found in zip(seen, traced, strict=True):
+        for line, distance, partner in zip(found, *_matched(crystal, found), strict=True):
             heights.append(line.confidence)
             true.append(distance <= NEAR)
             if distance <= NEAR:

@@ -91,7 +91,17 @@ def test_the_threshold_leaves_true_lines_and_drops_faint_false_ones() -> None:
                 ((line, np.ones(1)),), True,
             )
         )  # fmt: skip
-    assert line_threshold(seen) >= 0.5
+    many = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
+    assert line_threshold(seen, many) >= 0.5
+
+
+def test_a_count_that_knows_lets_faint_true_lines_be_traced() -> None:
+    """Lines of height 0.35, and in every other crystal, where none is counted, a false one as high."""
+    line = np.array([[0.2, -3, 0.4], [0.6, 3, -0.3]])
+    density, flux = (volume.numpy() for volume in line_volumes([(line, np.ones(1))], np.eye(3), 1, (12, 12, 12)))
+    seen = [Seen(0.35 * density, 0.35 * flux, ((line, np.ones(1)),) if number % 2 else (), True) for number in range(8)]
+    knowing = np.array([[0.0, 1.0] if number % 2 else [1.0, 0.0] for number in range(8)])
+    assert line_threshold(seen, knowing) < 0.35
 
 
 def test_a_far_pattern_is_beyond_the_limit() -> None:
@@ -174,8 +184,8 @@ def test_the_error_of_whole_number_windings_is_not_that_of_the_median(
 ) -> None:
     """Three of four right and one wrong by two turns is no small error: a turn, as its mean square says."""
     told = np.array([0.5]), np.array([True]), np.array([0.0, 0.0, 0.0, 2.0])
-    monkeypatch.setattr(calibration_module, "_found", lambda seen, level: told)
+    monkeypatch.setattr(calibration_module, "_judged", lambda seen, level: told)
     network = Knowing(1.0, False)
     assert calibrate(network, Telling(network, batches)).winding_sigma == 1.0
-    monkeypatch.setattr(calibration_module, "_found", lambda seen, level: (*told[:2], told[2] / 2))
+    monkeypatch.setattr(calibration_module, "_judged", lambda seen, level: (*told[:2], told[2] / 2))
     assert calibrate(network, Telling(network, batches)).winding_sigma == pytest.approx(0.5)
