@@ -222,6 +222,20 @@ def test_a_deeper_reader_with_an_overview_begins_where_the_one_before_it_ended(
         assert_same(deeper.eval()(patterns), unrolled(patterns))
 
 
+@torch.no_grad()
+def test_class_and_count_hear_the_overview_and_volumes_do_not(config: NetworkConfig) -> None:
+    torch.manual_seed(3)
+    network = scrambled(DefectNet(replace(config, overview=True)))
+    before = network(crystals(1, 2))
+    assert network.overview is not None
+    network.overview.told[-1].bias += 1.0  # type: ignore[operator]
+    after = network(crystals(1, 2))
+    for name in ("class_logits", "count_logits", "hidden"):
+        assert (getattr(after, name) - getattr(before, name)).abs().amax() > 1e-3
+    for name in ("line_logits", *OF_REFLECTION):
+        assert torch.equal(getattr(after, name), getattr(before, name))
+
+
 def test_derivatives_reach_every_parameter(network: DefectNet) -> None:
     """Of the answer all, and of an unrolled network's proposal those of the first stage."""
     output = network.train()(crystals(2, 2))

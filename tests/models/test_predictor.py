@@ -48,6 +48,7 @@ class Forced(DefectNet):
     ) -> None:
         super().__init__(config)
         self.logits, self.turns, self.searched = torch.tensor(logits), turns, searched
+        self.counts = torch.zeros(7)
         tangent = along / np.linalg.norm(along)
         self.density = torch.as_tensor(tube(HALF, POINT, tangent), dtype=torch.float32)
         self.flux = torch.as_tensor(tangent, dtype=torch.float32)[:, None, None, None] * self.density
@@ -62,7 +63,7 @@ class Forced(DefectNet):
         turns = torch.cat([turns, turns.new_zeros(reflections - len(turns), *turns.shape[1:])])
         phasor = same(torch.polar(torch.ones(HALF), self.density), batch, reflections)
         return NetworkOutput(
-            same(self.logits, batch), torch.zeros(batch, 7), same(torch.logit(self.density, 1e-6), batch),
+            same(self.logits, batch), same(self.counts, batch), same(torch.logit(self.density, 1e-6), batch),
             same(10 * self.density - 5, batch, reflections), phasor, same(turns, batch),
             torch.ones(batch, HIDDEN), None, objects=phasor if self.searched else None,
         )  # fmt: skip
@@ -113,6 +114,23 @@ def test_no_defect_means_no_lines(config: NetworkConfig) -> None:
     (prediction,) = forced(config, [3.0, 0, 0, 0, 0, 0]).predict(exposures(1))
     assert prediction.defect_class == "none"
     assert prediction.count == 0
+
+
+def test_a_line_that_is_likelier_not_there_is_not_told(config: NetworkConfig) -> None:
+    """By its density, or by the count; the class is the network's all the same."""
+    exposed, _ = gold(SPANNING[:1])
+
+    def told(offset: float, counted: int) -> int:
+        predictor = forced(config, EDGE, calibration=Calibration(line_slope=0.0, line_offset=offset))
+        assert isinstance(predictor.network, Forced)
+        predictor.network.counts = 8 * torch.eye(7)[counted]
+        (prediction,) = predictor.predict_crystals([exposed])
+        assert prediction.to_json()["class"] == "edge"
+        return len(prediction.lines)
+
+    assert told(1.0, 1) == 1
+    assert told(1.0, 0) == 0
+    assert told(-6.0, 1) == 0
 
 
 def test_class_and_defect_probability_never_contradict(config: NetworkConfig) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -192,6 +193,25 @@ def test_a_batch_is_prepared_once_with_its_number(monkeypatch: pytest.MonkeyPatc
     stream = list(Replayed(loader(Numbers(), sampler, 0), 3, prepared))  # type: ignore[arg-type]
     assert asked == [(number, number) for number in range(10, 15)]
     assert Counter(stream) == {f"batch {number}": 3 for number in range(10, 15)}
+
+
+def test_objects_near_the_truth_are_made_once_by_the_batch_s_number(batch: Targets) -> None:
+    """For a reader of searched objects; a network that makes its own proposals makes them when it is asked."""
+    searching = replace(CONFIG.network, first_stage="search", passes=1)
+    reader = DefectModule(replace(CONFIG, network=searching, parts="reader"))
+    reader.trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    first, again, other = (reader._on_device(batch, number).proposal for number in (5, 5, 6))
+    assert first is not None and again is not None and other is not None
+    assert torch.equal(first.phasor, again.phasor)
+    assert not torch.equal(first.phasor, other.phasor)
+    stream = reader._replayed(loader(DrawnTargets(reader.config, volumes_here=True, proposals_here=False),
+                                     EpochBatches(2), 0))  # fmt: skip
+    proposals = [one.proposal for one in stream if isinstance(one, Targets)]
+    assert len(proposals) == 6
+    assert len({id(proposal) for proposal in proposals}) == 2
+    whole = DefectModule(CONFIG)
+    whole.trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert whole._on_device(batch, 5).proposal is None
 
 
 def test_a_grid_that_would_change_is_refused(batch: Targets) -> None:
