@@ -201,7 +201,9 @@ def test_objects_near_the_truth_are_made_once_by_the_batch_s_number(batch: Targe
     reader = DefectModule(replace(CONFIG, network=searching, parts="reader"))
     reader.trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     first, again, other = (reader._on_device(batch, number).proposal for number in (5, 5, 6))
-    assert first is not None and again is not None and other is not None
+    assert first is not None
+    assert again is not None
+    assert other is not None
     assert torch.equal(first.phasor, again.phasor)
     assert not torch.equal(first.phasor, other.phasor)
     stream = reader._replayed(loader(DrawnTargets(reader.config, volumes_here=True, proposals_here=False),
