@@ -37,20 +37,30 @@ class Exchange(nn.Module):
         return x + change.repeat_interleave(present.shape[1], 0)
 
 
-class Overview(nn.Module):
-    """What a set shows as a whole: mean and maximum over space of its mean over reflections; nothing at first."""
+class Hidden(nn.Sequential):
+    """What class and count are decided from: numbers that tell of a crystal, and an ``overview`` of it beside them.
 
-    def __init__(self, channels: int, told: int) -> None:
-        super().__init__()
-        last = nn.Linear(told, told)
-        _silence(last)
-        self.told = nn.Sequential(nn.BatchNorm1d(2 * channels), nn.Linear(2 * channels, told), nn.SiLU(), last)
+    The overview says nothing at first: a network without one goes on as it was.
+    """
 
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """``(batch · reflections, channels, x, y, z)`` to ``(batch, told)``; ``present`` (batch, reflections)."""
-        shared = over_set(x, present).float()
-        told: Tensor = self.told(torch.cat([shared.mean((2, 3, 4)), shared.amax((2, 3, 4))], -1))
-        return told
+    def __init__(self, seen: int, overview: int, told: int) -> None:
+        super().__init__(nn.BatchNorm1d(seen), nn.Linear(seen, told), nn.SiLU())
+        self.seen = seen
+        self.overview: nn.Sequential | None = None
+        if overview:
+            last = nn.Linear(told, told)
+            _silence(last)
+            self.overview = nn.Sequential(nn.BatchNorm1d(overview), nn.Linear(overview, told), nn.SiLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, told)`` of ``(batch, seen + overview)``."""
+        hidden: Tensor = self[2](self[1](self[0](x[:, : self.seen])))
+        return hidden if self.overview is None else hidden + self.overview(x[:, self.seen :])
+
+
+def mean_and_maximum(x: Tensor) -> Tensor:
+    """Over space, ``(batch, 2 · channels)`` of ``(batch, channels, x, y, z)``."""
+    return torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], -1)
 
 
 def _silence(layer: nn.Conv3d | nn.Linear) -> None:

@@ -20,7 +20,7 @@ from models.data_consistency import SUPPORT_LEVEL, data_consistent, twin_where, 
 from models.designs.fourier import Fourier
 from models.designs.tokens import Tokens
 from models.designs.unet import UNet
-from models.layers import Exchange, Overview, ResidualBlock, over_set
+from models.layers import Exchange, Hidden, ResidualBlock, mean_and_maximum, over_set
 from models.pattern_set import PatternSet, geometry
 from models.prediction import CLASSES, MOST_LINES
 from models.preprocess import GEOMETRY_FEATURES, features
@@ -132,8 +132,8 @@ class DefectNet(nn.Module):
         self.object_head = _volume_head(width, [-2.0, 0.0, 0.0])
         self.winding_head = WindingHead(2 if self.unrolled else 1)
         seen = 2 * width + GEOMETRY_FEATURES + NYE_FEATURES + RADIAL_FEATURES + 1
-        self.hidden = nn.Sequential(nn.BatchNorm1d(seen), nn.Linear(seen, HIDDEN), nn.SiLU())
-        self.overview = Overview(3 * config.reader_width, HIDDEN) if config.overview else None
+        # Mean and maximum of the reader's coarsest features.
+        self.hidden = Hidden(seen, 2 * 3 * config.reader_width if config.overview else 0, HIDDEN)
         self.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, len(CLASSES)))
         self.counter = nn.Sequential(nn.Dropout(0.1), nn.Linear(HIDDEN, MOST_LINES + 1))
         # How ``hidden`` is spread over crystals of the training's kind; fitted with the calibration.
@@ -202,14 +202,15 @@ class DefectNet(nn.Module):
             spectrum = over_set(radial_profile(x), patterns.present)
         amount = line.detach().sigmoid().sum((1, 2, 3))[:, None].add(1).log()
         seen = [
-            shared.mean((2, 3, 4)),
-            shared.amax((2, 3, 4)),
+            mean_and_maximum(shared),
             over_set(sight.where.flatten(0, 1), patterns.present),
             nye,
+            spectrum,
+            amount,
         ]
-        hidden = self.hidden(torch.cat([*seen, spectrum, amount], -1).float())
-        if self.overview is not None and coarse is not None:
-            hidden = hidden + self.overview(coarse, patterns.present)
+        if coarse is not None and self.config.overview:
+            seen.append(mean_and_maximum(over_set(coarse, patterns.present).float()))
+        hidden = self.hidden(torch.cat(seen, -1).float())
         return NetworkOutput(
             self.classifier(hidden), self.counter(hidden), line, objects[:, :, 0], phasor, winding, hidden, proposal
         )

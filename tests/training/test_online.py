@@ -16,6 +16,7 @@ from models.checkpoint import Checkpoint, load, save
 from models.config import NetworkConfig
 from models.network import DefectNet
 from models.prediction import CLASSES
+from models.preprocess import fit_set, pattern_set
 from training import online_features
 from training.online import OnlineDefects
 from training.online_features import Features, Seen
@@ -93,6 +94,25 @@ def test_what_was_computed_of_a_frame_is_not_computed_again(
     assert torch.equal(first.features[2:], again.features[:3])
     assert torch.equal(features.replay().features, features.replay().features)
     assert len(asked) == 3
+
+
+def test_the_layers_that_learn_are_given_the_overview_too(frames: list[Any], tmp_path: Path) -> None:
+    """From what is kept of a frame they say what the network says of it."""
+    torch.manual_seed(0)
+    config = replace(SMALL, overview=True)
+    network = DefectNet(config)
+    assert network.hidden.overview is not None
+    torch.nn.init.normal_(network.hidden.overview[-1].weight)  # type: ignore[arg-type]
+    path = tmp_path / "overview.safetensors"
+    save(Checkpoint("overview", config, network.state_dict(), training={"config": {"recipe": to_dict(RECIPE)}}), path)
+    features = Features(str(path), replay="", frames=4, seed=0)
+    kept = features.of(frames[:3], exposed).features
+    patterns = pattern_set([fit_set([exposed(one)], config.shape) for one in frames[:3]])
+    with torch.no_grad():
+        told = network.eval().classifier(network.hidden(kept))
+        torch.testing.assert_close(told, network(patterns).class_logits, rtol=1e-4, atol=1e-4)
+        plain = network.hidden[2](network.hidden[1](network.hidden[0](kept[:, : network.hidden.seen])))
+    assert (network.classifier(plain) - told).abs().amax() > 1e-2
 
 
 def exposed(one: Any) -> Any:
