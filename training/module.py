@@ -50,8 +50,8 @@ class DefectModule(lightning.LightningModule):
         if not torch.cuda.is_available():
             self.network.to(memory_format=torch.channels_last_3d)
         self.answer = torch.compile(self.network) if config.compiled else self.network
-        self.spent: Callable[[], float] = lambda: 0.0
-        """Share of a wall-clock budget that is used up."""
+        self.spent: Callable[[], float] = _without_budget
+        """Share of a wall-clock budget that is used up; goes to the processes that share a training."""
 
     def transfer_batch_to_device(self, batch: Raw, device: torch.device, dataloader_idx: int) -> Targets:
         """Targets on ``device``: moved there, or made there."""
@@ -174,6 +174,10 @@ class DefectModule(lightning.LightningModule):
     def _volumes_by_workers(self) -> bool:
         """Else the training's device makes them, a crystal after the other in this process."""
         return self._on_cpu or self.config.workers > 0
+
+
+def _without_budget() -> float:
+    return 0.0
 
 
 def start_from(network: DefectNet, initial: str) -> None:

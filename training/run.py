@@ -6,6 +6,7 @@ import platform
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def train(config: TrainConfig, output: Path) -> Path:
         budget = timedelta(minutes=config.minutes)
         timer = Timer(budget, interval="step")
         callbacks.append(timer)
-        module.spent = lambda: timer.time_elapsed() / budget.total_seconds()
+        module.spent = partial(_spent, timer, budget)
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = lightning.Trainer(
@@ -138,6 +139,10 @@ def calibrate_on(config: TrainConfig, checkpoint: Checkpoint, path: Path, *, pro
     weights = {name: value.to(checkpoint.weights[name].dtype) for name, value in network.state_dict().items()}
     save(replace(checkpoint, weights=weights, calibration=calibration), path)
     return calibration
+
+
+def _spent(timer: Timer, budget: timedelta) -> float:
+    return float(timer.time_elapsed() / budget.total_seconds())
 
 
 def _loggers(output: Path) -> list[Logger]:

@@ -3,6 +3,7 @@
 import csv
 import signal
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,6 +166,21 @@ def test_what_answers_nothing_has_no_confidence_to_fit(finished: Path, tmp_path:
     save(replace(made, training={**made.training, "config": config}), path)
     with pytest.raises(ValueError, match="a first stage alone"):
         calibrated_anew(str(path), path, None)
+
+
+def test_a_training_can_be_sent_to_the_processes_that_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a budget and without."""
+    sent: list[bytes] = []
+
+    def fit(self: lightning.Trainer, module: DefectModule, **_: object) -> None:
+        sent.append(bytes(ForkingPickler.dumps(module)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lightning.Trainer, "fit", fit)
+    for name, config in (("timed", replace(CONFIG, minutes=1.0)), ("free", CONFIG)):
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / name)
+    assert len(sent) == 2
 
 
 def test_an_interrupt_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
