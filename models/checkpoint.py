@@ -97,11 +97,19 @@ def halved(checkpoint: Checkpoint) -> Checkpoint:
     """``checkpoint`` with its matrices and kernels in half precision, of half the size; what is familiar stays whole.
 
     A network that loads it computes in single precision, with weights rounded to 2⁻¹¹ of themselves.
+
+    Raises
+    ------
+    ValueError
+        If a weight is not finite in half precision, which ends at 65,504.
     """
     weights = {
         name: weight if weight.dim() < 2 or name.startswith("familiar") else weight.half()
         for name, weight in checkpoint.weights.items()
     }
+    for name, weight in weights.items():
+        if not bool(weight.isfinite().all()):
+            raise ValueError(f"weights must be finite in half precision, got larger ones in {name!r}; leave them whole")
     return replace(checkpoint, weights=weights)
 
 

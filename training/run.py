@@ -73,8 +73,6 @@ def train(config: TrainConfig, output: Path) -> Path:
     """
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
-    if torch.cuda.is_available() and config.workers:
-        torch.set_num_threads(1)  # the other cores belong to those that draw
     last = output / LAST
     saver = SaveWeights(output / "model.safetensors")
     keep = ModelCheckpoint(output, filename="last", save_top_k=1, monitor=None, enable_version_counter=False)
@@ -94,10 +92,15 @@ def train(config: TrainConfig, output: Path) -> Path:
         num_sanity_val_steps=0, default_root_dir=output, use_distributed_sampler=False, enable_progress_bar=shown,
         num_nodes=int(os.environ.get(NODES_VARIABLE, 1)), benchmark=torch.cuda.is_available(),
     )  # fmt: skip
+    threads = torch.get_num_threads()
+    if torch.cuda.is_available() and config.workers:
+        torch.set_num_threads(1)  # the other cores belong to those that draw
     try:
         trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as stop:  # how the trainer ends after Ctrl-C
         raise KeyboardInterrupt from stop
+    finally:
+        torch.set_num_threads(threads)
     if config.parts != "proposal":  # the first stage alone answers nothing
         calibrate_on(config, load(saver.path), saver.path, progress=shown)
     return saver.path

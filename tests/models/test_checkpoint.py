@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from models.checkpoint import FORMAT, Calibration, Checkpoint, load, resolve, save, weights_sha256
+from models.checkpoint import FORMAT, Calibration, Checkpoint, halved, load, resolve, save, weights_sha256
 from models.config import NetworkConfig
 
 
@@ -184,3 +184,10 @@ def test_malformed_networks_are_refused(change: dict[str, Any], message: str) ->
 def test_malformed_calibrations_are_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Calibration(**change)
+
+
+def test_weights_beyond_half_precision_are_left_whole(checkpoint: Checkpoint) -> None:
+    name = "line_head.weight"
+    large = {**checkpoint.weights, name: checkpoint.weights[name] + 7e4}
+    with pytest.raises(ValueError, match=f"finite in half precision, got larger ones in '{name}'"):
+        halved(replace(checkpoint, weights=large))

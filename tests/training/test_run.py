@@ -183,6 +183,30 @@ def test_a_training_can_be_sent_to_the_processes_that_share_it(tmp_path: Path, m
     assert len(sent) == 2
 
 
+@pytest.mark.parametrize(("workers", "inside"), [(2, 1), (0, 3)])
+def test_beside_workers_a_gpus_training_leaves_them_the_cores(
+    workers: int, inside: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And gives its threads back."""
+    found: list[int] = []
+
+    def fit(self: lightning.Trainer, module: DefectModule, **_: object) -> None:
+        found.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lightning.Trainer, "fit", fit)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(replace(CONFIG, workers=workers), tmp_path)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert found == [inside]
+
+
 def test_an_interrupt_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C leaves no weights that would pass for trained ones, and reaches the command line as what it was."""
 
