@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cdi.defects.classes import CLASSES
 from training.metrics.confidence import CalibrationError, RiskArea, Separation
 from training.metrics.crystal_score import CrystalScore
 from training.metrics.intervals import Statistic, mean
@@ -53,6 +54,18 @@ def _class_right(score: CrystalScore) -> float:
     return float(score.class_probabilities.argmax() == score.defect)
 
 
+def _right_among(*names: str) -> Callable[[CrystalScore], float]:
+    """Whether of the classes ``names`` the most probable is the true one, where it is one of them."""
+    among = [CLASSES.index(name) for name in names]
+
+    def right(score: CrystalScore) -> float:
+        if score.class_probabilities is None or not score.determined or score.defect not in among:
+            return float("nan")
+        return float(among[int(score.class_probabilities[among].argmax())] == score.defect)
+
+    return right
+
+
 def _defect_right(score: CrystalScore) -> float:
     if np.isnan(score.defect_probability) or not score.determined:
         return float("nan")
@@ -86,6 +99,8 @@ def _one_a_crystal(of: Callable[[Scores], Graded], kind: type[Separation] | type
 
 ANSWER_STATISTICS: Mapping[str, Builder] = {
     "class accuracy": _mean(_class_right),
+    "none, edge or screw": _mean(_right_among("none", "edge", "screw")),
+    "edge or screw": _mean(_right_among("edge", "screw")),
     "defect accuracy": _mean(_defect_right),
     "defect AUROC": _one_a_crystal(defect_calibration, Separation),
     "count exact": _mean(lambda score: score.count_right),

@@ -133,6 +133,31 @@ def test_what_a_method_does_not_say_is_not_asked_for() -> None:
     assert np.isnan(summary([traced], number=5)["class accuracy"].value)
 
 
+@pytest.mark.parametrize(
+    ("said", "among_three", "of_two"),
+    [
+        # none, edge, screw, mixed, partial-or-fault, loop-or-network
+        ([0.0, 0.3, 0.1, 0.6, 0.0, 0.0], 1, 1),
+        ([0.5, 0.3, 0.1, 0.1, 0.0, 0.0], 0, 1),
+        ([0.0, 0.1, 0.3, 0.0, 0.6, 0.0], 0, 0),
+    ],
+)
+def test_published_classifiers_are_asked_for_three_classes_or_two(
+    said: list[float], among_three: int, of_two: int
+) -> None:
+    """An edge, whatever is said of the classes that are not asked for."""
+    true = replace(crystal(lines=1), defect="edge")
+    table = summary([crystal_score(PredictedCrystal(class_probabilities=np.array(said)), true)], number=5)
+    assert (table["none, edge or screw"].value, table["edge or screw"].value) == (among_three, of_two)
+
+
+@pytest.mark.parametrize(("defect", "three", "two"), [("none", 1, 0), ("mixed", 0, 0), ("screw", 1, 1)])
+def test_crystals_of_other_classes_are_not_among_them(defect: str, three: int, two: int) -> None:
+    true = replace(crystal(lines=0 if defect == "none" else 1), defect=defect)
+    table = summary([crystal_score(PredictedCrystal(class_probabilities=np.full(6, 1 / 6)), true)], number=5)
+    assert (table["none, edge or screw"].crystals, table["edge or screw"].crystals) == (three, two)
+
+
 def test_what_nobody_can_tell_is_not_graded_but_wrong_to_answer() -> None:
     """g·b = 0 for every line: neither class nor count, and whoever is sure all the same abstains badly."""
     dark = known(np.array([[0.0, 0, -30], [0, 0, 30]]), np.array([0.5, -0.5, 0]), ONE_REFLECTION)
