@@ -142,7 +142,7 @@ class SearchedStage:
                 if number in found[crystal]:
                     objects = [found[crystal][number], *objects]
                 if objects:
-                    better[crystal][number] = min(objects, key=lambda one: one.misfit(self.searcher.config.evenness))
+                    better[crystal][number] = min(objects, key=lambda one: one.deviance)
                 bar.update()
         return better
 

@@ -158,8 +158,6 @@ class SearchConfig:
     finish : schedule of these, with a Gaussian blur of partial coherence fitted from the first on.
     rounds : such searches in all; each but the first has other starts, within the support of the best object so far.
     settled : deviance per held-out voxel up to which an object needs no further round: photon noise alone leaves 1.
-    evenness : by how much of the logarithm of that deviance an object may be worse for each unit by which the
-        deviation of its modulus, relative to its mean, is less.
     seed : of the starts and of the held-out voxels by which runs are chosen.
 
     Raises
@@ -174,7 +172,6 @@ class SearchConfig:
     finish: str = "RAAR 80, ER 20"
     rounds: int = 2
     settled: float = 1.25
-    evenness: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -183,7 +180,5 @@ class SearchConfig:
         for schedule in (self.schedule, self.finish):
             parse_schedule(schedule)
         require(1 <= self.rounds <= MOST_ROUNDS, "rounds", f"lie in [1, {MOST_ROUNDS}]", self.rounds)
-        for name in ("settled", "evenness"):
-            value = getattr(self, name)
-            require(isfinite(value) and value >= 0, name, "be 0 or more", value)
+        require(self.settled >= 0, "settled", "be 0 or more", self.settled)
         require(self.seed >= 0, "seed", "be 0 or more", self.seed)

@@ -2,16 +2,13 @@
 
 Many random starts without blur, since fitting a blur takes twice the transforms and an object still unlike the crystal
 would be taken for blur; then the best few go on with a Gaussian blur. Where their best leaves more than photon noise,
-others start within its support, which is tighter than what an autocorrelation tells. Of all of them that object counts
-which says most of the held-out voxels, the same all along, and whose modulus is even: a crystal has one density, and a
-wrong phase that fits as well leaves speckle in it.
+others start within its support, which is tighter than what an autocorrelation tells. Of all of them the object counts
+that says most of the held-out voxels, which are the same all along.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from math import log
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -26,10 +23,6 @@ FIRST_FIT = 5
 """Iterations of a start that goes on before its blur is fitted."""
 SOLID = 0.1
 """Of the greatest modulus: where an object that goes on may be, until shrink-wrap says better."""
-LEAST_DEVIANCE = 1e-6
-"""Keeps its logarithm finite."""
-LEAST_INSIDE = 30
-"""Voxels of which the evenness of a modulus is told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,26 +41,6 @@ class SearchedObject:
     support: Tensor
     deviance: float
     error: float
-
-    @cached_property
-    def unevenness(self) -> float:
-        """Standard deviation of the modulus within the crystal over its mean; see ``unevenness``."""
-        return unevenness(self.density, self.support)
-
-    def misfit(self, evenness: float) -> float:
-        """``ln deviance + evenness · unevenness``: of two objects of a pattern the one with less is kept."""
-        return log(max(self.deviance, LEAST_DEVIANCE)) + evenness * self.unevenness
-
-
-def unevenness(density: Tensor, support: Tensor) -> float:
-    """Standard deviation of the modulus of ``density`` (x, y, z) over its mean, a voxel and more within ``support``.
-
-    Such measures of an even density rank reconstructions in the field, mostly as mean to maximum (Simonne et al.,
-    J. Appl. Cryst. 55, 1045, 2022). Of a support without an inside all of it counts; an object that is nothing is even.
-    """
-    deep = F.max_pool3d((~support)[None, None].float(), 3, 1, 1)[0, 0] == 0
-    modulus = density.abs()[deep if int(deep.sum()) >= LEAST_INSIDE else support]
-    return float(modulus.std(correction=0) / modulus.mean()) if bool(modulus.any()) else 0.0
 
 
 def search(
@@ -96,7 +69,7 @@ def search(
             other = _round(exposure, chosen, room_around(best.support), number, device)
         except ValueError:  # shrink-wrap has left a support beyond half of the array
             break
-        best = min(best, other, key=lambda found: found.misfit(chosen.evenness))
+        best = min(best, other, key=lambda found: found.deviance)
     return best
 
 
@@ -104,20 +77,16 @@ def _round(
     exposure: Exposure, config: SearchConfig, support: Tensor | None, number: int, device: torch.device | str
 ) -> SearchedObject:
     """The best of one search from ``support``."""
-
-    def misfit(one: SearchedObject) -> float:
-        return one.misfit(config.evenness)
-
-    first = RetrievalConfig(config.schedule, starts=config.starts, best=config.starts)
+    first = RetrievalConfig(config.schedule, starts=config.starts, best=config.kept)
     held_out = torch.Generator().manual_seed(config.seed)
     # The first goes on where the held-out voxels end, as any retrieval of this seed does.
     starts = torch.Generator().manual_seed(MOST_ROUNDS * config.seed + number) if number else None
     found = retrieve([exposure], first, generator=held_out, device=device, support=support, starts=starts)
-    objects = sorted(_begun(found), key=misfit)[: config.kept]
-    for one in objects[:]:
+    objects = [_object(found)]
+    for run in found.runs:
         with suppress(ValueError):  # too large to be phased: it would overlap itself
-            objects.append(resumed(exposure, one.density, config.finish, config.seed, device=device))
-    return min(objects, key=misfit)
+            objects.append(resumed(exposure, torch.as_tensor(run[0]), config.finish, config.seed, device=device))
+    return min(objects, key=lambda found: found.deviance)
 
 
 def resumed(
@@ -155,11 +124,12 @@ def finished(
         If it is too large to be phased, or empty.
     """
     several = len(exposures) > 1
+    modulus = density.abs()
+    solid = (modulus > SOLID * modulus.amax((-3, -2, -1), keepdim=True)).any(0)
     config = RetrievalConfig(
         schedule, starts=1, best=1, shared_support=several, free_fraction=free_fraction,
         coherence=CoherenceFit("gaussian", first_iteration=FIRST_FIT),
     )  # fmt: skip
-    solid = _solid(density).any(0)
     return retrieve(exposures, config, generator=generator, device=device, support=solid, density=density)
 
 
@@ -174,22 +144,6 @@ def room_around(support: Tensor) -> Tensor:
             grown = F.max_pool3d(inside[None, None].float(), sides, 1, tuple(side // 2 for side in sides))
             inside = grown[0, 0] > 0
     return inside
-
-
-def _begun(found: Retrieval) -> list[SearchedObject]:
-    """Every run of the one pattern of ``found``, where it is solid: ``found`` tells the support of the first."""
-    objects = []
-    for start, run in zip(found.kept[0].tolist(), found.runs[:, 0], strict=True):
-        density = torch.as_tensor(run).to(torch.complex64)
-        told = float(found.free_deviance[0, start]), float(found.error[0, start])
-        objects.append(SearchedObject(density, _solid(density), *told))
-    return objects
-
-
-def _solid(density: Tensor) -> Tensor:
-    """Where the modulus of ``density`` (..., x, y, z) is more than a small share of its greatest."""
-    modulus = density.abs()
-    return modulus > SOLID * modulus.amax((-3, -2, -1), keepdim=True)
 
 
 def _object(found: Retrieval) -> SearchedObject:

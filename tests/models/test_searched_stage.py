@@ -230,21 +230,6 @@ class TestReadingOn:
         inside = crystal_object(0).abs() > 0.1
         assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(0)[inside].angle(), atol=1e-4)
 
-    @pytest.mark.parametrize(("evenness", "told"), [(1.0, 0), (0.0, 2)])
-    def test_of_objects_that_fit_alike_the_even_one_is_proposed(
-        self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, evenness: float, told: int
-    ) -> None:
-        """What comes of the reading fits a little better than what was searched, with speckle in its modulus."""
-        speckle = 1 + 0.8 * torch.rand(HALF, generator=torch.Generator().manual_seed(0))
-        found = replace(searched(crystal_object(0)), deviance=0.52)
-        read = replace(searched(crystal_object(2) * speckle), deviance=0.5)
-        monkeypatch.setattr(searched_stage, "search", lambda *given, **named: found)
-        monkeypatch.setattr(searched_stage, "resumed", lambda *given, **named: read)
-        with torch.inference_mode():
-            proposal = SearchedStage(network, Searcher(SearchConfig(evenness=evenness))).proposal(crystals(1, 1))
-        inside = crystal_object(told).abs() > 0.1
-        assert torch.allclose(proposal.phasor[0][inside].angle(), crystal_object(told)[inside].angle(), atol=1e-4)
-
     def test_a_pattern_that_could_not_be_phased_can_be_from_the_reading(
         self, network: DefectNet, monkeypatch: pytest.MonkeyPatch, starts: list[tuple[str, Tensor]]
     ) -> None:

@@ -15,7 +15,7 @@ from cdi.pattern import Exposure
 from cdi.retrieval import search as search_module
 from cdi.retrieval.config import SearchConfig
 from cdi.retrieval.retrieval import Retrieval
-from cdi.retrieval.search import SearchedObject, room_around, search, unevenness
+from cdi.retrieval.search import room_around, search
 
 QUICK = SearchConfig(starts=4, schedule="2x(HIO 50, ER 15)", kept=2, finish="RAAR 30, ER 20", rounds=1)
 
@@ -105,70 +105,6 @@ def test_an_object_that_leaves_photon_noise_alone_needs_no_further_round() -> No
     assert torch.equal(first.density, settled.density)
 
 
-def ball(radius: float) -> Tensor:
-    """Bool (16, 16, 16)."""
-    place = torch.arange(16) - 8.0
-    x, y, z = torch.meshgrid(place, place, place, indexing="ij")
-    return x**2 + y**2 + z**2 <= radius**2
-
-
-def test_a_crystal_of_one_density_is_even_whatever_its_phase_and_rim() -> None:
-    inside, within = ball(5.0), ball(3.0)
-    phase = torch.rand(inside.shape, generator=torch.Generator().manual_seed(0)) * 6
-    density = torch.polar(2.0 * inside, phase)
-    density[inside & ~ball(4.5)] *= 0.2
-    assert unevenness(density, inside) == pytest.approx(0, abs=1e-6)
-    holes = density.clone()
-    holes[within & (phase < 3)] *= 0.5
-    assert unevenness(holes, inside) > 0.2
-    assert unevenness(7 * holes, inside) == pytest.approx(unevenness(holes, inside), rel=1e-5)
-
-
-def test_an_object_without_an_inside_is_told_by_all_of_it_and_nothing_is_even() -> None:
-    plate = torch.zeros(16, 16, 16, dtype=torch.bool)
-    plate[8, 4:12, 4:12] = True
-    density = torch.zeros(16, 16, 16, dtype=torch.complex64)
-    density[8, 4:8, 4:12], density[8, 8:12, 4:12] = 1, 3
-    assert unevenness(density, plate) == pytest.approx(0.5)
-    assert unevenness(torch.zeros_like(density), plate) == 0
-    assert unevenness(density, torch.zeros_like(plate)) == 0
-
-
-@pytest.mark.parametrize(("evenness", "kept"), [(0.0, "speckled"), (1.0, "even")])
-def test_of_two_objects_that_fit_alike_the_even_one_is_kept(
-    monkeypatch: pytest.MonkeyPatch, evenness: float, kept: str
-) -> None:
-    """Of runs that go on, one ends in speckle with a little less deviance than the others."""
-    inside = ball(5.0)
-    smooth = torch.polar(1.0 * inside, torch.zeros(inside.shape))
-    speckle = smooth * (1 + 0.5 * torch.randn(inside.shape, generator=torch.Generator().manual_seed(0)))
-    ends = [SearchedObject(speckle, inside, 0.0105, 0.01), SearchedObject(smooth, inside, 0.011, 0.01)]
-    monkeypatch.setattr(search_module, "resumed", lambda *given, **named: ends.pop())
-    found = search(exposure(amplitude(dislocated=True), 5), replace(QUICK, kept=2, evenness=evenness))
-    assert torch.equal(found.density, {"speckled": speckle, "even": smooth}[kept])
-
-
-def test_of_the_starts_the_even_ones_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, went_on = search_module._begun, []
-    made: list[SearchedObject] = []
-
-    def noted(found: Retrieval) -> list[SearchedObject]:
-        made.extend(begun(found))
-        return made
-
-    def resume(exposure: Exposure, density: Tensor, *given: object, **named: object) -> SearchedObject:
-        went_on.append(density)
-        return made[0]
-
-    monkeypatch.setattr(search_module, "_begun", noted)
-    monkeypatch.setattr(search_module, "resumed", resume)
-    search(exposure(amplitude(dislocated=True), 5), replace(QUICK, schedule="HIO 20, ER 5", evenness=1e6))
-    evenest = sorted(made, key=lambda one: one.unevenness)[:2]
-    assert [one.deviance for one in made] == sorted(one.deviance for one in made)
-    assert all(torch.equal(one.density, density) for one, density in zip(evenest, went_on, strict=True))
-    assert [one.deviance for one in evenest] != [one.deviance for one in made[:2]]
-
-
 @pytest.mark.parametrize(("side", "grown"), [(4, 6), (7, 7), (8, 8)])
 def test_a_support_grows_where_half_of_the_array_has_room(side: int, grown: int) -> None:
     inside = torch.zeros(16, 16, 16, dtype=torch.bool)
@@ -187,7 +123,6 @@ def test_a_support_grows_where_half_of_the_array_has_room(side: int, grown: int)
         ({"seed": -1}, "seed must be 0 or more"),
         ({"rounds": 0}, r"rounds must lie in \[1, 100\], got 0"),
         ({"settled": -1.0}, "settled must be 0 or more"),
-        ({"evenness": float("nan")}, "evenness must be 0 or more"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change: dict[str, object], said: str) -> None:
