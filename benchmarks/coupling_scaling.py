@@ -38,8 +38,9 @@ import scaling_model as model
 from jobs import run_ranks
 from scaling_case import Case, Costs, Machine, ServiceTime, World
 from scaling_costs import file_costs, service_times, simulation_costs, worker_costs
-from scaling_events import STEADY, Outcome, frames_of, play
+from scaling_events import STEADY, frames_of, play
 from scaling_figure import figure
+from scaling_outcome import Outcome
 from scaling_truth import NETWORK, asleep, coupled, many_rings
 
 from inference_insitu.inference.batching import BatchConfig
