@@ -74,21 +74,39 @@ def measured_patterns(exposures: Sequence[Exposure], fraction: float, generator:
 
 
 def check_peaks(exposures: Sequence[Exposure]) -> None:
-    """Raise ``ValueError`` where a mask hides the Bragg peak: its autocorrelation says nothing of the object then."""
+    """Raise ``ValueError`` where a mask hides the Bragg peak: its autocorrelation says nothing of the object then.
+
+    It does where too few neighbours of the brightest voxel are measured, or none around the centroid of what is seen:
+    of a peak that is hidden whole, the fringes around it are left.
+    """
     for exposure in exposures:
         if exposure.mask is None:
             continue
         mask = np.asarray(exposure.mask, bool)
-        seen = np.where(mask, exposure.counts, 0)
-        place = np.unravel_index(int(seen.argmax()), seen.shape)
-        window = tuple(slice(max(0, p - 1), p + 2) for p in place)
-        hidden = int((~mask[window]).sum())
-        if hidden > MOST_UNMEASURED:
-            raise ValueError(
-                f"mask must leave the Bragg peak measured, got {hidden} unmeasured voxels of "
-                f"{mask[window].size} around the brightest at {tuple(int(p) for p in place)}; "
-                "without it only a given support tells the object's size"
-            )
+        seen = np.where(mask, exposure.counts, 0).astype(np.float64)
+        brightest = np.unravel_index(int(seen.argmax()), seen.shape)
+        for name, place, most in (
+            ("brightest", brightest, MOST_UNMEASURED),
+            ("centroid", _centroid(seen**2), 3**seen.ndim - 1),
+        ):
+            window = tuple(slice(max(0, p - 1), p + 2) for p in place)
+            hidden = int((~mask[window]).sum())
+            if hidden > most:
+                raise ValueError(
+                    f"mask must leave the Bragg peak measured, got {hidden} unmeasured voxels of "
+                    f"{mask[window].size} around the {name} at {tuple(int(p) for p in place)}; "
+                    "without it only a given support tells the object's size"
+                )
+
+
+def _centroid(weight: NDArray[np.float64]) -> tuple[int, ...]:
+    """The voxel of the mean place of ``weight`` (x, y, z)."""
+    total = max(float(weight.sum()), np.finfo(np.float64).tiny)
+    place = []
+    for axis, n in enumerate(weight.shape):
+        profile = weight.sum(tuple(other for other in range(weight.ndim) if other != axis))
+        place.append(round(float(profile @ np.arange(n)) / total))
+    return tuple(place)
 
 
 def check_shared_voxels(exposures: Sequence[Exposure]) -> None:

@@ -231,6 +231,23 @@ def bad(counts: np.ndarray, mask: np.ndarray | None = None) -> list[Exposure]:
     return [Exposure(counts.astype(np.float32), mask=mask)]
 
 
+@pytest.mark.parametrize(("half", "refused"), [(2, True), (3, True), (0, False)])
+def test_a_peak_that_a_mask_hides_whole_is_refused(half: int, refused: bool) -> None:
+    """The hole ends within the dark ring around the peak: no bright voxel has a hidden neighbour, fringes are left."""
+    box = torch.zeros(SHAPE)
+    box[9:18, 12:21, 11:20] = 1
+    counts = amplitude_from_object(box + 0j).abs().square().numpy()
+    place = np.unravel_index(int(counts.argmax()), SHAPE)
+    mask = np.ones(SHAPE, bool)
+    mask[tuple(slice(p - half, p + half + 1) for p in place)] = False
+    pattern = bad(1e4 * counts / counts.max(), mask)
+    if not refused:
+        assert retrieve(pattern, SHORT, generator=generator()).density.any()
+        return
+    with pytest.raises(ValueError, match=r"mask must leave the Bragg peak measured, got 27 unmeasured .* centroid"):
+        retrieve(pattern, SHORT, generator=generator())
+
+
 def test_every_pattern_that_cannot_be_phased_is_one_line() -> None:
     field = amplitude()
     counts = exposure(field).counts
