@@ -84,19 +84,23 @@ def check_peaks(exposures: Sequence[Exposure]) -> None:
             continue
         mask = np.asarray(exposure.mask, bool)
         seen = np.where(mask, exposure.counts, 0).astype(np.float64)
-        brightest = np.unravel_index(int(seen.argmax()), seen.shape)
-        for name, place, most in (
-            ("brightest", brightest, MOST_UNMEASURED),
-            ("centroid", _centroid(seen**2), 3**seen.ndim - 1),
-        ):
-            window = tuple(slice(max(0, p - 1), p + 2) for p in place)
-            hidden = int((~mask[window]).sum())
-            if hidden > most:
-                raise ValueError(
-                    f"mask must leave the Bragg peak measured, got {hidden} unmeasured voxels of "
-                    f"{mask[window].size} around the {name} at {tuple(int(p) for p in place)}; "
-                    "without it only a given support tells the object's size"
-                )
+        brightest = tuple(int(place) for place in np.unravel_index(int(seen.argmax()), seen.shape))
+        around = mask[_neighbourhood(brightest)]
+        if (~around).sum() > MOST_UNMEASURED:
+            told = f"{(~around).sum()} unmeasured voxels of {around.size} around the brightest at {brightest}"
+        elif not mask[_neighbourhood(centroid := _centroid(seen**2))].any():
+            told = f"no measured voxel around the centroid at {centroid}"
+        else:
+            continue
+        raise ValueError(
+            f"mask must leave the Bragg peak measured, got {told}; without it only a given support tells the object's "
+            "size"
+        )
+
+
+def _neighbourhood(place: tuple[int, ...]) -> tuple[slice, ...]:
+    """The voxels next to ``place``, and itself."""
+    return tuple(slice(max(0, p - 1), p + 2) for p in place)
 
 
 def _centroid(weight: NDArray[np.float64]) -> tuple[int, ...]:

@@ -48,14 +48,8 @@ def abstention(scores: Scores) -> Graded:
     return np.array([s.confidence for s in kept]), np.array([_class_right(s) == 1 for s in kept], bool)
 
 
-def _class_right(score: CrystalScore) -> float:
-    if score.class_probabilities is None or not score.determined:
-        return float("nan")
-    return float(score.class_probabilities.argmax() == score.defect)
-
-
 def _right_among(*names: str) -> Callable[[CrystalScore], float]:
-    """Whether of the classes ``names`` the most probable is the true one, where it is one of them."""
+    """Whether of the classes ``names`` the most probable is the true one; NaN of a crystal of none of them."""
     among = [CLASSES.index(name) for name in names]
 
     def right(score: CrystalScore) -> float:
@@ -64,6 +58,9 @@ def _right_among(*names: str) -> Callable[[CrystalScore], float]:
         return float(among[int(score.class_probabilities[among].argmax())] == score.defect)
 
     return right
+
+
+_class_right = _right_among(*CLASSES)
 
 
 def _defect_right(score: CrystalScore) -> float:

@@ -244,7 +244,7 @@ def test_a_peak_that_a_mask_hides_whole_is_refused(half: int, refused: bool) -> 
     if not refused:
         assert retrieve(pattern, SHORT, generator=generator()).density.any()
         return
-    with pytest.raises(ValueError, match=r"mask must leave the Bragg peak measured, got 27 unmeasured .* centroid"):
+    with pytest.raises(ValueError, match="mask must leave the Bragg peak measured, got no measured voxel around"):
         retrieve(pattern, SHORT, generator=generator())
 
 
