@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cdi.detector.pixel_detectors import PIXEL_DETECTORS
 from cdi.pattern import Exposure
+from cdi.retrieval.hidden_peak import hidden_peak
 from data.preparation.bad_voxels import background_level
 from models.preprocess import oversampling_estimate
 from training.fringe_visibility import coherence_length, fringe_visibility
@@ -46,6 +47,7 @@ class PatternQuality:
     coherence_A : the least Gaussian coherence length that they allow, in Å, or in crystals without geometry.
     saturated : voxels that share the largest count, where they are too many for chance.
     edge : the brightest voxel on a face of the volume, relative to the maximum.
+    hidden : what of the Bragg peak the mask hides, in words; None where it is seen.
     """
 
     name: str
@@ -60,6 +62,7 @@ class PatternQuality:
     coherence_A: Three
     saturated: int
     edge: float
+    hidden: str | None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -107,6 +110,7 @@ def pattern_quality(name: str, exposure: Exposure) -> PatternQuality:
         coherence_A=_three(lengths),
         saturated=_saturated(counts),
         edge=max(float(face.max()) for face in _faces(counts)) / float(counts.max()),
+        hidden=hidden_peak(exposure),
     )
 
 
@@ -175,6 +179,8 @@ def _problems(q: PatternQuality) -> Iterator[str]:
     low = [f"{axes[a]} {o:.2f}" for a, o in enumerate(q.oversampling) if o < LEAST_OVERSAMPLING]
     if low:
         yield f"oversampling must be at least 2, got {', '.join(low)}: steps too coarse, or another crystal in the beam"
+    if q.hidden is not None:
+        yield f"the mask hides the Bragg peak: {q.hidden}"
     if q.saturated:
         yield f"{q.saturated} voxels share the largest count {q.brightest:.6g}: saturated? mask them with --mask"
     if q.edge > REACHED_EDGE:

@@ -17,7 +17,8 @@ from torch import Tensor
 from cdi.fourier import half_modes, inverse_real_transform, origin_to_centre, real_transform
 from cdi.pattern import Exposure
 from cdi.retrieval.free_voxels import deviance_terms
-from cdi.retrieval.measured import check_peaks, measured_patterns
+from cdi.retrieval.hidden_peak import check_peaks
+from cdi.retrieval.measured import measured_patterns
 
 Array = NDArray[np.float64]
 

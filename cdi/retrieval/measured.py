@@ -14,8 +14,6 @@ from cdi.retrieval.config import RetrievalConfig
 from cdi.retrieval.free_voxels import free_voxels
 from cdi.retrieval.support import autocorrelation, autocorrelation_extent, first_support
 
-MOST_UNMEASURED = 8
-"""Unmeasured neighbours of the brightest voxel, of 26, up to which its peak counts as seen: a face hides nine."""
 OVERLAP_LEVEL = 0.04
 """Of an autocorrelation that counts as overlapping itself: gaps in the pattern alone leave less."""
 NOISE_DEVIATIONS, MOST_NOISE = 5.0, 0.3
@@ -71,46 +69,6 @@ def measured_patterns(exposures: Sequence[Exposure], fraction: float, generator:
     photons = origin_to_corner(torch.as_tensor(np.stack(counts)))
     measured = origin_to_corner(torch.as_tensor(np.stack(masks)))
     return Measured(photons, measured, free_voxels(photons, measured, fraction, generator))
-
-
-def check_peaks(exposures: Sequence[Exposure]) -> None:
-    """Raise ``ValueError`` where a mask hides the Bragg peak: its autocorrelation says nothing of the object then.
-
-    It does where too few neighbours of the brightest voxel are measured, or none around the centroid of what is seen:
-    of a peak that is hidden whole, the fringes around it are left.
-    """
-    for exposure in exposures:
-        if exposure.mask is None:
-            continue
-        mask = np.asarray(exposure.mask, bool)
-        seen = np.where(mask, exposure.counts, 0).astype(np.float64)
-        brightest = tuple(int(place) for place in np.unravel_index(int(seen.argmax()), seen.shape))
-        around = mask[_neighbourhood(brightest)]
-        if (~around).sum() > MOST_UNMEASURED:
-            told = f"{(~around).sum()} unmeasured voxels of {around.size} around the brightest at {brightest}"
-        elif not mask[_neighbourhood(centroid := _centroid(seen**2))].any():
-            told = f"no measured voxel around the centroid at {centroid}"
-        else:
-            continue
-        raise ValueError(
-            f"mask must leave the Bragg peak measured, got {told}; without it only a given support tells the object's "
-            "size"
-        )
-
-
-def _neighbourhood(place: tuple[int, ...]) -> tuple[slice, ...]:
-    """The voxels next to ``place``, and itself."""
-    return tuple(slice(max(0, p - 1), p + 2) for p in place)
-
-
-def _centroid(weight: NDArray[np.float64]) -> tuple[int, ...]:
-    """The voxel of the mean place of ``weight`` (x, y, z)."""
-    total = max(float(weight.sum()), np.finfo(np.float64).tiny)
-    place = []
-    for axis, n in enumerate(weight.shape):
-        profile = weight.sum(tuple(other for other in range(weight.ndim) if other != axis))
-        place.append(round(float(profile @ np.arange(n)) / total))
-    return tuple(place)
 
 
 def check_shared_voxels(exposures: Sequence[Exposure]) -> None:

@@ -15,9 +15,9 @@ from cdi.pattern import Exposure
 from cdi.retrieval.batches import REAL, all_runs
 from cdi.retrieval.chosen_runs import answer_from, joined
 from cdi.retrieval.config import RetrievalConfig
+from cdi.retrieval.hidden_peak import check_peaks
 from cdi.retrieval.measured import (
     Measured,
-    check_peaks,
     check_shared_voxels,
     checked_support,
     measured_patterns,

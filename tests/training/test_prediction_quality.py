@@ -51,6 +51,12 @@ def _gaps(exposure: Exposure) -> Exposure:
     return Exposure(exposure.counts, exposure.grid, mask)
 
 
+def _hidden(exposure: Exposure) -> Exposure:
+    mask = np.ones(SHAPE, bool)
+    mask[18:23, 15:22, 19:26] = False
+    return Exposure(exposure.counts, exposure.grid, mask)
+
+
 def _bright(exposure: Exposure) -> Exposure:
     return replace(exposure, counts=exposure.counts + 5000)
 
@@ -67,6 +73,7 @@ def _blurred(exposure: Exposure) -> Exposure:
         (_saturated, "voxels share the largest count 50000: saturated?"),
         (_at_the_edge, "the pattern reaches the edge of the volume at"),
         (_gaps, "22 % of the voxels are unusable"),
+        (_hidden, "the mask hides the Bragg peak: no measured voxel around the centroid at (20, 18, 22)"),
         (_bright, "background is 2.4 % of the brightest voxel"),
         (_blurred, "fringes are washed out, as with a coherence shorter than the crystal (frames 0."),
         (lambda e: sound((1.5, 4.0, 3.5)), "oversampling must be at least 2, got frames 1."),
