@@ -1,11 +1,13 @@
 """The console command ``cdi``: sub-commands found through entry points, errors as one line.
 
 Exit codes: 0 done, 2 bad usage or input, 1 failure while running, 130 interrupted: what is left then, and
-how to go on, is the command's to say. With
-``CDI_TRACEBACK=1`` in the environment the full traceback is shown as well.
+how to go on, is the command's to say; 141, as the system's own programs, where nobody reads what is printed any
+more (``| head``). With ``CDI_TRACEBACK=1`` in the environment the full traceback is shown as well.
 """
 
 import os
+import select
+import signal
 import sys
 import traceback
 from importlib.metadata import entry_points
@@ -26,9 +28,20 @@ eval "$(cdi --completion bash)"          # complete commands and options with Ta
 """
 
 
+UNREAD = 128 + signal.SIGPIPE
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
+    code = _outcome(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return UNREAD if _unread() else 1
+    return code
+
+
+def _outcome(words: list[str]) -> int:
     commands = _commands(*words[:1])
     parser, chosen = _parser(commands), ""
     try:
@@ -43,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ArgumentError as error:
         return _report(f"{error}; {_usage_hint(str(error))}", 2)
     except (ValueError, OSError, MissingDependencyError) as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            return UNREAD
         return _report(str(error), 2)
     except Exception as error:  # the boundary of the program: every other failure is exit code 1
         return _report(f"{type(error).__name__}: {error}" if not str(error) else str(error), 1)
@@ -94,6 +109,20 @@ def _usage_hint(message: str) -> str:
     """argparse takes a command's key=value words only where they stand together, before its options."""
     late = message.startswith("unrecognized arguments:") and not message.split(":", 1)[1].strip().startswith("-")
     return "put key=value overrides before the options" if late and "=" in message else "see cdi --help"
+
+
+def _unread() -> bool:
+    """Whether nobody reads what is printed any more; what is left of it then goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    unread = any(state & select.POLLERR for _, state in poll.poll(0))
+    if unread:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return unread
 
 
 def _report(message: str, code: int) -> int:

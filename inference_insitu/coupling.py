@@ -359,8 +359,8 @@ class Coupling:
         state = parts.carrier.state
         if state in (Side.FAILED, Side.CLOSED):
             return True
-        # What was handed over to a log is a worker's until it ends: after a death its successor has to come for it.
-        return parts.producer.open == 0 and (state is Side.READY or not parts.ledger.handed_over)
+        # What was handed over to a log is a worker's until it has ended: where it dies its successor needs the ring.
+        return parts.producer.open == 0 and not parts.ledger.handed_over
 
     def _report(self, summaries: list[dict[str, Any]], latencies: NDArray[np.float64]) -> None:
         books = joined_books(summaries, latencies, wall_s=time.monotonic() - self._started_s)

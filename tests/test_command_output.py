@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,17 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = ["--shape", "16", "--oversampling", "3", "--peak-counts", "1e4", "--no-picture", "--output", str(path)]
     assert main(["simulate", *crystal, *frame]) == 0
     return path
+
+
+@pytest.mark.parametrize("words", ["--completion bash", "convert {} {}.npz --json"])
+def test_who_stops_reading_hears_no_complaint(words: str, pattern: Path) -> None:
+    """As ``| head``: a short text fails as it is flushed, a long one as it is written."""
+    read, write = os.pipe()
+    os.close(read)
+    asked = [sys.executable, "-m", "cdi", *words.replace("{}", str(pattern)).split()]
+    with os.fdopen(write, "wb") as unread:
+        done = subprocess.run(asked, stdout=unread, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_simulate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,6 +143,15 @@ class MovingRun:
         (os.killpg if victim == "engine" else os.kill)(pid, signal.SIGKILL)
         self.killed[victim] += 1
 
+    def kill_unseen(self, unseen_s):
+        """The worker dies as the simulation ends; who watches over it sees nothing of that for ``unseen_s``."""
+        keeper = int(Path(f"/proc/{self.pid('worker')}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        os.kill(keeper, signal.SIGSTOP)
+        self.kill("worker")
+        (self.folder / STOP).touch()
+        time.sleep(unseen_s)
+        os.kill(keeper, signal.SIGCONT)
+
     def pid(self, victim):
         """The process that is ``victim`` now; of several workers the first."""
         if victim == "worker":

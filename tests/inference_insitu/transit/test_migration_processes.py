@@ -5,6 +5,8 @@ import signal
 import pytest
 from moving_run import PHASES
 
+from inference_insitu.watching.events import read_events
+
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(280)]
 
 OUT, BACK = "in_transit", "in_situ"
@@ -28,7 +30,7 @@ def test_whatever_is_killed_while_a_query_moves_every_step_is_answered_once(movi
 
 @pytest.mark.parametrize("site", [BACK, pytest.param(OUT, marks=pytest.mark.slow)])
 def test_a_worker_that_dies_when_all_is_answered_does_not_keep_log_and_engine(moving, site):
-    """The run ends before it is started anew: nobody says to the log that nothing will follow."""
+    """The run ends as it is started anew, which says to the log that nothing will follow."""
     run = moving()
     run.move(OUT)
     if site == BACK:
@@ -37,6 +39,20 @@ def test_a_worker_that_dies_when_all_is_answered_does_not_keep_log_and_engine(mo
     run.kill("worker")
     run.end()
     run.assert_whole()
+
+
+def test_the_end_waits_for_the_successor_of_a_worker_whose_death_nobody_has_seen(moving):
+    """What it handed over is that one's: it joins the log, and says that nothing will follow."""
+    run = moving()
+    run.move(OUT)
+    run.move(BACK)
+    run.pause()
+    run.kill_unseen(1.0)
+    run.end()
+    run.assert_whole()
+    told = [one.event for one in read_events(run.folder) if one.who == "worker0"]
+    assert told.count("worker_started") == 2
+    assert told.index("transit_account") > told.index("worker_started", told.index("worker_started") + 1)
 
 
 @pytest.mark.slow
