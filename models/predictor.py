@@ -15,9 +15,9 @@ from cdi.pattern import Exposure
 from models.burgers import burgers_posterior
 from models.checkpoint import DEFAULT_MODEL, Calibration, Checkpoint, load, weights_sha256
 from models.close_pairs import pairs_apart
+from models.glide_characters import with_characters
 from models.graphed import GraphedNetwork
 from models.known_crystal import KnownCrystal
-from models.line_characters import with_characters
 from models.line_selection import told_lines
 from models.lines import TracedLine, traced_lines
 from models.network import DefectNet, NetworkOutput, Proposal
@@ -163,9 +163,9 @@ class Predictor:
         G = np.array([np.zeros(3) if grid is None else grid.centre for grid in grids])
         orientation = None if crystal is None else crystal.oriented(G)
         lines = tuple(self._line(line, crystal, orientation) for line in traced)
-        # Burgers vectors of vortices are right often enough to tell a character, those of the network alone are not.
-        if objects is not None and crystal is not None and orientation is not None:
-            classes = with_characters(classes, lines, orientation, crystal.lattice.cell)
+        # Lines of vortices lie near enough to tell a character, those of the network alone hardly do.
+        if objects is not None and crystal is not None:
+            classes = with_characters(classes, lines, crystal, G)
         return Prediction(
             defect_probability=defect,
             class_probabilities=tuple(float(p) for p in classes),
