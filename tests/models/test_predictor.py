@@ -195,14 +195,13 @@ def test_windings_of_a_known_crystal_give_its_burgers_vector(config: NetworkConf
     assert sum(candidate.probability for candidate in line.candidates) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("across", "name"), [([0, 0, 0], "screw"), ([0, 0, 1], "mixed"), ([1, 1, 0], "edge")])
+@pytest.mark.parametrize(("course", "name"), [([1, -1, 0], "screw"), ([1, 0, -1], "mixed"), ([1, 1, -2], "edge")])
 def test_lines_of_searched_objects_tell_the_character(
-    config: NetworkConfig, monkeypatch: pytest.MonkeyPatch, across: list[int], name: str
+    config: NetworkConfig, monkeypatch: pytest.MonkeyPatch, course: list[int], name: str
 ) -> None:
-    """Of a known crystal, by the angle to the Burgers vector; the network's own lines do not."""
+    """Of a known crystal, by their course in (111), which holds the Burgers vector; the network's own lines do not."""
     monkeypatch.setattr(predictor_module, "object_lines", lambda lines, *_: lines)
-    direction = np.array(across) if name == "edge" else 2 * BURGERS + across
-    along = TURN @ direction @ np.linalg.inv(VOXEL)
+    along = TURN @ np.array(course) @ np.linalg.inv(VOXEL)
     exposed, _ = gold(SPANNING)
     turns, undecided = np.asarray(SPANNING) @ BURGERS, [0.0, 5, 5, 5, 3, 0]
 
