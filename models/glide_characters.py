@@ -2,7 +2,7 @@
 
 A dislocation glides in a slip plane that holds its Burgers vector. Slip system and character together say along which
 direction of the crystal its line runs, and how it winds in each reflection (Hirth & Lothe, Theory of Dislocations,
-2nd ed., 1982, sec. 9-11): in fcc a screw seen in 111 is inclined to G by 35°, an edge by 62°. A network sees the
+2nd ed., 1982, ch. 9-12): in fcc a screw seen in 111 is inclined to G by 35°, an edge by 62°. A network sees the
 character in the strain; the course of the line says the same by geometry, from one reflection already. Lines that do
 not glide, as a Lomer lock in fcc, an edge along ⟨110⟩, are taken for such that do.
 """
