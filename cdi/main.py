@@ -20,15 +20,14 @@ from cdi.completion import SHELLS, PrintCompletion
 from cdi.errors import MissingDependencyError
 from cdi.help_examples import LineByLine, add_examples
 
+UNREAD = 128 + signal.SIGPIPE
+"""Exit code of what the system ends for printing where nobody reads."""
 EXAMPLES = """
 cdi simulate --element Au --defect edge --reflection 1 1 1 --shape 64 --oversampling 3 --output first.h5
 cdi predict scan/frames --element Au --reflections "1 1 1"
 cdi COMMAND --help                       # every command ends its help with examples
 eval "$(cdi --completion bash)"          # complete commands and options with Tab
 """
-
-
-UNREAD = 128 + signal.SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,9 +54,9 @@ def _outcome(words: list[str]) -> int:
         return _report(f"interrupted; {left}" if left else "interrupted", 130)
     except ArgumentError as error:
         return _report(f"{error}; {_usage_hint(str(error))}", 2)
+    except BrokenPipeError as error:
+        return UNREAD if _unread() else _report(str(error), 2)
     except (ValueError, OSError, MissingDependencyError) as error:
-        if isinstance(error, BrokenPipeError) and _unread():
-            return UNREAD
         return _report(str(error), 2)
     except Exception as error:  # the boundary of the program: every other failure is exit code 1
         return _report(f"{type(error).__name__}: {error}" if not str(error) else str(error), 1)

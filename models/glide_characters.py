@@ -49,7 +49,7 @@ def with_characters(classes: Array, lines: Sequence[PredictedLine], crystal: Kno
     glides = _Glides.of(crystal)
     orientation = crystal.oriented(measured)
     shares = [_characters(line, glides, orientation, measured[0]) for line in straight]
-    weights = [_length(line) * max(line.confidence, LEAST) for line in straight]
+    weights = [line.length * max(line.confidence, LEAST) for line in straight]
     told = classes[[*TOLD]] * (np.average(shares, axis=0, weights=weights) + LEAST) ** WEIGHT
     shared = classes.copy()
     shared[[*TOLD]] = told * (classes[[*TOLD]].sum() / max(told.sum(), np.finfo(np.float64).tiny))
@@ -125,10 +125,6 @@ def _characters(line: PredictedLine, glides: _Glides, orientation: Array | None,
 
 def _chord(line: PredictedLine) -> Array:
     return np.asarray(line.points_A[-1] - line.points_A[0], np.float64)
-
-
-def _length(line: PredictedLine) -> float:
-    return float(np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum())
 
 
 def _unit(vectors: Array) -> Array:

@@ -46,6 +46,11 @@ class PredictedLine:
     windings: tuple[float, ...] = ()
     candidates: tuple[BurgersCandidate, ...] = ()
 
+    @property
+    def length(self) -> float:
+        """Along the polyline, in the unit of ``points_A``."""
+        return float(np.linalg.norm(np.diff(self.points_A, axis=0), axis=1).sum())
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
         return {

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cdi import __version__
 from cdi.drawn_crystal import DrawnCrystal
 from cdi.errors import MissingDependencyError
@@ -110,14 +108,13 @@ def _likeness(prediction: Prediction) -> str:
 
 
 def _row(number: int, line: PredictedLine, crystal: MeasuredCrystal) -> dict[str, str]:
-    length = float(np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum())
     ends = [", ".join(f"{x:.0f}" if abs(x) >= 100 else f"{x:.1f}" for x in line.points_A[end]) for end in (0, -1)]
     likely = [c for c in line.candidates[:SHOWN_CANDIDATES] if c.probability >= LEAST_SHOWN]
     names = ", ".join(f"{burgers_name(c.fractions)} {c.probability:.2f}" for c in likely)
     why = undetermined_burgers(line, crystal)
     return {
         "colour": LINE_COLOURS[number % len(LINE_COLOURS)], "first": ends[0], "last": ends[1],
-        "length": f"{length:.0f}", "confidence": f"{line.confidence:.2f}",
+        "length": f"{line.length:.0f}", "confidence": f"{line.confidence:.2f}",
         "windings": ", ".join(f"{w:+.2f}" for w in line.windings), "burgers": f"undetermined: {why}" if why else names,
     }  # fmt: skip
 

@@ -51,9 +51,8 @@ def undetermined_burgers(line: PredictedLine, crystal: MeasuredCrystal) -> str:
 
 
 def _line(line: PredictedLine, crystal: MeasuredCrystal, unit: str) -> Iterator[str]:
-    length = np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum()
     first, last = (line.points_A[end].round(1).tolist() for end in (0, -1))
-    yield f"  from {first} to {last} {unit}, {length:.0f} long, confidence {line.confidence:.2f}"
+    yield f"  from {first} to {last} {unit}, {line.length:.0f} long, confidence {line.confidence:.2f}"
     yield f"    g·b      {'  '.join(f'{w:+.2f}' for w in line.windings)}"
     likely = [c for c in line.candidates[:SHOWN_CANDIDATES] if c.probability >= LEAST_SHOWN]
     names = ", ".join(f"{burgers_name(c.fractions)} {c.probability:.2f}" for c in likely)

@@ -171,7 +171,7 @@ def values_of(prediction: Prediction) -> dict[str, Any]:
     """
     plain = prediction.to_json()
     defect = prediction.defect_probability
-    length = sum(float(np.linalg.norm(np.diff(line.points_A, axis=0), axis=1).sum()) for line in prediction.lines)
+    length = sum(line.length for line in prediction.lines)
     volume = float((prediction.support > 0.5).sum() * abs(np.linalg.det(prediction.voxel)))
     return {
         "defect_probability": plain["defect_probability"],
